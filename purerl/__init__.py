@@ -1,0 +1,25 @@
+"""Reinforcement-learning research as pure functions, in JAX.
+
+Everything that learns is a pair of pure functions over an immutable pytree, ``init(key) -> state`` and ``step(state, t) ->
+(state, metrics)``; an experiment is a scan of ``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
+"""
+
+from purerl import bellman, envs, exploration, mdp, networks, random, replay, schedule
+from purerl.agents import DQN, QLearning
+from purerl.envs import make
+from purerl.training import train
+
+__all__ = [
+    "DQN",
+    "QLearning",
+    "bellman",
+    "envs",
+    "exploration",
+    "make",
+    "mdp",
+    "networks",
+    "random",
+    "replay",
+    "schedule",
+    "train",
+]

@@ -1,0 +1,193 @@
+"""Deep Q-learning."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from purerl import bellman, loop, replay
+from purerl.agents.base import POSITIVE, UNIT_INTERVAL, Episode, Mean, check_choice, check_hyperparameters, check_size
+from purerl.envs.base import Environment, Transition, interact
+from purerl.exploration import epsilon_greedy
+from purerl.networks import MLP
+from purerl.random import as_key
+from purerl.schedule import Schedule, at, linear
+
+TARGETS = {
+    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(
+        reward, terminated, target, discount
+    ),
+    "double_q": bellman.double_q,
+}
+LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
+
+
+class DQNState(NamedTuple):
+    """``env_state`` and ``episode`` have a leading axis ``[num_envs]``, ``buffer`` a leading axis ``[buffer_size]``."""
+
+    key: jax.Array
+    params: Any
+    target_params: Any
+    opt_state: optax.OptState
+    env_state: Any
+    episode: Episode
+    buffer: Transition
+
+
+class DQN(struct.PyTreeNode):
+    r"""Deep Q-learning: a network :math:`Q_\theta`, trained on replayed transitions towards a slowly moving copy of itself.
+
+    .. math::
+        L(\theta) = \frac1B \sum_{i=1}^B
+            \ell\left(r_i + \gamma (1 - d_i) \max_a Q_{\theta^-}(s'_i, a), \; Q_\theta(s_i, a_i)\right)
+
+    Mnih et al., "Human-level control through deep reinforcement learning" (Nature 518, 2015), algorithm 1, with Adam (Kingma
+    & Ba, ICLR 2015). One iteration takes ``train_period`` steps in each of ``num_envs`` environments and then one update.
+
+    Attributes:
+        env: the environment.
+        learning_rate: Adam's, > 0. Schedules here and below are called with the number of transitions collected since the
+            warm-up.
+        discount: :math:`\gamma` in ``[0, 1]``.
+        epsilon: of the epsilon-greedy behaviour, in ``[0, 1]``.
+        target_step_size: :math:`\tau` in ``[0, 1]`` of :math:`\theta^- \leftarrow \tau \theta + (1 - \tau) \theta^-`: 1 copies,
+            less is Polyak averaging.
+        target_period: transitions between two such updates, a multiple of one iteration's. Static, as is all that follows.
+        train_period: steps in each environment between two updates of the parameters.
+        num_envs: environments stepped in parallel.
+        batch_size: ``B``.
+        buffer_size: transitions that the replay buffer holds, a multiple of one iteration's.
+        learning_starts: transitions that ``init`` collects with uniformly drawn actions, a multiple of one iteration's.
+        features: sizes of the network's hidden layers.
+        target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI 2016).
+        loss: :math:`\ell`, ``"mse"`` (half the squared error) or ``"huber"``.
+        max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0. A leaf.
+
+    Raises:
+        ValueError: a field out of its range, or sizes that do not divide as said.
+    """
+
+    env: Environment
+    learning_rate: float | jax.Array | Schedule = 1e-3
+    discount: float | jax.Array | Schedule = 0.99
+    epsilon: float | jax.Array | Schedule = linear(1.0, 0.05, 10_000)
+    target_step_size: float | jax.Array | Schedule = 1.0
+    max_grad_norm: float | jax.Array | Schedule = 10.0
+    target_period: int = struct.field(pytree_node=False, default=500)
+    train_period: int = struct.field(pytree_node=False, default=10)
+    num_envs: int = struct.field(pytree_node=False, default=1)
+    batch_size: int = struct.field(pytree_node=False, default=128)
+    buffer_size: int = struct.field(pytree_node=False, default=10_000)
+    learning_starts: int = struct.field(pytree_node=False, default=1_000)
+    features: tuple[int, ...] = struct.field(pytree_node=False, default=(120, 84))
+    target: str = struct.field(pytree_node=False, default="q_learning")
+    loss: str = struct.field(pytree_node=False, default="mse")
+
+    def __post_init__(self):
+        check_hyperparameters(
+            self,
+            learning_rate=POSITIVE,
+            discount=UNIT_INTERVAL,
+            epsilon=UNIT_INTERVAL,
+            target_step_size=UNIT_INTERVAL,
+            max_grad_norm=POSITIVE,
+        )
+        check_choice(self, target=TARGETS, loss=LOSSES)
+        check_size(self, "train_period", "num_envs", "batch_size")
+        check_size(self, "target_period", "buffer_size", "learning_starts", multiple_of=self.transitions_per_step)
+        if self.batch_size > self.buffer_size:
+            raise ValueError(f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, {self.buffer_size}")
+
+    @property
+    def transitions_per_step(self) -> int:
+        return self.train_period * self.num_envs
+
+    @property
+    def network(self) -> MLP:
+        return MLP(self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape))
+
+    def init(self, key: jax.Array) -> DQNState:
+        params_key, reset_key, warm_up_key, key = jax.random.split(as_key(key), 4)
+        observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
+        params = self.network.init(params_key, observation)
+        env_state = jax.vmap(self.env.reset)(jax.random.split(reset_key, self.num_envs))
+        episode = jax.tree.map(lambda x: jnp.full(self.num_envs, x), Episode.begin())
+        scalar = jax.ShapeDtypeStruct((), jnp.float32)
+        flag = jax.ShapeDtypeStruct((), bool)
+        action = jax.ShapeDtypeStruct((), jnp.int32)
+        item = Transition(self.env.observation, action, scalar, flag, flag, self.env.observation)
+        state = DQNState(
+            key=key,
+            params=params,
+            target_params=params,
+            opt_state=optax.scale_by_adam().init(params),
+            env_state=env_state,
+            episode=episode,
+            buffer=replay.create(item, self.buffer_size),
+        )
+
+        def warm_up(state, t):
+            state, _ = self._collect(state, jax.random.fold_in(warm_up_key, t), 1.0, added=t * self.transitions_per_step)
+            return state, None
+
+        iterations = jnp.arange(self.learning_starts // self.transitions_per_step, dtype=jnp.int32)
+        return loop.scan(warm_up, state, iterations)[0]
+
+    def step(self, state: DQNState, t: jax.Array):
+        collect_key, sample_key = jax.random.split(jax.random.fold_in(state.key, t))
+        clock = t * self.transitions_per_step
+        added = self.learning_starts + clock
+
+        state, metrics = self._collect(state, collect_key, at(self.epsilon, clock), added)
+        batch = replay.sample(state.buffer, sample_key, added + self.transitions_per_step, self.batch_size)
+        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
+            state.params, state.target_params, batch, at(self.discount, clock)
+        )
+        gradient, _ = optax.clip_by_global_norm(at(self.max_grad_norm, clock)).update(gradient, optax.EmptyState())
+        direction, opt_state = optax.scale_by_adam().update(gradient, state.opt_state)
+        params = optax.apply_updates(state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction))
+
+        target_params = jax.lax.cond(
+            (clock + self.transitions_per_step) % self.target_period == 0,
+            lambda: optax.incremental_update(params, state.target_params, at(self.target_step_size, clock)),
+            lambda: state.target_params,
+        )
+        metrics |= {"loss": Mean(loss, jnp.float32(1)), "q": Mean(q, jnp.float32(1))}
+        return state._replace(params=params, target_params=target_params, opt_state=opt_state), metrics
+
+    def act(self, state: DQNState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        del key
+        return jnp.argmax(self.network.apply(state.params, observation)).astype(jnp.int32)
+
+    def _collect(self, state, key, epsilon, added):
+        """``train_period`` epsilon-greedy steps in every environment, written to the buffer."""
+
+        def interaction(carry, i):
+            env_state, episode = carry
+            act_key, env_key = jax.random.split(jax.random.fold_in(key, i))
+            q = self.network.apply(state.params, jax.vmap(self.env.observe)(env_state))
+            act_keys, env_keys = (jax.random.split(k, self.num_envs) for k in (act_key, env_key))
+            action = jax.vmap(epsilon_greedy, (0, 0, None))(act_keys, q, epsilon)
+            env_state, transition = jax.vmap(interact, (None, 0, 0, 0))(self.env, env_keys, env_state, action)
+            episode, metrics = jax.vmap(Episode.update)(episode, transition)
+            return (env_state, episode), (transition, metrics)
+
+        steps = jnp.arange(self.train_period, dtype=jnp.int32)
+        (env_state, episode), (transitions, metrics) = loop.scan(interaction, (state.env_state, state.episode), steps)
+        transitions = jax.tree.map(lambda x: x.reshape(self.transitions_per_step, *x.shape[2:]), transitions)
+        buffer = replay.write(state.buffer, transitions, added)
+        return state._replace(env_state=env_state, episode=episode, buffer=buffer), jax.tree.map(jnp.sum, metrics)
+
+    def _loss(self, params, target_params, batch, discount):
+        """The loss over a batch, and the mean of the action values that it moved."""
+        q = self.network.apply(params, batch.observation)
+        q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
+        next_target = self.network.apply(target_params, batch.next_observation)
+        next_online = self.network.apply(params, batch.next_observation) if self.target == "double_q" else next_target
+        targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
+            batch.reward, batch.terminated, next_online, next_target, discount
+        )
+        losses = LOSSES[self.loss](q_taken, jax.lax.stop_gradient(targets))
+        return jnp.mean(losses), jnp.mean(q_taken)

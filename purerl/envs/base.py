@@ -1,0 +1,157 @@
+"""What an environment is, what a transition keeps, and the one place where episodes are reset."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+State = Any
+
+
+class Outcome(NamedTuple):
+    """What a step yields beside the next state.
+
+    Attributes:
+        reward: ``R_{t+1}``, float32 ``[]``.
+        terminated: the state reached is terminal: its value is zero by definition. bool ``[]``.
+        truncated: the episode was cut off in a state whose value is not zero. bool ``[]``.
+    """
+
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+class Transition(NamedTuple):
+    """One step of experience, ``(S_t, A_t, R_{t+1}, S_{t+1})``, and how it ended.
+
+    ``next_observation`` is the one the action really led to, never the one after a reset, so that a target may bootstrap
+    through ``truncated`` and never through ``terminated``.
+    """
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    next_observation: jax.Array
+
+
+class Environment(Protocol):
+    """A frozen pytree dataclass; its leaves are its physics, so they sweep and vmap without recompiling.
+
+    An environment describes one episode only: no reset inside ``step``, no time limit.
+    """
+
+    @property
+    def num_actions(self) -> int:
+        """The number of actions, ``A``; an action is an int32 in ``[0, A)``. Static."""
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of one observation. Static."""
+
+    def reset(self, key: jax.Array) -> State:
+        """Draw a start state."""
+
+    def step(self, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Outcome]:
+        """Draw the next state and what it yields."""
+
+    def observe(self, state: State) -> jax.Array:
+        """The observation of a state: a pure function of it."""
+
+
+class Wrapper(struct.PyTreeNode):
+    """An environment around another: what it does not define itself is the inner environment's."""
+
+    env: Environment
+
+    @property
+    def num_actions(self):
+        return self.env.num_actions
+
+    @property
+    def observation(self):
+        return self.env.observation
+
+    @property
+    def mdp(self):
+        """The exact model, where the inner environment has one (AttributeError otherwise)."""
+        return self.env.mdp
+
+    def reset(self, key):
+        return self.env.reset(key)
+
+    def step(self, key, state, action):
+        return self.env.step(key, state, action)
+
+    def observe(self, state):
+        return self.env.observe(state)
+
+
+class TimeLimitState(NamedTuple):
+    inner: State
+    elapsed: jax.Array
+
+
+class TimeLimit(Wrapper):
+    """Truncate an episode after ``limit`` steps: the only source of ``truncated`` (Pardo et al., "Time limits in
+    reinforcement learning", ICML 2018).
+
+    A step that terminates at the limit is terminated and not truncated.
+    """
+
+    limit: int
+
+    def reset(self, key):
+        return TimeLimitState(self.env.reset(key), jnp.int32(0))
+
+    def step(self, key, state, action):
+        inner, outcome = self.env.step(key, state.inner, action)
+        elapsed = state.elapsed + 1
+        truncated = outcome.truncated | (elapsed >= self.limit) & ~outcome.terminated
+        return TimeLimitState(inner, elapsed), outcome._replace(truncated=truncated)
+
+    def observe(self, state):
+        return self.env.observe(state.inner)
+
+
+class OneHot(Wrapper):
+    """An integer observation in ``[0, S)`` as its indicator vector, float32 ``[S]``."""
+
+    size: int = struct.field(pytree_node=False)
+
+    @property
+    def observation(self):
+        return jax.ShapeDtypeStruct((self.size,), jnp.float32)
+
+    def observe(self, state):
+        return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
+
+
+def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Transition]:
+    """One step, and a reset where the episode has ended. The only place that resets.
+
+    Args:
+        env: the environment.
+        key: consumed.
+        state: one state.
+        action: int32 ``[]``.
+
+    Returns:
+        The state to go on from (of a new episode where this one ended), and the :class:`Transition` that was experienced.
+    """
+    step_key, reset_key = jax.random.split(key)
+    reached, outcome = env.step(step_key, state, action)
+    done = outcome.terminated | outcome.truncated
+    transition = Transition(
+        observation=env.observe(state),
+        action=action,
+        reward=outcome.reward,
+        terminated=outcome.terminated,
+        truncated=outcome.truncated,
+        next_observation=env.observe(reached),
+    )
+    state = jax.tree.map(lambda fresh, old: jnp.where(done, fresh, old), env.reset(reset_key), reached)
+    return state, transition

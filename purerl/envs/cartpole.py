@@ -1,0 +1,120 @@
+"""CartPole: a pole to be balanced on a cart."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.envs.base import Outcome
+
+
+class CartPoleState(NamedTuple):
+    """The cart's position (m) and velocity (m/s), the pole's angle from upright (rad) and its rate (rad/s); float ``[]``."""
+
+    x: jax.Array
+    x_dot: jax.Array
+    theta: jax.Array
+    theta_dot: jax.Array
+
+
+class CartPole(struct.PyTreeNode):
+    r"""The cart and pole of Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult learning control
+    problems" (IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983), without friction, in Gymnasium's numbers.
+
+    With total mass :math:`M = m_c + m_p`, half the pole's length :math:`l` and force :math:`F = \pm` ``force_mag``,
+
+    .. math::
+        a = \frac{F + m_p l \dot\theta^2 \sin\theta}{M}, \qquad
+        \ddot\theta = \frac{g \sin\theta - a \cos\theta}{l \left(\frac43 - \frac{m_p \cos^2\theta}{M}\right)}, \qquad
+        \ddot x = a - \frac{m_p l\, \ddot\theta \cos\theta}{M},
+
+    integrated by explicit Euler steps of ``tau`` seconds: positions move by the *old* velocities.
+
+    - Observation: ``(x, x_dot, theta, theta_dot)``, float32 ``[4]`` (float64 under ``jax_enable_x64``).
+    - Actions: 0 pushes left, 1 pushes right.
+    - Reward: 1 on every step, the last one too.
+    - Start: each of the four uniform in ``[-0.05, 0.05)``, on a grid of ``2**24`` values.
+    - Termination: ``|x| > x_threshold`` or ``|theta| > theta_threshold``.
+
+    Every attribute is a leaf; the total mass and the pole's moment are worked out from them, so that sweeping ``masspole``
+    alone changes them too.
+
+    Attributes:
+        gravity: :math:`g`, m/s^2.
+        masscart: :math:`m_c > 0`, kg.
+        masspole: :math:`m_p > 0`, kg.
+        length: half the pole's length, :math:`l > 0`, m.
+        force_mag: magnitude of the push, N.
+        tau: seconds between two states, > 0.
+        theta_threshold: rad, > 0.
+        x_threshold: m, > 0.
+
+    Raises:
+        ValueError: a number given is not finite, or not positive where it must be. (Arrays, such as the values of a sweep,
+            are taken as they are.)
+
+    Example:
+        >>> import jax
+        >>> env = CartPole(gravity=1.6)
+        >>> state, outcome = env.step(jax.random.key(0), CartPoleState(0.0, 0.0, 0.0, 0.0), 1)
+        >>> env.observe(state).tolist() == [0.0, state.x_dot, 0.0, state.theta_dot]
+        True
+    """
+
+    gravity: float = 9.8
+    masscart: float = 1.0
+    masspole: float = 0.1
+    length: float = 0.5
+    force_mag: float = 10.0
+    tau: float = 0.02
+    theta_threshold: float = 12 * 2 * math.pi / 360
+    x_threshold: float = 2.4
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            # Leaves may be arrays, tracers or placeholders of a transformation: only plain numbers can be judged here.
+            if not isinstance(value, (int, float)):
+                continue
+            positive = name not in ("gravity", "force_mag")
+            if not math.isfinite(value) or (positive and value <= 0):
+                raise ValueError(f"{name} is {value!r}; allowed: a finite {'positive ' if positive else ''}number")
+
+    @property
+    def num_actions(self) -> int:
+        return 2
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((4,), jax.dtypes.canonicalize_dtype(float))
+
+    def reset(self, key):
+        # One draw, taken apart before anything is computed with it: under vmap XLA then keeps each word to itself, where
+        # uniform(key, (4,)) makes it build an array [4] first (4,096 environments step at a third of the speed, or less).
+        words = jax.random.bits(key, (4,), jnp.uint32)
+        return CartPoleState(*((words[i].astype(jnp.int32) >> 8).astype(float) * (0.05 * 2**-23) for i in range(4)))
+
+    def step(self, key, state, action):
+        del key  # the motion is deterministic
+        x, x_dot, theta, theta_dot = state
+        total_mass = self.masscart + self.masspole
+        polemass_length = self.masspole * self.length
+        force = jnp.where(action == 1, self.force_mag, -self.force_mag)
+        sin, cos = jnp.sin(theta), jnp.cos(theta)
+
+        push = (force + polemass_length * theta_dot**2 * sin) / total_mass
+        theta_acc = (self.gravity * sin - cos * push) / (self.length * (4 / 3 - self.masspole * cos**2 / total_mass))
+        x_acc = push - polemass_length * theta_acc * cos / total_mass
+
+        state = CartPoleState(
+            x=x + self.tau * x_dot,
+            x_dot=x_dot + self.tau * x_acc,
+            theta=theta + self.tau * theta_dot,
+            theta_dot=theta_dot + self.tau * theta_acc,
+        )
+        terminated = (jnp.abs(state.x) > self.x_threshold) | (jnp.abs(state.theta) > self.theta_threshold)
+        return state, Outcome(jnp.float32(1.0), terminated, jnp.bool_(False))
+
+    def observe(self, state):
+        return jnp.stack(state)

@@ -1,0 +1,112 @@
+"""A finite Markov decision process as an environment."""
+
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import lax
+
+from purerl.envs.base import Outcome
+from purerl.mdp.model import FiniteMDP, is_concrete
+
+
+def _thresholds(probability):
+    """Where the inverse of the distribution function jumps: outcome ``k`` has ``thresholds[k-1] <= u < thresholds[k]``.
+
+    float ``[..., K]`` -> float ``[..., K - 1]``, never decreasing. An outcome of probability zero gets an empty interval
+    even after rounding: in the middle it repeats its predecessor's threshold, and from the last possible outcome on the
+    threshold is infinite, so that the padding behind it is out of reach.
+    """
+    possible = probability > 0
+    total = lax.cummax(jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1)
+    possible_later = lax.cummax(possible.astype(jnp.int32), axis=probability.ndim - 1, reverse=True)[..., 1:] > 0
+    return jnp.where(possible_later, total[..., :-1], jnp.inf)
+
+
+class FiniteEnvironment(struct.PyTreeNode):
+    """Episodes of a :class:`~purerl.mdp.model.FiniteMDP`, drawn by inversion. Make one with :meth:`of`.
+
+    The state and the observation are the MDP's state index, int32 ``[]``. A step draws one uniform number ``u`` and yields
+    outcome ``k`` of the current state and action where ``F[k-1] <= u < F[k]``, ``F`` being the distribution function of
+    ``probability[state, action]`` (probabilities are resolved to ``u``'s ``2**-23``). Where there is nothing to choose, a
+    single outcome (``K == 1``) or a single start, nothing is drawn and the key is left alone.
+
+    Attributes:
+        mdp: the exact model.
+        outcome_thresholds: ``F`` without its last entry, float ``[S, A, K - 1]``.
+        start_states: the states an episode can start in, int32 ``[N]``, ascending.
+        start_thresholds: the distribution function over ``start_states`` without its last entry, float ``[N - 1]``.
+
+    The last three follow from the first: to change the model, make a new environment, not ``env.replace(mdp=...)``.
+
+    Example:
+        >>> import jax
+        >>> from purerl.envs.gridworld import frozen_lake
+        >>> env = FiniteEnvironment.of(frozen_lake(slip=0.0).mdp)
+        >>> state, outcome = env.step(jax.random.key(0), env.reset(jax.random.key(1)), 2)
+        >>> int(state), float(outcome.reward)
+        (1, 0.0)
+    """
+
+    mdp: FiniteMDP
+    outcome_thresholds: jax.Array
+    start_states: jax.Array
+    start_thresholds: jax.Array
+
+    @classmethod
+    def of(cls, mdp: FiniteMDP, **fields) -> Self:
+        """The environment of a model.
+
+        Args:
+            mdp: the model. Under ``vmap`` or ``jit``, where ``initial`` is not known, every state counts as a possible start.
+            **fields: further fields of a subclass.
+        """
+        known = is_concrete(mdp.initial)
+        starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
+        return cls(
+            mdp=mdp,
+            outcome_thresholds=_thresholds(mdp.probability),
+            start_states=jnp.asarray(starts, jnp.int32),
+            start_thresholds=_thresholds(mdp.initial[starts]),
+            **fields,
+        )
+
+    @property
+    def num_states(self) -> int:
+        return self.mdp.num_states
+
+    @property
+    def num_actions(self) -> int:
+        return self.mdp.num_actions
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((), jnp.int32)
+
+    def reset(self, key):
+        if self.start_states.shape[-1] == 1:
+            return self.start_states[0]
+        # Starts may be as many as states, so they are searched by halving.
+        u = jax.random.uniform(key, dtype=self.start_thresholds.dtype)
+        return self.start_states[jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")]
+
+    def step(self, key, state, action):
+        if self.outcome_thresholds.shape[-1] == 0:
+            k = 0
+        else:
+            # Outcomes are few: to count the thresholds passed is one short comparison without a branch.
+            u = jax.random.uniform(key, dtype=self.outcome_thresholds.dtype)
+            thresholds = self.outcome_thresholds.at[state, action].get(mode="promise_in_bounds")
+            k = jnp.sum(u >= thresholds, dtype=jnp.int32)
+
+        def drawn(table):
+            return table.at[state, action, k].get(mode="promise_in_bounds")
+
+        mdp = self.mdp
+        outcome = Outcome(drawn(mdp.reward).astype(jnp.float32), drawn(mdp.terminated), jnp.bool_(False))
+        return drawn(mdp.next_state), outcome
+
+    def observe(self, state):
+        return state

@@ -1,0 +1,164 @@
+"""Random keys: JAX's own bits from a faster engine, and a lighter generator.
+
+:func:`key` makes an ordinary typed JAX key, so every function of :mod:`jax.random` takes it, under ``jit``, ``vmap``,
+``scan``, ``lax.map`` and ``shard_map``. What differs is how its bits are computed:
+
+- ``"threefry"`` gives the same bits as JAX's default generator, Threefry-2x32 with twenty rounds (Salmon et al., "Parallel
+  random numbers: as easy as 1, 2, 3", SC 2011), counters laid out as under ``jax_threefry_partitionable``. The rounds are
+  written out one after another, where some versions of JAX lower them to a loop on CPU.
+- ``"pcg4d"`` draws four words at a time with the integer hash of Jarzynski & Olano, "Hash functions for GPU rendering" (JCGT
+  9(3), 2020), of the key's two words, the counter and the width, with one xor-shift more before it and one after. As
+  published, products carry differences only upwards, so that low output bits never see high input bits; with the two
+  shifts every input bit flips every output bit half the time. Deriving a key costs one multiplication a word: keys need
+  only be distinct, since whatever is drawn from them is hashed.
+
+Purerl derives every key from a seed and a time rather than carrying one: ``fold_in(seed_key(base, i), t)``.
+"""
+
+import functools
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend import random as jex_random
+
+_SPLIT, _FOLD_IN = 0x2545F491, 0x6C078965
+_UINT = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
+
+
+def _seed_words(seed):
+    """The two 32-bit halves of an integer seed, high half first; a 32-bit seed has a high half of zero."""
+    high = lax.shift_right_logical(seed, lax.full_like(seed, 32)) if seed.dtype.itemsize == 8 else jnp.zeros_like(seed)
+    return jnp.stack([high.astype(jnp.uint32), seed.astype(jnp.uint32)])
+
+
+def _threefry2x32(k0, k1, x0, x1):
+    def rotate(x, distance):
+        return (x << jnp.uint32(distance)) | (x >> jnp.uint32(32 - distance))
+
+    keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
+    x0, x1 = x0 + k0, x1 + k1
+    for block in range(5):
+        for distance in ((13, 15, 26, 6), (17, 29, 16, 24))[block % 2]:
+            x0 = x0 + x1
+            x1 = rotate(x1, distance) ^ x0
+        x0 = x0 + keys[(block + 1) % 3]
+        x1 = x1 + keys[(block + 2) % 3] + jnp.uint32(block + 1)
+    return x0, x1
+
+
+def _threefry_derive(words, counter, purpose):
+    del purpose  # JAX's layout tells a fold from a split by nothing but the counter
+    return _threefry2x32(words[0], words[1], jnp.zeros_like(counter), counter)
+
+
+def _threefry_bits(words, counter, width):
+    high, low = _threefry2x32(words[0], words[1], jnp.zeros_like(counter), counter)
+    return _join(high, low) if width == 64 else high ^ low
+
+
+def _xor_shift(*words):
+    return tuple(v ^ (v >> jnp.uint32(16)) for v in words)
+
+
+def _pcg4d(x, y, z, w):
+    x, y, z, w = (v * jnp.uint32(1664525) + jnp.uint32(1013904223) for v in _xor_shift(x, y, z, w))
+    for _ in range(2):
+        x = x + y * w
+        y = y + z * x
+        z = z + x * y
+        w = w + y * z
+        x, y, z, w = _xor_shift(x, y, z, w)
+    return x, y, z, w
+
+
+def _pcg4d_derive(words, counter, purpose):
+    x, y = _xor_shift(words[0], words[1])
+    return x * jnp.uint32(0x9E3779B1) + counter, y * jnp.uint32(0x85EBCA6B) + (counter ^ jnp.uint32(purpose))
+
+
+def _pcg4d_bits(words, counter, width):
+    per_block = 128 // max(width, 32)
+    block, position = counter // jnp.uint32(per_block), counter % jnp.uint32(per_block)
+    out = _pcg4d(words[0], words[1], block, jnp.full_like(block, width))
+    if width == 64:
+        out = _join(out[0], out[1]), _join(out[2], out[3])
+    return functools.reduce(lambda rest, i: jnp.where(position == i, out[i], rest), range(per_block - 1), out[-1])
+
+
+def _join(high, low):
+    return (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
+
+
+def _stack(words):
+    """``jnp.stack(words, axis=-1)``, written so that ``vmap`` keeps it a concatenation of which XLA can take a word back."""
+    return lax.concatenate([lax.expand_dims(word, (word.ndim,)) for word in words], words[0].ndim)
+
+
+_SMALL = 8
+
+
+def _over_counters(function, shape):
+    """``function`` of the counters ``0, 1, 2, ...`` laid out in row-major order over ``shape``.
+
+    A few counters are worked out one by one: each is then a scalar of its own, which XLA keeps in a register (or drops
+    where nobody asks for it) instead of building an array only to take it apart again.
+    """
+    size = math.prod(shape)
+    if size > 2**32:
+        raise ValueError(f"one draw has at most 2**32 elements, not {size} (shape {shape})")
+    if not 0 < size <= _SMALL:
+        drawn = function(lax.iota(jnp.uint32, size))
+    else:
+        each = [function(jnp.uint32(i)) for i in range(size)]
+        drawn = lax.concatenate([lax.expand_dims(one, (0,)) for one in each], 0)
+    return lax.reshape(drawn, (*shape, *drawn.shape[1:]))
+
+
+def _define(name, tag, derive, bits):
+    """A generator from how it derives the two words of a key, and how it draws from them, at a counter."""
+
+    def split(words, shape):
+        return _over_counters(lambda counter: _stack(derive(words, counter, _SPLIT)), shape)
+
+    def fold_in(words, data):
+        return _stack(derive(words, jnp.asarray(data).astype(jnp.uint32), _FOLD_IN))
+
+    def random_bits(words, width, shape):
+        return _over_counters(lambda counter: bits(words, counter, width).astype(_UINT[width]), shape)
+
+    return jex_random.define_prng_impl(
+        key_shape=(2,), seed=_seed_words, split=split, random_bits=random_bits, fold_in=fold_in, name=name, tag=tag
+    )
+
+
+IMPLEMENTATIONS = {
+    "threefry": _define("threefry", "purefry", _threefry_derive, _threefry_bits),
+    "pcg4d": _define("pcg4d", "pcg4d", _pcg4d_derive, _pcg4d_bits),
+}
+
+
+def key(seed: int, impl: Literal["threefry", "pcg4d"] = "threefry") -> jax.Array:
+    """A typed JAX key from an integer seed, shape ``[]``.
+
+    Raises:
+        ValueError: ``impl`` names no generator of this module.
+    """
+    if impl not in IMPLEMENTATIONS:
+        raise ValueError(f"impl is {impl!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
+    return jax.random.key(seed, impl=IMPLEMENTATIONS[impl])
+
+
+def as_key(key: jax.Array) -> jax.Array:
+    """``key`` itself if typed; a legacy raw ``uint32`` key wrapped as the default implementation's."""
+    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+
+
+def seed_key(base: int | jax.Array, i: int | jax.Array, impl: Literal["threefry", "pcg4d"] = "threefry") -> jax.Array:
+    """The key of seed ``i`` under the integer ``base``: ``fold_in(key(base, impl), i)``.
+
+    A function of ``i`` alone, so the first five of five seeds are the first five of thirty.
+    """
+    return jax.random.fold_in(key(base, impl), i)

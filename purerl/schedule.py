@@ -1,0 +1,185 @@
+r"""Hyperparameters that change with time.
+
+A schedule is a small frozen pytree whose leaves are its numbers, so they sweep and ``vmap`` without recompiling, and is
+called with the time: ``schedule(t) -> float32``. It has no clock. What ``t`` counts is the caller's business: agents call their
+schedules with the number of environment transitions so far, an ``optax`` optimiser calls its learning rate (for which any
+schedule will do) with the number of updates. ``t`` of any shape is mapped elementwise, so a table of visit counts gives a
+table of step sizes.
+
+:func:`constant`, :func:`linear`, :func:`exponential` and :func:`power` judge the numbers they are given and build the
+pytrees. The pytrees themselves hold anything in a leaf's place, as JAX needs: tracers, ``in_axes``, placeholders.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+Number = float | jax.Array
+
+# What a field may be: words for the error message, and the test.
+_Rule = tuple[str, Callable[[np.ndarray], np.ndarray]]
+_FINITE: _Rule = ("a finite number", np.isfinite)
+_POSITIVE: _Rule = ("a finite number above 0", lambda x: np.isfinite(x) & (x > 0))
+_NOT_NEGATIVE: _Rule = ("a finite number of at least 0", lambda x: np.isfinite(x) & (x >= 0))
+
+
+def _known(value):
+    return isinstance(value, (int, float, np.number, np.ndarray))
+
+
+class Schedule(struct.PyTreeNode):
+    """What all schedules share: a formula of the time, and a float32 answer."""
+
+    def formula(self, t: jax.Array) -> jax.Array:
+        """The value at time ``t``, in whatever dtype its numbers give."""
+        raise NotImplementedError
+
+    def __call__(self, t: int | jax.Array) -> jax.Array:
+        """The value at time ``t``, float32, of the shape of ``t``."""
+        # Counted in a signed type: formulas take differences and negatives of it.
+        t = jnp.asarray(t, jnp.result_type(t, jnp.int32))
+        return jnp.asarray(self.formula(t), jnp.float32)
+
+
+def _checked(schedule, **rules):
+    """``schedule``, once its numbers keep their rules (``_FINITE`` where none is given). What a tracer will be is not known."""
+    for field in dataclasses.fields(schedule):
+        value = getattr(schedule, field.name)
+        allowed, ok = rules.get(field.name, _FINITE)
+        if _known(value) and not np.all(ok(np.asarray(value))):
+            raise ValueError(f"{type(schedule).__name__.lower()}: {field.name} is {value}; allowed: {allowed}")
+    return schedule
+
+
+class Constant(Schedule):
+    """Built by :func:`constant`."""
+
+    value: Number
+
+    def formula(self, t):
+        return jnp.broadcast_to(self.value, t.shape)
+
+
+def constant(value: Number) -> Constant:
+    """The same value at every time.
+
+    Raises:
+        ValueError: a number that is not finite.
+
+    >>> print(constant(0.5)(1_000))
+    0.5
+    """
+    return _checked(Constant(value))
+
+
+class Linear(Schedule):
+    """Built by :func:`linear`."""
+
+    start: Number
+    end: Number
+    steps: Number
+    begin: Number
+
+    def formula(self, t):
+        fraction = jnp.clip((t - self.begin) / self.steps, 0.0, 1.0)
+        return (1 - fraction) * self.start + fraction * self.end
+
+
+def linear(start: Number, end: Number, steps: Number, begin: Number = 0) -> Linear:
+    r"""A straight line from ``start`` at time ``begin`` to ``end`` at time ``begin + steps``, level before and after:
+
+    .. math:: (1 - f) \, \text{start} + f \, \text{end}, \qquad
+              f = \min(\max((t - \text{begin}) / \text{steps}, 0), 1).
+
+    Both ends are met exactly. As epsilon's decay: Mnih et al., "Human-level control through deep reinforcement learning"
+    (Nature 518, 2015), methods.
+
+    Raises:
+        ValueError: a number that is not finite, ``steps`` not above 0, or ``begin`` below 0.
+
+    >>> epsilon = linear(1.0, 0.5, steps=100)
+    >>> print(epsilon(0), epsilon(50), epsilon(1_000))
+    1.0 0.75 0.5
+    """
+    return _checked(Linear(start, end, steps, begin), steps=_POSITIVE, begin=_NOT_NEGATIVE)
+
+
+class Exponential(Schedule):
+    """Built by :func:`exponential`."""
+
+    start: Number
+    half_life: Number
+    floor: Number
+
+    def formula(self, t):
+        return jnp.maximum(self.floor, self.start * jnp.exp2(-t / self.half_life))
+
+
+def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Exponential:
+    r"""Halved every ``half_life``, and never below ``floor``:
+
+    .. math:: \max(\text{floor}, \; \text{start} \cdot 2^{-t / \text{half\_life}}).
+
+    A half-life of :math:`h` is a factor of :math:`2^{-1/h}` per unit of time. It is asked for instead of the factor because
+    float32 holds factors near one, such as 0.9999999, to one digit of their distance from one.
+
+    Raises:
+        ValueError: a number that is not finite, ``half_life`` not above 0, ``floor`` below 0, or ``start`` below ``floor``.
+
+    >>> epsilon = exponential(1.0, half_life=10, floor=0.125)
+    >>> print(epsilon(0), epsilon(10), epsilon(20), epsilon(1_000))
+    1.0 0.5 0.25 0.125
+    """
+    if _known(start) and _known(floor) and np.any(start < floor):
+        raise ValueError(f"exponential: start is {start}; allowed: a number of at least floor, which is {floor}")
+    return _checked(Exponential(start, half_life, floor), half_life=_POSITIVE, floor=_NOT_NEGATIVE)
+
+
+class Power(Schedule):
+    """Built by :func:`power`."""
+
+    start: Number
+    exponent: Number
+    timescale: Number
+
+    def formula(self, t):
+        return self.start * (1 + t / self.timescale) ** -self.exponent
+
+
+def power(start: Number, exponent: Number, timescale: Number = 1.0) -> Power:
+    r"""Polynomial decay,
+
+    .. math:: \text{start} \cdot (1 + t / \text{timescale})^{-\text{exponent}}.
+
+    As a step size with ``exponent`` in :math:`(1/2, 1]` it meets the conditions :math:`\sum_t \alpha_t = \infty` and
+    :math:`\sum_t \alpha_t^2 < \infty` of Robbins & Monro, "A stochastic approximation method" (Annals of Mathematical
+    Statistics 22, 1951), under which tabular Q-learning converges with probability one when ``t`` counts the visits to the
+    state-action pair. The time that this takes is polynomial in :math:`1 / (1 - \gamma)` for exponents below 1, and exponential
+    in it for exponent 1: Even-Dar & Mansour, "Learning rates for Q-learning" (JMLR 5, 2003). With ``exponent=1`` and
+    ``timescale=1`` it is ``start / (1 + t)``, the step size of the sample average.
+
+    Raises:
+        ValueError: a number that is not finite, ``exponent`` below 0, or ``timescale`` not above 0.
+
+    >>> learning_rate = power(1.0, exponent=0.5, timescale=100)
+    >>> print(learning_rate(0), learning_rate(300))
+    1.0 0.5
+    """
+    return _checked(Power(start, exponent, timescale), exponent=_NOT_NEGATIVE, timescale=_POSITIVE)
+
+
+def at(hyperparameter: Any, t: int | jax.Array) -> jax.Array:
+    """The value of a hyperparameter at time ``t``: of a schedule (or any other callable) its value there, of a number itself.
+
+    Returns:
+        float32 ``[]``.
+
+    >>> print(at(0.25, 10), at(linear(0.0, 1.0, steps=10), 5))
+    0.25 0.5
+    """
+    return jnp.asarray(hyperparameter(t) if callable(hyperparameter) else hyperparameter, jnp.float32)

@@ -1,0 +1,92 @@
+"""Training: an agent's step, scanned over time, in segments."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purerl import loop
+from purerl.agents.base import Agent, Metrics
+from purerl.random import as_key
+
+
+def segment(agent: Agent, state: Any, start: int | jax.Array, num_iterations: int) -> tuple[Any, Metrics]:
+    """``num_iterations`` steps of an agent from iteration ``start`` on, and their metrics added up.
+
+    A run cut into segments at any iterations is the run: nothing depends on where a segment begins.
+    """
+
+    def body(carry, t):
+        state, totals = carry
+        state, metrics = agent.step(state, t)
+        return (state, jax.tree.map(jnp.add, totals, metrics)), None
+
+    shapes = jax.eval_shape(agent.step, state, jax.ShapeDtypeStruct((), jnp.int32))[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    ts = start + jnp.arange(num_iterations, dtype=jnp.int32)
+    (state, totals), _ = loop.scan(body, (state, zeros), ts)
+    return state, totals
+
+
+def averages(metrics: Metrics) -> dict[str, jax.Array]:
+    """Each mean as a number: NaN where nothing was counted, such as the return before the first episode has ended."""
+    return {name: mean.total / mean.count for name, mean in metrics.items()}
+
+
+def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:
+    """The number of iterations between two points of a curve.
+
+    Raises:
+        ValueError: ``num_steps`` is not a positive multiple of ``points`` times the transitions of one iteration.
+    """
+    unit = points * agent.transitions_per_step
+    if points < 1:
+        raise ValueError(f"points is {points}; allowed: at least 1")
+    if num_steps < 1 or num_steps % unit:
+        raise ValueError(
+            f"num_steps is {num_steps}; allowed: a positive multiple of {unit} (points={points} times the "
+            f"{agent.transitions_per_step} transitions of one iteration), such as {max(unit, num_steps // unit * unit)}"
+        )
+    return num_steps // unit
+
+
+def train(
+    agent: Agent,
+    key: jax.Array,
+    num_steps: int,
+    points: int = 100,
+    evaluate: Callable[[Agent, Any, jax.Array], dict[str, jax.Array]] | None = None,
+) -> tuple[Any, dict[str, jax.Array]]:
+    """Train one agent on one seed. Pure: ``jit``, ``vmap`` and donate it as you like.
+
+    Args:
+        agent: the algorithm with its hyperparameters and environment.
+        key: of any JAX implementation; a legacy raw ``uint32`` key is wrapped.
+        num_steps: environment transitions after the warm-up that ``agent.init`` does, static.
+        points: how many points the curves have, static.
+        evaluate: ``(agent, state, key) -> {name: []}``, called at every point; its results are curves too.
+
+    Returns:
+        The final state, and curves ``{name: [points]}``, each point the mean over the segment that ends there.
+
+    Raises:
+        ValueError: ``num_steps`` cannot be cut into ``points`` equal segments.
+
+    >>> import jax, purerl
+    >>> agent = purerl.QLearning(env=purerl.make("FrozenLake-v1", slip=0.0))
+    >>> state, curves = jax.jit(lambda key: purerl.train(agent, key, 10_000))(purerl.random.key(0))
+    >>> curves["episode_return"].shape
+    (100,)
+    """
+    length = iterations_per_point(agent, num_steps, points)
+    init_key, eval_key = jax.random.split(as_key(key))
+
+    def point(state, i):
+        state, metrics = segment(agent, state, i * length, length)
+        values = averages(metrics)
+        if evaluate is not None:
+            values |= evaluate(agent, state, jax.random.fold_in(eval_key, i))
+        return state, values
+
+    return jax.lax.scan(point, agent.init(init_key), jnp.arange(points, dtype=jnp.int32))
