@@ -7,19 +7,24 @@ Everything that learns is a pair of pure functions over an immutable pytree, ``i
 from purerl import bellman, envs, exploration, mdp, networks, random, replay, schedule
 from purerl.agents import DQN, QLearning
 from purerl.envs import make
+from purerl.sweep import SweepResult, load, rerun, sweep
 from purerl.training import train
 
 __all__ = [
     "DQN",
     "QLearning",
+    "SweepResult",
     "bellman",
     "envs",
     "exploration",
+    "load",
     "make",
     "mdp",
     "networks",
     "random",
     "replay",
+    "rerun",
     "schedule",
+    "sweep",
     "train",
 ]

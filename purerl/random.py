@@ -34,6 +34,8 @@ def _seed_words(seed):
     return jnp.stack([high.astype(jnp.uint32), seed.astype(jnp.uint32)])
 
 
+# Jitted for the sake of tracing and lowering, which then happen once and not at every draw; XLA inlines it.
+@jax.jit
 def _threefry2x32(k0, k1, x0, x1):
     def rotate(x, distance):
         return (x << jnp.uint32(distance)) | (x >> jnp.uint32(32 - distance))
@@ -63,6 +65,7 @@ def _xor_shift(*words):
     return tuple(v ^ (v >> jnp.uint32(16)) for v in words)
 
 
+@jax.jit
 def _pcg4d(x, y, z, w):
     x, y, z, w = (v * jnp.uint32(1664525) + jnp.uint32(1013904223) for v in _xor_shift(x, y, z, w))
     for _ in range(2):

@@ -1,6 +1,5 @@
 """Training: an agent's step, scanned over time, in segments."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from purerl import loop
 from purerl.agents.base import Agent, Metrics
+from purerl.evaluation import Evaluation
 from purerl.random import as_key
 
 
@@ -51,12 +51,18 @@ def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:
     return num_steps // unit
 
 
+def run_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The keys of one run: for ``agent.init``, and for evaluations (folded with the number of the evaluation)."""
+    init_key, evaluation_key = jax.random.split(as_key(key))
+    return init_key, evaluation_key
+
+
 def train(
     agent: Agent,
     key: jax.Array,
     num_steps: int,
     points: int = 100,
-    evaluate: Callable[[Agent, Any, jax.Array], dict[str, jax.Array]] | None = None,
+    evaluation: Evaluation | None = None,
 ) -> tuple[Any, dict[str, jax.Array]]:
     """Train one agent on one seed. Pure: ``jit``, ``vmap`` and donate it as you like.
 
@@ -65,7 +71,7 @@ def train(
         key: of any JAX implementation; a legacy raw ``uint32`` key is wrapped.
         num_steps: environment transitions after the warm-up that ``agent.init`` does, static.
         points: how many points the curves have, static.
-        evaluate: ``(agent, state, key) -> {name: []}``, called at every point; its results are curves too.
+        evaluation: made at every point; its measures are curves too.
 
     Returns:
         The final state, and curves ``{name: [points]}``, each point the mean over the segment that ends there.
@@ -80,13 +86,14 @@ def train(
     (100,)
     """
     length = iterations_per_point(agent, num_steps, points)
-    init_key, eval_key = jax.random.split(as_key(key))
+    init_key, evaluation_key = run_keys(key)
+    prepared = None if evaluation is None else evaluation.prepare(agent)
 
     def point(state, i):
         state, metrics = segment(agent, state, i * length, length)
         values = averages(metrics)
-        if evaluate is not None:
-            values |= evaluate(agent, state, jax.random.fold_in(eval_key, i))
+        if evaluation is not None:
+            values |= evaluation(agent, state, jax.random.fold_in(evaluation_key, i), prepared)
         return state, values
 
     return jax.lax.scan(point, agent.init(init_key), jnp.arange(points, dtype=jnp.int32))

@@ -36,6 +36,9 @@ class Agent(Protocol):
     def step(self, state: State, t: jax.Array) -> tuple[State, Metrics]:
         """One iteration, collecting and learning. ``t``: int32 ``[]``, the number of iterations before this one."""
 
+    def values(self, state: State, observation: jax.Array) -> jax.Array:
+        """Of an agent that has them, the action values ``Q(s, .)`` it has learnt: float32 ``[A]``."""
+
     def act(self, state: State, key: jax.Array, observation: jax.Array) -> jax.Array:
         """The target policy, for evaluation: int32 ``[]``."""
 
@@ -64,14 +67,16 @@ FINITE = ("a finite number", lambda x: abs(x) < float("inf"))
 
 
 def check_hyperparameters(agent: Agent, **rules: tuple[str, Callable[[float], bool]]) -> None:
-    """Check the fields that hold plain numbers. What is traced, or stands in a leaf's place, cannot be judged.
+    """Check the fields that hold plain numbers. What is traced, or stands in a leaf's place, cannot be judged: nor, therefore,
+    can the integer 0, which trees of ``in_axes`` are made of.
 
     Raises:
         ValueError: naming the field, what it was and what is allowed.
     """
     for field, (allowed, accepts) in rules.items():
         value = getattr(agent, field)
-        if isinstance(value, (int, float)) and not accepts(value):
+        placeholder = type(value) is int and value == 0
+        if isinstance(value, (int, float)) and not placeholder and not accepts(value):
             raise ValueError(f"{type(agent).__name__}: {field} is {value!r}; allowed: {allowed}")
 
 

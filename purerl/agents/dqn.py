@@ -16,9 +16,7 @@ from purerl.random import as_key
 from purerl.schedule import Schedule, at, linear
 
 TARGETS = {
-    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(
-        reward, terminated, target, discount
-    ),
+    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(reward, terminated, target, discount),
     "double_q": bellman.double_q,
 }
 LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
@@ -27,7 +25,8 @@ LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
 class DQNState(NamedTuple):
     """``env_state`` and ``episode`` have a leading axis ``[num_envs]``, ``buffer`` a leading axis ``[buffer_size]``."""
 
-    key: jax.Array
+    collect_key: jax.Array
+    sample_key: jax.Array
     params: Any
     target_params: Any
     opt_state: optax.OptState
@@ -109,7 +108,7 @@ class DQN(struct.PyTreeNode):
         return MLP(self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape))
 
     def init(self, key: jax.Array) -> DQNState:
-        params_key, reset_key, warm_up_key, key = jax.random.split(as_key(key), 4)
+        params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(as_key(key), 5)
         observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
         params = self.network.init(params_key, observation)
         env_state = jax.vmap(self.env.reset)(jax.random.split(reset_key, self.num_envs))
@@ -119,7 +118,8 @@ class DQN(struct.PyTreeNode):
         action = jax.ShapeDtypeStruct((), jnp.int32)
         item = Transition(self.env.observation, action, scalar, flag, flag, self.env.observation)
         state = DQNState(
-            key=key,
+            collect_key=collect_key,
+            sample_key=sample_key,
             params=params,
             target_params=params,
             opt_state=optax.scale_by_adam().init(params),
@@ -129,18 +129,17 @@ class DQN(struct.PyTreeNode):
         )
 
         def warm_up(state, t):
-            state, _ = self._collect(state, jax.random.fold_in(warm_up_key, t), 1.0, added=t * self.transitions_per_step)
-            return state, None
+            return self._collect(state, warm_up_key, t, 1.0, t * self.transitions_per_step)[0], None
 
         iterations = jnp.arange(self.learning_starts // self.transitions_per_step, dtype=jnp.int32)
         return loop.scan(warm_up, state, iterations)[0]
 
     def step(self, state: DQNState, t: jax.Array):
-        collect_key, sample_key = jax.random.split(jax.random.fold_in(state.key, t))
         clock = t * self.transitions_per_step
         added = self.learning_starts + clock
 
-        state, metrics = self._collect(state, collect_key, at(self.epsilon, clock), added)
+        state, metrics = self._collect(state, state.collect_key, t, at(self.epsilon, clock), added)
+        sample_key = jax.random.fold_in(state.sample_key, t)
         batch = replay.sample(state.buffer, sample_key, added + self.transitions_per_step, self.batch_size)
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.target_params, batch, at(self.discount, clock)
@@ -157,24 +156,26 @@ class DQN(struct.PyTreeNode):
         metrics |= {"loss": Mean(loss, jnp.float32(1)), "q": Mean(q, jnp.float32(1))}
         return state._replace(params=params, target_params=target_params, opt_state=opt_state), metrics
 
+    def values(self, state: DQNState, observation: jax.Array) -> jax.Array:
+        return self.network.apply(state.params, observation)
+
     def act(self, state: DQNState, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
-        return jnp.argmax(self.network.apply(state.params, observation)).astype(jnp.int32)
+        return jnp.argmax(self.values(state, observation)).astype(jnp.int32)
 
-    def _collect(self, state, key, epsilon, added):
+    def _collect(self, state, key, t, epsilon, added):
         """``train_period`` epsilon-greedy steps in every environment, written to the buffer."""
 
         def interaction(carry, i):
             env_state, episode = carry
-            act_key, env_key = jax.random.split(jax.random.fold_in(key, i))
+            act_keys, env_keys = jax.random.split(jax.random.fold_in(key, i), (2, self.num_envs))
             q = self.network.apply(state.params, jax.vmap(self.env.observe)(env_state))
-            act_keys, env_keys = (jax.random.split(k, self.num_envs) for k in (act_key, env_key))
             action = jax.vmap(epsilon_greedy, (0, 0, None))(act_keys, q, epsilon)
             env_state, transition = jax.vmap(interact, (None, 0, 0, 0))(self.env, env_keys, env_state, action)
             episode, metrics = jax.vmap(Episode.update)(episode, transition)
             return (env_state, episode), (transition, metrics)
 
-        steps = jnp.arange(self.train_period, dtype=jnp.int32)
+        steps = t * self.train_period + jnp.arange(self.train_period, dtype=jnp.int32)
         (env_state, episode), (transitions, metrics) = loop.scan(interaction, (state.env_state, state.episode), steps)
         transitions = jax.tree.map(lambda x: x.reshape(self.transitions_per_step, *x.shape[2:]), transitions)
         buffer = replay.write(state.buffer, transitions, added)

@@ -93,6 +93,9 @@ class QLearning(struct.PyTreeNode):
         episode, metrics = state.episode.update(transition)
         return QLearningState(state.key, env_state, q, visits, episode), metrics
 
+    def values(self, state: QLearningState, observation: jax.Array) -> jax.Array:
+        return state.q[observation]
+
     def act(self, state: QLearningState, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
-        return jnp.argmax(state.q[observation]).astype(jnp.int32)
+        return jnp.argmax(self.values(state, observation)).astype(jnp.int32)

@@ -77,8 +77,12 @@ class Wrapper(struct.PyTreeNode):
 
     @property
     def mdp(self):
-        """The exact model, where the inner environment has one (AttributeError otherwise)."""
+        """The exact model, where the inner environment has one (AttributeError otherwise). It knows no time limit."""
         return self.env.mdp
+
+    def states(self):
+        """Every state of the exact model, in its order, with a leading axis ``[S]``."""
+        return self.env.states()
 
     def reset(self, key):
         return self.env.reset(key)
@@ -103,6 +107,14 @@ class TimeLimit(Wrapper):
     """
 
     limit: int
+
+    def __post_init__(self):
+        if isinstance(self.limit, int) and self.limit < 0:  # 0 may stand for an axis, as in trees of in_axes
+            raise ValueError(f"TimeLimit: limit is {self.limit}; allowed: at least 1 step")
+
+    def states(self):
+        inner = self.env.states()
+        return TimeLimitState(inner, jnp.zeros(jax.tree.leaves(inner)[0].shape[:1], jnp.int32))
 
     def reset(self, key):
         return TimeLimitState(self.env.reset(key), jnp.int32(0))
@@ -136,7 +148,7 @@ def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) 
     Args:
         env: the environment.
         key: consumed.
-        state: one state.
+        state: of one environment; ``vmap`` for more.
         action: int32 ``[]``.
 
     Returns:

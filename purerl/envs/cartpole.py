@@ -75,7 +75,8 @@ class CartPole(struct.PyTreeNode):
     def __post_init__(self):
         for name, value in vars(self).items():
             # Leaves may be arrays, tracers or placeholders of a transformation: only plain numbers can be judged here.
-            if not isinstance(value, (int, float)):
+            # The integer 0 is such a placeholder, in trees of in_axes.
+            if not isinstance(value, (int, float)) or (type(value) is int and value == 0):
                 continue
             positive = name not in ("gravity", "force_mag")
             if not math.isfinite(value) or (positive and value <= 0):

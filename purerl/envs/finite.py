@@ -85,6 +85,10 @@ class FiniteEnvironment(struct.PyTreeNode):
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((), jnp.int32)
 
+    def states(self) -> jax.Array:
+        """Every state, int32 ``[S]``."""
+        return jnp.arange(self.num_states, dtype=jnp.int32)
+
     def reset(self, key):
         if self.start_states.shape[-1] == 1:
             return self.start_states[0]

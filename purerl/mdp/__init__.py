@@ -12,6 +12,7 @@ from purerl.mdp.solve import (
     occupancy,
     optimal_q,
     policy_iteration,
+    reachable,
     value_iteration,
 )
 from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_log_probability
@@ -32,6 +33,7 @@ __all__ = [
     "occupancy",
     "optimal_q",
     "policy_iteration",
+    "reachable",
     "returns_to_go",
     "trajectory_log_probability",
     "value_iteration",

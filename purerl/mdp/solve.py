@@ -11,9 +11,9 @@ direct linear solve, which is used for up to ``max_exact_states`` states.
 
 **Error bounds.** Both operators contract the largest difference by ``m``, which is ``discount`` times the largest probability
 that an episode goes on. So for any ``v``, computed ``w = T v`` up to rounding errors of at most ``e``, and fixed point ``v*``:
-``max |w - v*| <= (m max |w - v| + e) / (1 - m)``, and the same for ``q``. The reported bound is this one, with ``e`` bounded
-from the number of operations and the precision of the dtype. It is about the model as stored, and the discount rounded to
-the same dtype.
+``max |w - v*| <= (m max |w - v| + e) / (1 - m)``, from which a bound for ``q`` follows. The one reported is for both, with
+``e`` bounded from the number of operations and the precision of the dtype. It is about the model as stored, and the discount
+rounded to the same dtype.
 
 **At** ``discount == 1`` values are expected total rewards. ``m`` is then one, unless every action may end the episode, and the
 bound infinite: how far there is to go cannot be told from the last change. Iteration from zero still converges to the
@@ -129,10 +129,13 @@ def _solution(mdp, discount, reduce, values, policy, iterations):
     """
     q = backup(mdp, values, discount)
     reduced = reduce(q)
-    goes_on = reduce(jnp.sum(jnp.where(mdp.terminated, 0, mdp.probability), axis=-1))
-    modulus = discount * jnp.max(goes_on) * (1 + _precision(mdp))
-    bound = (modulus * _distance(reduced, values) + _rounding(mdp, discount)(values)) / (1 - modulus)
-    return Solution(q, reduced, policy(q), iterations, jnp.where(modulus < 1, bound, jnp.inf))
+    change, rounding = _distance(reduced, values), _rounding(mdp, discount)(values)
+    goes_on = discount * (1 + _precision(mdp)) * jnp.sum(jnp.where(mdp.terminated, 0, mdp.probability), axis=-1)
+    modulus = jnp.max(reduce(goes_on))
+    of_values = (modulus * change + rounding) / (1 - modulus)
+    # q is off by what the values put in were, as far as the action goes on: maybe more than the policy's own actions do.
+    of_q = jnp.max(goes_on) * (change + of_values) + rounding
+    return Solution(q, reduced, policy(q), iterations, jnp.where(modulus < 1, of_q, jnp.inf))
 
 
 def _fixed_point(mdp, discount, reduce, tolerance, max_iterations):
@@ -385,3 +388,26 @@ def finite_horizon(mdp: FiniteMDP, horizon: int | jax.Array, discount: float | j
     """
     zeros = jnp.zeros(mdp.num_states, mdp.reward.dtype)
     return lax.fori_loop(0, horizon, lambda _, values: _best(backup(mdp, values, discount)), zeros)
+
+
+@jax.jit
+def reachable(mdp: FiniteMDP) -> jax.Array:
+    """The states in which an action can ever be taken: reached from a start without terminating. bool ``[S]``.
+
+    Example:
+        The second of two states is only ever entered by terminating in it:
+
+        >>> ends = FiniteMDP(
+        ...     probability=[[[1.0]], [[1.0]]], next_state=[[[1]], [[1]]], reward=[[[0.0]], [[0.0]]],
+        ...     terminated=[[[True]], [[True]]], initial=[1.0, 0.0],
+        ... )
+        >>> reachable(ends).tolist()
+        [True, False]
+    """
+    possible = (mdp.probability > 0) & ~mdp.terminated
+
+    def spread(found):
+        return found[1], found[1].at[mdp.next_state].max(possible & found[1][:, None, None])
+
+    start = mdp.initial > 0
+    return jax.lax.while_loop(lambda found: (found[0] != found[1]).any(), spread, (jnp.zeros_like(start), start))[1]

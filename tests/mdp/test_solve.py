@@ -25,6 +25,7 @@ from purerl.mdp import (
     occupancy,
     optimal_q,
     policy_iteration,
+    reachable,
     value_iteration,
 )
 from purerl.random import key
@@ -226,6 +227,15 @@ def test_error_bound_is_tight_and_tells_early_stops():
     assert float(value_iteration(mdp, 0.9).error_bound) < 1e-3
 
 
+def test_error_bound_covers_actions_that_the_policy_does_not_take():
+    """Action 0 pays 5 and ends, so its value is known at once; action 1 pays 1 and stays, and is off by 0.9 * 5 until then."""
+    mdp = FiniteMDP([[[1.0], [1.0]]], [[[0], [0]]], [[[5.0], [1.0]]], [[[True], [False]]], [1.0])
+    early = evaluate_policy(mdp, [0], 0.9, max_iterations=0, max_exact_states=0)
+    np.testing.assert_allclose(early.q, [[5, 1]])
+    np.testing.assert_allclose(evaluate_policy(mdp, [0], 0.9).q, [[5, 5.5]], rtol=1e-6)
+    assert 4.5 <= float(early.error_bound) < 4.51
+
+
 def test_stops_at_the_tolerance():
     mdp = FiniteMDP([[[1.0]]], [[[0]]], [[[1.0]]], [[[False]]], [1.0])
     # The n-th change is d^(n-1): at most 1/16 for the first time when n = 5.
@@ -387,6 +397,18 @@ def test_occupancy_by_hand():
     assert float(occupancy(mdp, [0], 0.5)[0]) == pytest.approx(0.5 / 0.75)
 
 
+def test_reachable_states_are_those_that_some_policy_occupies():
+    """By powers of the matrix of what is possible, from one start, over models where outcomes are few."""
+    find = jax.jit(reachable)
+    found = []
+    for seed in range(10):
+        mdp = random_model(seed, shape=(S, 1, 2), ending=0.3).replace(initial=np.eye(S)[seed % S])
+        possible = np.eye(S) + dense(mdp)[0].sum(axis=1)
+        found.append(find(mdp).tolist())
+        assert found[-1] == (np.linalg.matrix_power(possible, S)[seed % S] > 0).tolist()
+    assert 0.2 < np.mean(found) < 0.8
+
+
 def test_gradient_of_the_return_is_the_policy_gradient():
     """d G / d pi(a | s) = occupancy(s) q(s, a) / (1 - d) (Sutton et al., "Policy gradient methods", NIPS 1999, theorem 1)."""
     mdp, policy = random_model(11), random_policy(11)
@@ -426,25 +448,7 @@ def test_best_return_within_few_steps_is_that_of_the_best_plan():
 # ------------------------------------------------------------------------------------------------------ transformations
 
 
-def test_one_compilation_serves_all_discounts_and_models():
-    solve = jax.jit(
-        chex.assert_max_traces(
-            lambda mdp, policy, discount: (
-                value_iteration(mdp, discount),
-                policy_iteration(mdp, discount),
-                occupancy(mdp, policy, discount),
-                expected_return(mdp, policy, discount),
-                finite_horizon(mdp, 10, discount),
-            ),
-            n=1,
-        )
-    )
-    for seed, discount in [(0, 0.5), (1, 0.9), (2, 0.99)]:
-        by_values, by_policies, *_ = solve(random_model(seed), random_policy(seed), discount)
-        np.testing.assert_allclose(by_values.q, by_policies.q, rtol=1e-4, atol=1e-4)
-
-
-def test_maps_over_models_policies_and_discounts():
+def test_one_compilation_serves_all_and_maps_over_models_policies_and_discounts():
     discounts = jnp.array([0.0, 0.5, 0.9, 0.99])
     models = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(random_model, range(4)))
     policies = jnp.stack([random_policy(seed) for seed in range(4)])
@@ -456,9 +460,11 @@ def test_maps_over_models_policies_and_discounts():
             evaluate_policy(mdp, greedy(policy), discount).q,
             occupancy(mdp, policy, discount),
             expected_return(mdp, policy, discount),
+            finite_horizon(mdp, 10, discount),
         )
 
-    together, alone = jax.jit(jax.vmap(everything))(models, policies, discounts), jax.jit(everything)
+    together = jax.jit(jax.vmap(everything))(models, policies, discounts)
+    alone = jax.jit(chex.assert_max_traces(everything, n=1))
     for i in range(4):
         expected = alone(random_model(i), random_policy(i), discounts[i])
         chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), expected, rtol=1e-4, atol=1e-4)

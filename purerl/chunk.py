@@ -1,0 +1,142 @@
+"""One chunk of a sweep: ``W`` runs side by side in a compiled program of fixed width."""
+
+import concurrent.futures
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purerl import training
+from purerl.agents.base import Agent
+from purerl.checkpoint import flatten
+from purerl.evaluation import Evaluation
+from purerl.random import seed_key
+
+
+class Settings(NamedTuple):
+    """What chunks of one sweep share, all of it static."""
+
+    lanes: int
+    impl: str
+    length: int  # iterations between two points
+    points: int
+    evaluation: Evaluation
+    evaluations: int
+    keep_state: bool
+
+
+class Task(NamedTuple):
+    """One chunk as plain data, fit to be sent to another process."""
+
+    settings: Settings
+    agent: Agent  # the leaves that are batched have a leading axis [W]
+    batched: tuple[bool, ...]
+    base_seed: int
+    seeds: np.ndarray  # int32 [W]
+    device: int  # index into jax.local_devices()
+
+
+class Program(NamedTuple):
+    """The compiled functions of a chunk, and the seconds that tracing and compiling them took."""
+
+    init: Callable
+    segment: Callable
+    evaluate: Callable
+    seconds: float
+
+
+def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
+    """Run a chunk: ``{"curves.NAME": [W, points], "failed": bool [W], "seconds": [], "state.PATH": [W, ...]}``.
+
+    Args:
+        task: the chunk.
+        advance: called after each segment; what it raises ends the chunk.
+    """
+    settings = task.settings
+    compiled = program(task)
+    began = time.perf_counter()
+    put = functools.partial(jax.device_put, device=jax.local_devices()[task.device])
+    agent, base_seed, seeds = put(task.agent), put(np.int32(task.base_seed)), put(task.seeds)
+    state, prepared = compiled.init(agent, base_seed, seeds)
+    curves: dict[str, list[np.ndarray]] = {}
+    for point in range(settings.points):
+        state, values = compiled.segment(agent, state, put(np.int32(point * settings.length)))
+        if (point + 1) % (settings.points // settings.evaluations) == 0:
+            values |= compiled.evaluate(agent, state, prepared, base_seed, seeds, put(np.int32(point)))
+        for name, value in values.items():
+            curves.setdefault(name, []).append(np.asarray(value))
+        advance()
+    chunk = {f"curves.{name}": np.stack(values, axis=1) for name, values in curves.items()}
+    chunk["failed"] = ~_finite(state, settings.lanes)
+    if settings.keep_state:
+        chunk |= {f"state.{name}": leaf for name, leaf in flatten(state).items()}
+    chunk["seconds"] = np.float64(time.perf_counter() - began)
+    return chunk
+
+
+def program(task: Task) -> Program:
+    """The program of a chunk: compiled once a process, however many threads ask for it."""
+    leaves, treedef = jax.tree.flatten(task.agent)
+    avals = tuple((np.shape(leaf), leaf.dtype.name) for leaf in leaves)
+    with _compiling:
+        return _compiled(treedef, avals, task.batched, task.settings, task.device)
+
+
+_compiling = threading.Lock()
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(treedef, avals, batched, settings, device):
+    began = time.perf_counter()
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[device])
+
+    def init(agent, base_seed, seed):
+        init_key, _ = training.run_keys(seed_key(base_seed, seed, settings.impl))
+        return agent.init(init_key), settings.evaluation.prepare(agent)
+
+    def segment(agent, state, start):
+        state, metrics = training.segment(agent, state, start, settings.length)
+        return state, training.averages(metrics)
+
+    def evaluate(agent, state, prepared, base_seed, seed, point):
+        _, evaluation_key = training.run_keys(seed_key(base_seed, seed, settings.impl))
+        return settings.evaluation(agent, state, jax.random.fold_in(evaluation_key, point), prepared)
+
+    def lanes(function, in_axes, *donated):
+        return jax.jit(jax.vmap(function, in_axes), donate_argnums=donated)
+
+    def array(shape, dtype):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+    axes = jax.tree.unflatten(treedef, [0 if is_batched else None for is_batched in batched])
+    agent = jax.tree.unflatten(treedef, [array(*aval) for aval in avals])
+    number, seeds = array((), jnp.int32), array((settings.lanes,), jnp.int32)
+    init = lanes(init, (axes, None, 0))
+    shapes = jax.eval_shape(init, agent, number, seeds)
+    state, prepared = jax.tree.map(lambda x: array(x.shape, x.dtype), shapes)
+    lowered = [
+        init.lower(agent, number, seeds),
+        lanes(segment, (axes, 0, None), 1).lower(agent, state, number),
+        lanes(evaluate, (axes, 0, 0, None, 0, None)).lower(agent, state, prepared, number, seeds, number),
+    ]
+    with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
+        functions = list(pool.map(lambda program, options: program.compile(options), lowered, (_QUICK, None, _QUICK)))
+    return Program(*functions, seconds=time.perf_counter() - began)
+
+
+# For what runs rarely. Wide vectors can take LLVM most of a minute on the integer code of random keys, and gain little there.
+_QUICK = {"xla_cpu_prefer_vector_width": 128}
+
+
+def _finite(state: Any, lanes: int) -> np.ndarray:
+    """Whether every floating number of a lane's state is finite, bool ``[W]``."""
+    finite = np.ones(lanes, bool)
+    for leaf in jax.tree.leaves(state):
+        if jnp.issubdtype(leaf.dtype, jnp.floating):
+            finite &= np.isfinite(np.asarray(leaf).reshape(lanes, -1)).all(axis=1)
+    return finite

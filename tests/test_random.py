@@ -1,0 +1,508 @@
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from jax import lax
+from scipy import stats
+
+from experiments import prng_quality
+from purerl import random as prng
+from purerl.random import IMPLEMENTATIONS, as_key, key, seed_key
+
+IMPLS = tuple(IMPLEMENTATIONS)
+SEEDS = st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**31), 2**32 - 1)
+SHAPES = st.lists(st.integers(0, 6), max_size=3).map(tuple)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def keys_may_be_used_twice():
+    """Comparing two ways to draw from a key uses it twice, whatever the environment says about reuse."""
+    with jax.debug_key_reuse(False):
+        yield
+
+
+# What is drawn from one key. The first group is integer arithmetic alone; in the second a compiler may round differently.
+EXACT = {
+    "data": jax.random.key_data,
+    "split": lambda key: jax.random.key_data(jax.random.split(key)),
+    "split by shape": lambda key: jax.random.key_data(jax.random.split(key, (3, 4))),
+    "fold_in": lambda key: jax.random.key_data(jax.random.fold_in(key, 123_456_789)),
+    "bits 8": lambda key: jax.random.bits(key, (2, 7), jnp.uint8),
+    "bits 16": lambda key: jax.random.bits(key, (5,), jnp.uint16),
+    "bits 32": lambda key: jax.random.bits(key, (3, 3)),
+    "one word": jax.random.bits,
+    "uniform": lambda key: jax.random.uniform(key, (10,)),
+    "randint": lambda key: jax.random.randint(key, (10,), -3, 1000),
+    "randint 8": lambda key: jax.random.randint(key, (10,), 0, 100, jnp.uint8),
+    "permutation": lambda key: jax.random.permutation(key, 12),
+    "bernoulli": lambda key: jax.random.bernoulli(key, 0.3, (40,)),
+    "categorical": lambda key: jax.random.categorical(key, jnp.log(jnp.arange(1.0, 6.0)), shape=(10,)),
+    "choice": lambda key: jax.random.choice(key, 9, (10,), p=jnp.arange(9.0) / 36),
+    "choice without replacement": lambda key: jax.random.choice(key, 9, (4,), replace=False),
+}
+ROUNDED = {
+    "normal": lambda key: jax.random.normal(key, (10,)),
+    "exponential": lambda key: jax.random.exponential(key, (10,)),
+}
+WIDE = {
+    "bits 64": lambda key: jax.random.bits(key, (4, 3), jnp.uint64),
+    "one wide word": lambda key: jax.random.bits(key, (), jnp.uint64),
+    "uniform 64": lambda key: jax.random.uniform(key, (10,), jnp.float64),
+    "randint 64": lambda key: jax.random.randint(key, (10,), -(2**40), 2**50, jnp.int64),
+}
+
+
+def draw(key):
+    return {name: function(key) for name, function in (EXACT | ROUNDED).items()}
+
+
+draw_jit = jax.jit(draw)
+draw_wide = jax.jit(lambda key: {name: function(key) for name, function in WIDE.items()})
+
+
+def assert_same_draws(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        if name in ROUNDED:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+# The same bits as JAX's own.
+
+
+def test_threefry_copies_what_is_still_the_default_of_jax():
+    changed = "JAX's default generator changed: 'threefry' promises the same bits, so change it too or change the promise"
+    assert str(jax.random.key_impl(jax.random.key(0))) == "threefry2x32", changed
+    assert jax.config.jax_threefry_partitionable, changed
+
+
+@given(seed=SEEDS, kind=st.sampled_from([int, np.int64, np.asarray, jnp.asarray]))
+@example(seed=0, kind=int)
+@example(seed=-1, kind=int)
+@example(seed=2**32 - 1, kind=np.uint32)
+@example(seed=200, kind=np.uint8)
+def test_threefry_draws_what_jax_draws(seed, kind):
+    if kind is jnp.asarray:
+        seed %= 2**31
+    assert_same_draws(draw_jit(key(kind(seed))), draw_jit(jax.random.key(kind(seed))))
+
+
+@given(seed=SEEDS)
+@settings(max_examples=10)
+def test_threefry_draws_what_jax_draws_with_64_bits(seed):
+    with jax.enable_x64(True):
+        ours, theirs = key(seed), jax.random.key(seed)
+        assert_same_draws(draw_wide(ours), draw_wide(theirs))
+        np.testing.assert_array_equal(jax.random.key_data(ours)[0], np.uint32(seed >> 32 & 0xFFFFFFFF))
+
+
+@given(shape=SHAPES, dtype=st.sampled_from([jnp.uint8, jnp.uint16, jnp.uint32]), seed=SEEDS)
+@settings(max_examples=6)
+@example(shape=(), dtype=jnp.uint8, seed=1)
+@example(shape=(3, 0), dtype=jnp.uint32, seed=3)
+@example(shape=(8,), dtype=jnp.uint32, seed=4)  # the most that are worked out one by one
+@example(shape=(1, 3, 3), dtype=jnp.uint16, seed=7)
+def test_threefry_splits_and_draws_any_shape_as_jax_does(shape, dtype, seed):
+    ours, theirs = key(seed), jax.random.key(seed)
+    split = jax.random.split(ours, shape)
+    assert split.shape == shape
+    np.testing.assert_array_equal(jax.random.key_data(split), jax.random.key_data(jax.random.split(theirs, shape)))
+    np.testing.assert_array_equal(jax.random.bits(ours, shape, dtype), jax.random.bits(theirs, shape, dtype))
+
+
+def test_threefry_splits_by_a_number_as_jax_does():
+    for num in (0, 1, 2, 8, 9, 1000):
+        ours, theirs = (jax.random.key_data(jax.random.split(k, num)) for k in (key(5), jax.random.key(5)))
+        assert ours.shape == (num, 2)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@given(seed=SEEDS, data=st.integers(0, 2**32 - 1))
+def test_threefry_folds_in_what_jax_folds_in(seed, data):
+    ours, theirs = (jax.random.fold_in(k, jnp.uint32(data)) for k in (key(seed), jax.random.key(seed)))
+    np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
+
+
+@given(words=st.tuples(*[st.integers(0, 2**32 - 1)] * 2))
+def test_key_data_goes_from_jax_to_threefry_and_back(words):
+    words = np.array(words, np.uint32)
+    theirs = jax.random.wrap_key_data(words)
+    ours = jax.random.wrap_key_data(jax.random.key_data(theirs), impl=IMPLEMENTATIONS["threefry"])
+    assert_same_draws(draw_jit(ours), draw_jit(theirs))
+    back = jax.random.wrap_key_data(jax.random.key_data(jax.random.fold_in(ours, 1)))
+    assert_same_draws(draw_jit(back), draw_jit(jax.random.fold_in(theirs, 1)))
+
+
+# The same bits however a program is transformed.
+
+
+def draw_few(key):
+    """On both sides of the size up to which elements are worked out one by one."""
+    return {
+        "split": jax.random.key_data(jax.random.split(key, 3)),
+        "split by shape": jax.random.key_data(jax.random.split(key, (3, 4))),
+        "fold_in": jax.random.key_data(jax.random.fold_in(key, 5)),
+        "bits 8": jax.random.bits(key, (20,), jnp.uint8),
+        "uniform": jax.random.uniform(key, (2, 2)),
+        "randint of a child": jax.random.randint(jax.random.split(key)[1], (), -3, 1000),
+    }
+
+
+@functools.cache
+def drawn_in_a_loop(impl):
+    drawn = [draw_few(k) for k in jax.random.split(key(3, impl), 6)]
+    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize(
+    "many",
+    [
+        jax.vmap(draw_few),
+        lambda keys: jax.tree.map(jnp.concatenate, jax.vmap(jax.vmap(draw_few))(keys.reshape(2, 3))),
+        lambda keys: lax.map(draw_few, keys),
+        lambda keys: lax.scan(lambda carry, i: (carry, draw_few(keys[i])), None, jnp.arange(6))[1],
+    ],
+    ids=["vmap", "vmap twice", "map", "scan"],
+)
+def test_transformations_draw_what_a_loop_draws(impl, many):
+    assert_same_draws(jax.jit(many)(jax.random.split(key(3, impl), 6)), drawn_in_a_loop(impl))
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_keys_derived_under_a_transformation_are_those_derived_outside(impl):
+    times = jnp.arange(20)
+    k = key(7, impl)
+    loop = np.stack([jax.random.key_data(jax.random.fold_in(k, int(t))) for t in times])
+    fold = functools.partial(jax.random.fold_in, k)
+    for derived in (jax.vmap(fold)(times), lax.map(fold, times), lax.scan(lambda c, t: (c, fold(t)), None, times)[1]):
+        np.testing.assert_array_equal(jax.random.key_data(derived), loop)
+
+
+ON_TWO_DEVICES = """
+import jax, numpy
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from purerl.random import IMPLEMENTATIONS, key
+
+mesh, lanes = Mesh(jax.devices(), ("lane",)), PartitionSpec("lane")
+draw = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(jax.random.split(key)[1], 3), (10,)))
+for impl in IMPLEMENTATIONS:
+    keys = jax.random.split(key(0, impl), 8)
+    sharded = jax.jit(jax.shard_map(draw, mesh=mesh, in_specs=lanes, out_specs=lanes))(keys)
+    assert len(sharded.sharding.device_set) == 2
+    numpy.testing.assert_array_equal(sharded, draw(keys))
+    whole = jax.random.bits(keys[0], (1024,))
+    apart = jax.jit(lambda key: jax.random.bits(key, (1024,)), out_shardings=NamedSharding(mesh, lanes))(keys[0])
+    assert len(apart.sharding.device_set) == 2
+    numpy.testing.assert_array_equal(apart, whole)
+print("same")
+"""
+
+
+def test_two_devices_draw_what_one_draws():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    root = pathlib.Path(prng.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_TWO_DEVICES], env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "same\n", done.stderr
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.uint16, jnp.uint32])
+def test_short_draws_are_the_beginnings_of_long_ones(impl, dtype):
+    k = key(11, impl)
+    long = jax.random.bits(k, (100,), dtype)
+    for size in (1, 5, 8, 9, 30):
+        np.testing.assert_array_equal(jax.random.bits(k, (size,), dtype), long[:size])
+
+
+# Keys.
+
+
+def test_unknown_generators_are_refused():
+    with pytest.raises(ValueError, match=r"impl is 'mersenne'; allowed: 'threefry', 'pcg4d'"):
+        key(0, "mersenne")
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("function", [lambda k: jax.random.bits(k, (2**16, 2**16 + 1)), lambda k: jax.random.split(k, 2**33)])
+def test_more_elements_than_counters_are_refused(impl, function):
+    with pytest.raises(ValueError, match=r"at most 2\*\*32 elements"):
+        jax.jit(function).lower(key(0, impl))
+
+
+def test_legacy_keys_are_wrapped_and_typed_ones_left_alone():
+    assert_same_draws(draw_jit(as_key(jax.random.PRNGKey(3))), draw_jit(jax.random.key(3)))
+    assert_same_draws(jax.jit(lambda raw: draw(as_key(raw)))(jax.random.PRNGKey(3)), draw_jit(jax.random.key(3)))
+    for typed in (jax.random.key(3), key(3), key(3, "pcg4d")):
+        assert as_key(typed) is typed
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_more_seeds_leave_the_first_ones_as_they_were(impl):
+    few, many = (jax.vmap(lambda i: seed_key(9, i, impl))(jnp.arange(n)) for n in (5, 30))
+    data = np.asarray(jax.random.key_data(many))
+    np.testing.assert_array_equal(jax.random.key_data(few), data[:5])
+    for i in range(30):
+        np.testing.assert_array_equal(jax.random.key_data(jax.random.fold_in(key(9, impl), i)), data[i])
+    assert len(np.unique(data, axis=0)) == 30
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_jax_sees_a_key_used_twice(impl):
+    with jax.debug_key_reuse(True):
+        k = key(0, impl)
+        first, second = jax.random.split(k)
+        jax.random.bits(first)
+        jax.random.bits(second)
+        for again in (jax.random.bits, jax.random.split):
+            with pytest.raises(jax.errors.KeyReuseError):
+                again(k)
+        k = key(1, impl)
+        with pytest.raises(jax.errors.KeyReuseError):
+            jax.jit(lambda k: jax.random.bits(k) + jax.random.bits(k))(k)
+
+
+# The quality of the bits. Seeds are fixed, so these tests always give the same answer; LIMIT is the chance that a perfect
+# generator would have had of failing one of them. Each is also shown a generator that it must fail.
+
+LIMIT = 1e-6
+
+
+def published_pcg4d(x, y, z, w, shifts=0):
+    """The hash as its authors give it; ``shifts=1`` adds the two xor-shifts of ``purerl.random``, first and last."""
+    words = [x, y, z, w]
+    for _ in range(shifts):
+        words = [v ^ v >> 16 for v in words]
+    x, y, z, w = (v * np.uint32(1664525) + np.uint32(1013904223) for v in words)
+    x += y * w
+    y += z * x
+    z += x * y
+    w += y * z
+    x, y, z, w = (v ^ v >> 16 for v in (x, y, z, w))
+    x += y * w
+    y += z * x
+    z += x * y
+    w += y * z
+    words = [x, y, z, w]
+    for _ in range(shifts):
+        words = [v ^ v >> 16 for v in words]
+    return words
+
+
+def published_bits(words, counter, width):
+    block = published_pcg4d(words[0], words[1], counter // 4, jnp.full_like(counter, width))
+    return jnp.select([counter % 4 == i for i in range(4)], block)
+
+
+# One draws by the hash as published, one hands out what its keys are made of, one derives keys that differ in one word only.
+WEAK = {
+    "published": prng._define("published", "published", prng._pcg4d_derive, published_bits),
+    "unhashed": prng._define("unhashed", "unhashed", prng._pcg4d_derive, lambda words, counter, width: words[0] + counter),
+    "one word": prng._define(
+        "oneword", "oneword", lambda words, c, purpose: (words[0] * jnp.uint32(0x9E3779B1) + c, words[1]), prng._pcg4d_bits
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def weak_generators(monkeypatch):
+    for name, impl in WEAK.items():
+        monkeypatch.setitem(IMPLEMENTATIONS, name, impl)
+
+
+@given(words=st.tuples(*[st.integers(0, 2**32 - 1)] * 2))
+def test_pcg4d_is_the_published_hash_with_two_shifts_more(words):
+    k = jax.random.wrap_key_data(np.array(words, np.uint32), impl=IMPLEMENTATIONS["pcg4d"])
+    for dtype, width in ((jnp.uint8, 8), (jnp.uint16, 16), (jnp.uint32, 32)):
+        inputs = np.broadcast_to(words[0], 8), np.broadcast_to(words[1], 8), np.arange(8), np.broadcast_to(width, 8)
+        expected = np.stack(published_pcg4d(*(np.array(v, np.uint32) for v in inputs), shifts=1), axis=1)
+        np.testing.assert_array_equal(jax.random.bits(k, (32,), dtype), expected.ravel().astype(dtype))
+
+
+def two_sided(distribution, value):
+    """The chance of a value as far out as this, on either side: what is too even is not random either."""
+    return min(1.0, 2 * min(distribution.cdf(value), distribution.sf(value - 1 if hasattr(distribution, "pmf") else value)))
+
+
+def worst(*p_values):
+    """The least of them, times how many had the chance to be it."""
+    return min(p_values) * len(p_values)
+
+
+def fair(counts, n):
+    """Whether each of ``counts`` may be the heads of ``n`` fair coins: taken together, and the most extreme of them."""
+    z = (np.asarray(counts, np.float64) - n / 2) / np.sqrt(n / 4)
+    return worst(two_sided(stats.chi2(z.size), np.sum(z**2)), 2 * z.size * stats.norm.sf(np.max(np.abs(z))))
+
+
+def bits_of(words):
+    """``[n, w]`` words -> ``[n, 32 w]`` zeros and ones."""
+    return (words[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1).reshape(len(words), -1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def flips(function, inputs):
+    """How often flipping a bit of ``inputs``, ``[n, m]``, flips one of ``function``, ``[m] -> [w]``; shape ``[32 m, 32 w]``."""
+    function = jax.vmap(function)
+
+    def flip(bit):
+        mask = jnp.where(
+            jnp.arange(inputs.shape[1]) == bit // 32, jnp.uint32(1) << (bit % 32).astype(jnp.uint32), jnp.uint32(0)
+        )
+        return jnp.sum(bits_of(function(inputs) ^ function(inputs ^ mask)), axis=0)
+
+    return lax.map(flip, jnp.arange(32 * inputs.shape[1]))
+
+
+N = 2**14
+
+
+def key_avalanche(impl):
+    """Bits of both words of a key."""
+    inputs = np.random.default_rng(0).integers(2**32, size=(N, 2), dtype=np.uint32)
+    return fair(
+        flips(lambda words: jax.random.bits(jax.random.wrap_key_data(words, impl=IMPLEMENTATIONS[impl]), (4,)), inputs), N
+    )
+
+
+def chain_avalanche(impl):
+    """Bits of ``i`` and ``t``, both small as in use, through to words drawn from the key at that time and from its child."""
+    inputs = np.random.default_rng(1).integers([2**10, 2**20], size=(N, 2)).astype(np.uint32)
+
+    def chain(i_t):
+        k = jax.random.fold_in(seed_key(0, i_t[0], impl), i_t[1])
+        return jnp.concatenate([jax.random.bits(k, (4,)), jax.random.bits(jax.random.split(k)[1], (4,))])
+
+    return fair(flips(chain, inputs), N)
+
+
+def block_avalanche(impl):
+    """Bits of the place in one long draw."""
+    keys = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(16))
+    blocks = jax.vmap(lambda k: jax.random.bits(k, (2**12, 4)))(keys)
+    place = np.arange(2**12)
+    counts = [bits_of((blocks ^ blocks[:, place ^ (1 << bit)]).reshape(-1, 4)).sum(0) for bit in range(12)]
+    return fair(np.stack(counts) / 2, 16 * 2**11)  # each pair is met from both its ends
+
+
+AVALANCHES = [key_avalanche, chain_avalanche, block_avalanche]
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("avalanche", AVALANCHES)
+def test_each_bit_flips_each_bit_half_the_time(avalanche, impl):
+    assert avalanche(impl) > LIMIT
+
+
+@pytest.mark.parametrize("avalanche", AVALANCHES)
+def test_the_published_hash_does_not(avalanche):
+    assert avalanche("published") < LIMIT
+
+
+def byte_frequencies(words):
+    words = words.ravel()
+    counts = np.stack([np.bincount(words >> shift & 255, minlength=256) for shift in (0, 8, 16, 24)])
+    expected = len(words) / 256
+    return two_sided(stats.chi2(4 * 255), np.sum((counts - expected) ** 2) / expected)
+
+
+def bit_balance(words):
+    return fair(bits_of(words).sum(0), len(words))
+
+
+def correlation(one, other):
+    """Of each bit of ``one`` with each of ``other``, both ``[n]`` words."""
+    one, other = (bits_of(words[:, None]).astype(jnp.float32) * 2 - 1 for words in (one, other))
+    return fair((len(one) + np.asarray(one.T @ other)) / 2, len(one))  # how many agree; exact, being at most 2**24
+
+
+def serial_correlation(words):
+    """Words next to each other, in neighbouring keys, and in the same lane at neighbouring times."""
+    words = words.ravel()
+    lags = (1, 2, 3, 4, 8, 12, 4 * prng_quality.LANES)
+    return worst(*(correlation(words[:-lag], words[lag:]) for lag in lags))
+
+
+def repeats(words):
+    """Of words, whose number is near Poisson's with mean ``n (n - 1) / 2**33``."""
+    n = words.size
+    return two_sided(stats.poisson(n * (n - 1) / 2**33), n - len(np.unique(words)))
+
+
+def birthday_spacings(words):
+    """Of Marsaglia & Tsang (2002): equal spacings among ``m`` birthdays in a year of ``2**32`` days, near Poisson's."""
+    m = 2**12
+    spacings = np.sort(np.diff(np.sort(words.reshape(-1, m), axis=1), axis=1), axis=1)
+    return two_sided(stats.poisson(len(spacings) * m**3 / 2**34), np.sum(spacings[:, 1:] == spacings[:, :-1]))
+
+
+STATISTICS = [byte_frequencies, bit_balance, serial_correlation, repeats, birthday_spacings]
+
+
+def stream(impl, layout):
+    """``uint32[keys, words]``: a million words drawn as they are in use."""
+    words = 2**12 if layout == "bulk" else 4
+    return np.asarray(prng_quality.chunk(impl, layout, words, jnp.uint32(0), jnp.uint32(0)))
+
+
+@pytest.mark.parametrize("layout", prng_quality.LAYOUTS)
+@pytest.mark.parametrize("impl", IMPLS)
+def test_words_drawn_across_keys_look_random(impl, layout):
+    words = stream(impl, layout)
+    p_values = {statistic.__name__: statistic(words) for statistic in STATISTICS}
+    assert min(p_values.values()) > LIMIT, p_values
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_words_that_are_not_hashed_do_not(statistic):
+    assert statistic(stream("unhashed", "time")) < LIMIT
+
+
+def test_the_widths_of_pcg4d_draw_apart():
+    def agreement(impl):
+        k = key(0, impl)
+        wide, narrow = jax.random.bits(k, (2**16,)), jax.random.bits(k, (2**16,), jnp.uint16)
+        return correlation(wide, narrow.astype(jnp.uint32) * jnp.uint32(0x10001))
+
+    assert agreement("pcg4d") > LIMIT
+    assert agreement("threefry") < LIMIT  # as in JAX, sixteen bits are half of the thirty-two
+
+
+def number_of_keys(keys):
+    return len(np.unique(np.ascontiguousarray(jax.random.key_data(keys)).reshape(-1, 2).view(np.uint64)))
+
+
+def grid(impl):
+    """The keys of 2**10 seeds at 2**10 times."""
+    seeds = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(2**10))
+    return jax.vmap(lambda t: jax.vmap(jax.random.fold_in, (0, None))(seeds, t))(jnp.arange(2**10)).ravel()
+
+
+def tree(impl):
+    """Six generations of a key: eight children by ``split`` and eight by ``fold_in`` of each."""
+    generations = [key(0, impl)[None]]
+    for _ in range(5):
+        split = jax.vmap(lambda k: jax.random.split(k, 8))(generations[-1])
+        folded = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(generations[-1], jnp.arange(8, 16))
+        generations.append(jnp.concatenate([split.ravel(), folded.ravel()]))
+    return jnp.concatenate(generations)
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+@pytest.mark.parametrize("derived", [grid, tree])
+def test_a_million_derived_keys_are_all_different(derived, impl):
+    keys = derived(impl)
+    assert number_of_keys(keys) == keys.size >= 2**20
+    assert number_of_keys(derived("one word")) < keys.size - 50  # a birthday problem in 2**32
