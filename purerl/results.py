@@ -37,6 +37,7 @@ class SweepResult:
 
     Attributes:
         configurations: ``C`` dictionaries, the swept hyperparameters of each.
+        agents: the agent of each configuration.
         seeds: int64 ``[N]``.
         curves: ``{name: [C, N, points]}``, each point the mean over the stretch that ends there, or an evaluation made there.
             NaN where there was nothing to average, or a seed failed.
@@ -48,6 +49,7 @@ class SweepResult:
     """
 
     configurations: list[dict[str, Any]]
+    agents: list[Any]
     seeds: np.ndarray
     curves: dict[str, np.ndarray]
     steps: dict[str, np.ndarray]
@@ -94,7 +96,7 @@ class SweepResult:
 
     @property
     def label(self) -> str:
-        return self.manifest["identity"]["label"]
+        return self.manifest["label"]
 
 
 def describe(configuration: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ chunks to a ``concurrent.futures.Executor``: a run alone, in company, after an i
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import functools
 import itertools
 import os
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from purerl import chunk, results, training
-from purerl.agents.base import Agent
+from purerl.agents.base import Agent, replace
 from purerl.checkpoint import read_arrays, unflatten, write_arrays
 from purerl.chunk import Settings, Task
 from purerl.evaluation import Evaluation, Exact
@@ -54,6 +53,7 @@ def sweep(
     out: str | Path | None = None,
     resume: bool = False,
     keep_state: bool = False,
+    label: str | None = None,
     progress: bool = True,
 ) -> SweepResult:
     """Train an agent on every seed under every configuration of a grid.
@@ -75,6 +75,7 @@ def sweep(
         out: a folder for the results. Finished chunks are there at once, and survive whatever happens to the others.
         resume: go on with the run in ``out``, computing only what it lacks.
         keep_state: keep the final states of all agents.
+        label: what tables and pictures call the run; by default the agent and its environment.
         progress: show a progress bar, where standard error is a terminal.
 
     Raises:
@@ -90,6 +91,9 @@ def sweep(
         evaluations = points if isinstance(evaluation, Exact) else 1
     if evaluations < 1 or points % evaluations:
         raise ValueError(f"evaluations is {evaluations}; allowed: a divisor of points, {points}")
+    for name, values in over.items():
+        if not values:
+            raise ValueError(f"over[{name!r}] is empty; allowed: at least one value")
     if lanes is None:
         backend = jax.default_backend()
         lanes = LANES.get((type(agent).__name__, backend), _LANES_ELSE[backend])
@@ -98,7 +102,6 @@ def sweep(
 
     arrays: dict[str, np.ndarray] = {}
     identity = {
-        "label": f"{type(agent).__name__} on {_label(agent.env)}",
         "agent": results.encode(agent, arrays),
         "over": results.encode({"over": over}, arrays),
         "seeds": seeds.tolist(),
@@ -109,7 +112,11 @@ def sweep(
         **results.environment(),
     }
     folder = None if out is None else Path(out)
-    manifest = results.new_manifest(identity) if folder is None else results.begin(folder, identity, arrays, resume)
+    if folder is None:
+        manifest = results.new_manifest(identity)
+    else:
+        manifest = results.begin(folder, identity, arrays, resume)
+    manifest.setdefault("label", label or f"{type(agent).__name__} on {_label(agent.env)}")
     chunks = {} if folder is None else _stored(folder, plan)
     todo = [index for index in range(len(plan.tasks)) if index not in chunks]
     unsaved = []
@@ -223,7 +230,7 @@ class _Plan(NamedTuple):
 def _plan(agent, over, seeds, num_steps, base_seed, shared):
     """Tasks of full width, those of one structure together, and where each run stands in them."""
     configurations = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
-    agents = [functools.reduce(_replace, configuration.items(), agent) for configuration in configurations]
+    agents = [functools.reduce(lambda one, item: replace(one, *item), c.items(), agent) for c in configurations]
     groups: dict[Any, list[int]] = {}
     for c, one in enumerate(agents):
         groups.setdefault(_structure(one), []).append(c)
@@ -276,15 +283,6 @@ def _check(seeds, lanes, impl, resume, out):
         raise ValueError(f"impl is {impl!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
     if resume and out is None:
         raise ValueError("resume is True; allowed: only with out, the folder of the run")
-
-
-def _replace(agent, item):
-    name, value = item
-    head, _, rest = name.partition(".")
-    names = [field.name for field in dataclasses.fields(agent)]
-    if head not in names:
-        raise ValueError(f"{type(agent).__name__} has no field {head!r}; it has: {', '.join(names)}")
-    return agent.replace(**{head: _replace(getattr(agent, head), (rest, value)) if rest else value})
 
 
 def _array(leaf):
@@ -401,6 +399,7 @@ def _gather(plan, chunks, manifest):
     num_steps = manifest["identity"]["num_steps"]
     return SweepResult(
         configurations=plan.configurations,
+        agents=plan.agents,
         seeds=plan.seeds,
         curves={name.removeprefix("curves."): curve for name, curve in curves.items()},
         steps={name.removeprefix("curves."): np.arange(1, size + 1) * (num_steps // size) for name, size in sizes.items()},

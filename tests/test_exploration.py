@@ -39,7 +39,9 @@ def test_epsilon_greedy_has_the_probabilities_of_its_formula(num_actions, impl):
 
 @given(
     values=st.sampled_from(SIZES).flatmap(
-        lambda n: st.lists(st.sampled_from([-np.inf, -1e38, -1.0, -1e-45, 0.0, 1e-45, 1.0, 1e38, np.inf]), min_size=n, max_size=n)
+        lambda n: st.lists(
+            st.sampled_from([-np.inf, -1e38, -1.0, -1e-45, 0.0, 1e-45, 1.0, 1e38, np.inf]), min_size=n, max_size=n
+        )
     ),
     epsilon=st.floats(0, 1, width=32),
     seed=st.integers(0, 2**31),

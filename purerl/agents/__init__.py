@@ -4,4 +4,6 @@ from purerl.agents.base import Agent, Episode, Mean, Metrics
 from purerl.agents.dqn import DQN, DQNState
 from purerl.agents.q_learning import QLearning, QLearningState
 
-__all__ = ["DQN", "Agent", "DQNState", "Episode", "Mean", "Metrics", "QLearning", "QLearningState"]
+AGENTS = {"QLearning": QLearning, "DQN": DQN}
+
+__all__ = ["AGENTS", "DQN", "Agent", "DQNState", "Episode", "Mean", "Metrics", "QLearning", "QLearningState"]

@@ -1,5 +1,6 @@
 """What an agent is, and what it reports."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -58,6 +59,19 @@ class Episode(NamedTuple):
         done = transition.terminated | transition.truncated
         mean = Mean(jnp.where(done, so_far, 0), jnp.float32(done))
         return Episode(jnp.where(done, 0, so_far)), {"episode_return": mean}
+
+
+def replace(node: Any, name: str, value: Any) -> Any:
+    """A copy of a dataclass with one field changed; a dotted name reaches inside, as in ``"env.limit"``.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    head, _, rest = name.partition(".")
+    names = [field.name for field in dataclasses.fields(node)]
+    if head not in names:
+        raise ValueError(f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names)}")
+    return node.replace(**{head: replace(getattr(node, head), rest, value) if rest else value})
 
 
 # What a hyperparameter may be: words for the error message, and the test.

@@ -1,0 +1,65 @@
+"""gymnax's CartPole as it is, stepped with random keys of three generators."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+import purerl
+from experiments.benchmarks.report import MILLIONS, Table
+from experiments.benchmarks.timing import Case, compiled, measure
+
+try:
+    import gymnax
+except ImportError:
+    gymnax = None
+
+ABSENT = "gymnax is not installed here (1.0.1 asks for jax < 0.12): nothing to compare with"
+SIZES = {1: 2**16, 16: 2**14, 256: 2**12, 4096: 2**9}  # environments: steps that each takes in a call
+DEFAULT = "gymnax, default key"
+KEYS = {
+    DEFAULT: jax.random.key,
+    "gymnax, purerl threefry": purerl.random.key,
+    "gymnax, purerl pcg4d": partial(purerl.random.key, impl="pcg4d"),
+}
+GOALS = {"gymnax, purerl threefry": (10, 3, 3, 4), "gymnax, purerl pcg4d": (25, 6, 6, 5)}
+
+
+def columns(goals: dict[str, tuple[float, ...]]) -> dict[tuple[str, str], float]:
+    return {(row, f"{n} envs"): goal for row, values in goals.items() for n, goal in zip(SIZES, values, strict=True)}
+
+
+def rollout(keys: jax.Array, num_steps: int) -> jax.Array:
+    """Uniformly random actions in ``[N]`` environments: the sum of rewards and observations of each, ``[N]``."""
+    env, params = gymnax.make("CartPole-v1")
+
+    def one(key):
+        key, reset_key = jax.random.split(key)
+        _, state = env.reset(reset_key, params)
+
+        def step(carry, _):
+            key, state, total = carry
+            key, act_key, step_key = jax.random.split(key, 3)
+            action = env.action_space(params).sample(act_key)
+            observation, state, reward, *_ = env.step(step_key, state, action, params)
+            return (key, state, total + reward + jnp.sum(observation)), None
+
+        return jax.lax.scan(step, (key, state, 0.0), length=num_steps)[0][2]
+
+    return jax.vmap(one)(keys)
+
+
+def cases(keys: dict) -> dict[tuple[str, str], Case]:
+    """:func:`rollout` with the keys of each generator, at every size."""
+    return {
+        (row, f"{n} envs"): Case(partial(compiled, partial(rollout, num_steps=length), jax.random.split(key(0), n)), n * length)
+        for row, key in keys.items()
+        for n, length in SIZES.items()
+    }
+
+
+def benchmark() -> list[Table]:
+    if gymnax is None:
+        return [Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, {}, notes=[ABSENT])]
+    timings = measure(cases(KEYS))
+    return [Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, timings, DEFAULT, columns(GOALS), True)]

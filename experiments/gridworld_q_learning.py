@@ -1,0 +1,53 @@
+"""Does tabular Q-learning find the exact optimum, and how fast does its table approach Q*?
+
+    python -m experiments.gridworld_q_learning --seeds 128
+
+Robbins-Monro step sizes (one over a power of the visits to a pair) and uniformly random behaviour, on the 2x3 grid and on
+slippery FrozenLake. Prints how far the greedy policy and the table are from the exact solution; draws both.
+"""
+
+from pathlib import Path
+
+import purerl
+from purerl.cli import show
+from purerl.schedule import power
+
+
+def main(
+    seeds: int = 128,
+    num_steps: int = 2_000_000,
+    envs: tuple[str, ...] = ("Grid2x3-v0", "FrozenLake-v1"),
+    out: Path = Path("results/gridworld_q_learning"),
+    resume: bool = False,
+) -> list[purerl.SweepResult]:
+    """Run Q-learning on each environment, and report it.
+
+    Args:
+        seeds: how many.
+        num_steps: transitions of each run.
+        envs: which environments.
+        out: folder of the results.
+        resume: go on with what is in that folder.
+    """
+    results = []
+    for name in envs:
+        agent = purerl.QLearning(env=purerl.make(name), learning_rate=power(1.0, exponent=0.6), epsilon=1.0, count_visits=True)
+        result = purerl.sweep(
+            agent,
+            seeds,
+            num_steps=num_steps,
+            impl="pcg4d",
+            out=out / name,
+            resume=resume,
+            keep_state=True,
+            label=f"QLearning on {name}",
+        )
+        show(result, out / name)
+        results.append(result)
+    return results
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)

@@ -1,0 +1,227 @@
+"""``python -m purerl``: run a sweep, report it, replay a run of it, and see what there is to run."""
+
+import ast
+import contextlib
+import dataclasses
+import difflib
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from rich.console import Console
+from rich.table import Table
+
+import purerl
+from purerl import envs, mdp, plotting, schedule
+from purerl.agents import AGENTS
+from purerl.agents.base import replace
+from purerl.results import SweepResult
+
+_SCHEDULES = {name: getattr(schedule, name) for name in ("constant", "linear", "exponential", "power")}
+
+
+def parse(text: str) -> tuple[str, list[Any]]:
+    """``name=v1,v2,...`` as a name and its values: Python literals, bare words and schedules.
+
+    Raises:
+        ValueError: the text is not of that form.
+
+    >>> parse("epsilon=0.1,linear(1.0, 0.1, steps=100)")[1][1](100)
+    Array(0.1, dtype=float32)
+    >>> parse("target=q_learning,double_q")
+    ('target', ['q_learning', 'double_q'])
+    """
+    name, equals, values = text.partition("=")
+    try:
+        if not (equals and name and values):
+            raise SyntaxError
+        elements = ast.parse(f"[{values}]", mode="eval").body.elts
+        return name, [_value(element) for element in elements]
+    except SyntaxError:
+        raise ValueError(f"{text!r} is not of the form name=value or name=value,value,...") from None
+
+
+def _value(node):
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id not in _SCHEDULES:
+            raise ValueError(f"{node.func.id!r} is no schedule; there are: {', '.join(_SCHEDULES)}")
+        arguments = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return _SCHEDULES[node.func.id](*map(_value, node.args), **arguments)
+    return ast.literal_eval(node)
+
+
+def make_agent(name: str, env_name: str) -> Any:
+    """The agent called ``name`` with its default hyperparameters, on the environment called ``env_name``.
+
+    A deep agent sees the index of a finite environment's state as a one-hot vector.
+
+    Raises:
+        ValueError: there is no such agent or environment.
+    """
+    if name not in AGENTS:
+        near = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.3)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(AGENTS)}")
+    env = purerl.make(env_name)
+    if name == "DQN" and jnp.issubdtype(env.observation.dtype, jnp.integer) and not env.observation.shape:
+        env = envs.OneHot(env, env.mdp.num_states)
+    return AGENTS[name](env=env)
+
+
+def run(
+    agent: str,
+    env: str,
+    /,
+    *,
+    seeds: int = 10,
+    num_steps: int = 100_000,
+    set: Sequence[str] = (),  # named as on the command line
+    points: int = 100,
+    lanes: int | None = None,
+    impl: str = "threefry",
+    base_seed: int = 0,
+    out: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Train an agent over many seeds, under every combination of the values that are set.
+
+    Args:
+        agent: a name that `agents` lists.
+        env: a name that `envs` lists.
+        seeds: how many: 0, 1, ...
+        num_steps: environment transitions of each run.
+        set: hyperparameters, name=value, or name=v1,v2,... to sweep; schedules like epsilon=linear(1.0,0.05,10000) too.
+        points: points of each learning curve.
+        lanes: runs computed side by side.
+        impl: random generator, threefry or pcg4d.
+        base_seed: from which all seeds' keys derive.
+        out: folder of the run, results/AGENT-ENV by default.
+        resume: go on with the run in that folder.
+    """
+    out = Path("results") / f"{agent}-{env}" if out is None else out
+    instance = make_agent(agent, env)
+    over = dict(map(parse, set))
+    for name in [name for name, values in over.items() if len(values) == 1]:
+        instance = replace(instance, name, over.pop(name)[0])
+    result = purerl.sweep(
+        instance,
+        seeds,
+        over,
+        num_steps=num_steps,
+        points=points,
+        lanes=lanes,
+        impl=impl,
+        base_seed=base_seed,
+        out=out,
+        resume=resume,
+        keep_state=agent == "QLearning",
+        label=f"{agent} on {env}",
+    )
+    show(result, out)
+    here = f"{Path(sys.executable).name} -m purerl"
+    print(f"\nOne seed again, bit for bit:  {here} replay {shlex.quote(str(out))} --seed {result.seeds[-1]}")
+    print(f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume")
+
+
+def report(*runs: Path) -> None:
+    """Show finished or unfinished runs again: tables, and pictures in their folders.
+
+    Args:
+        runs: folders of runs.
+    """
+    for folder in runs:
+        show(purerl.load(folder), folder)
+
+
+def replay(run: Path, /, *, seed: int, configuration: int = 0) -> None:
+    """Compute one seed of a run again, alone, and say whether it is bit-identical to what is stored.
+
+    Args:
+        run: folder of the run.
+        seed: which seed.
+        configuration: which configuration, counted from 0 in the order of the table.
+    """
+    again = purerl.rerun(run, seed, configuration)
+    for name, value in again.final.items():
+        print(f"{name}: {value:.6g}")
+    if not again.identical:
+        raise SystemExit(f"seed {seed} DIFFERS from what is stored, by at most {again.difference:.3g}")
+    print(f"seed {seed} is bit-identical to what is stored")
+
+
+def list_envs() -> None:
+    """The environments."""
+    table = Table("name", "observation", "actions", "states", "time limit")
+    for name in envs.names():
+        env = purerl.make(name)
+        states = str(env.mdp.num_states) if hasattr(env, "mdp") else "-"
+        shape = list(env.observation.shape)
+        table.add_row(name, f"{env.observation.dtype} {shape}", str(env.num_actions), states, str(getattr(env, "limit", "-")))
+    Console().print(table)
+
+
+def list_agents() -> None:
+    """The agents, and their hyperparameters with default values."""
+    table = Table("agent", "hyperparameter", "default")
+    for name, kind in AGENTS.items():
+        for field in dataclasses.fields(kind):
+            if field.name != "env":
+                table.add_row(name, field.name, str(field.default))
+                name = ""
+    Console().print(table)
+
+
+def show(result: SweepResult, folder: Path) -> None:
+    """Print the table of a run and draw its pictures into its folder."""
+    print(result.table())
+    for failure in result.failures:
+        print(f"FAILED: seed {failure['seed']} of configuration {failure['configuration']}: {failure['reason']}")
+    seconds, compiling = result.manifest["seconds"], result.manifest["compile_seconds"]
+    print(f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {result.manifest['identity']['lanes']} lanes")
+    with contextlib.suppress(ImportError):  # pictures need matplotlib, which is optional
+        for path in draw(result, folder):
+            print(f"picture: {path}")
+
+
+def draw(result: SweepResult, folder: Path) -> list[Path]:
+    """The learning curves of every measure, and the values and policy of a gridworld beside the exact optimum."""
+    paths = []
+    for name, curve in result.curves.items():
+        if curve.shape[-1] == 1:
+            continue
+        positive = name in ("q_error", "loss")
+        paths.append(result.plot(folder / f"{name}.png", name, log="xy" if positive else ""))
+    grid = None if result.state is None else envs.grid_of(result.agents[-1].env)
+    if grid is not None:
+        learnt = result.state.q[-1, 0]
+        best = mdp.optimal_q(grid.mdp, result.agents[-1].discount)
+        maps = {
+            f"learnt, seed {result.seeds[0]}": (learnt.max(1), mdp.greedy(learnt)),
+            "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),
+        }
+        directions = [envs.MOVES[d] for d in grid.directions]
+        paths.append(plotting.gridworld(folder / "policy.png", maps, grid.rows, directions))
+    return paths
+
+
+def main() -> None:
+    """The command line."""
+    try:
+        import tyro
+    except ImportError:
+        raise SystemExit('the command line needs tyro: pip install "purerl[experiments]"') from None
+    app = tyro.extras.SubcommandApp()
+    names = {"run": run, "report": report, "replay": replay, "envs": list_envs, "agents": list_agents}
+    for name, command in names.items():
+        app.command(command, name=name)
+    try:
+        app.cli(prog="python -m purerl", description=__doc__)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"purerl: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; finished chunks are kept, add --resume to go on") from None
