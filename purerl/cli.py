@@ -128,7 +128,7 @@ def run(
     print(f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume")
 
 
-def report(*runs: Path) -> None:
+def report(runs: tuple[Path, ...], /) -> None:
     """Show finished or unfinished runs again: tables, and pictures in their folders.
 
     Args:

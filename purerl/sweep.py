@@ -234,8 +234,10 @@ def _plan(agent, over, seeds, num_steps, base_seed, shared):
     groups: dict[Any, list[int]] = {}
     for c, one in enumerate(agents):
         groups.setdefault(_structure(one), []).append(c)
-    if shared["keep_state"] and len(groups) > 1:
-        raise ValueError("keep_state is True; allowed: only where no static field is swept, so that states have one shape")
+    if shared["keep_state"] and any(
+        _states(agents[c], shared["impl"]) != _states(agents[0], shared["impl"]) for c, *_ in groups.values()
+    ):
+        raise ValueError("keep_state is True; allowed: only where the states of all configurations have the same shapes")
     tasks, places = [], {}
     for (treedef, _), members in groups.items():
         length = training.iterations_per_point(agents[members[0]], num_steps, shared["points"])
@@ -283,6 +285,10 @@ def _check(seeds, lanes, impl, resume, out):
         raise ValueError(f"impl is {impl!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
     if resume and out is None:
         raise ValueError("resume is True; allowed: only with out, the folder of the run")
+
+
+def _states(agent, impl):
+    return jax.eval_shape(lambda: agent.init(jax.random.key(0, impl=IMPLEMENTATIONS[impl])))
 
 
 def _array(leaf):
@@ -422,7 +428,6 @@ def _state(plan, chunks, shape, columns):
         )
         for name in names
     }
-    settings = plan.tasks[0].settings
-    init = jax.eval_shape(lambda: plan.agents[0].init(jax.random.key(0, impl=IMPLEMENTATIONS[settings.impl])))
+    init = _states(plan.agents[0], plan.tasks[0].settings.impl)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype), init)
     return unflatten(arrays, like)

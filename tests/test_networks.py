@@ -1,3 +1,5 @@
+import itertools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,9 +29,9 @@ def layers(params):
 def test_shapes_and_number_of_parameters(features):
     params = parameters(MLP(features, 3), (4,))
     sizes = (4, *features, 3)
-    assert [kernel.shape for kernel, _ in layers(params)] == list(zip(sizes[:-1], sizes[1:], strict=True))
+    assert [kernel.shape for kernel, _ in layers(params)] == list(itertools.pairwise(sizes))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    count = sum((inputs + 1) * outputs for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True))
+    count = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == count
 
 

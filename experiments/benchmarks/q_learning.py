@@ -79,7 +79,13 @@ def benchmark() -> list[Table]:
             notes=["In a process bound to one core (sched_setaffinity), with --xla_cpu_multi_thread_eigen=false."],
         ),
         Table(
-            f"{title}, 1024 seeds in two threads", MILLIONS, measure(two_threads()), NAIVE, two,
-            notes=["Chunks of one compiled program in a ThreadPoolExecutor, as sweep runs them. The naive loop is one program."],
+            f"{title}, 1024 seeds in two threads",
+            MILLIONS,
+            measure(two_threads()),
+            NAIVE,
+            two,
+            notes=[
+                "Chunks of one compiled program in a ThreadPoolExecutor, as sweep runs them. The naive loop is one program."
+            ],
         ),
     ]

@@ -71,7 +71,9 @@ class Table(NamedTuple):
     def grid(self) -> Grid:
         cells = {(figure["row"], figure["column"]): self._cell(figure) for figure in self.figures()}
         rows, columns = dict.fromkeys(row for row, _ in cells), dict.fromkeys(column for _, column in cells)
-        grid = Grid("", *columns, title=f"{self.title}: {self.unit.label}", title_justify="left", box=None, padding=(0, 3, 0, 0))
+        grid = Grid(
+            "", *columns, title=f"{self.title}: {self.unit.label}", title_justify="left", box=None, padding=(0, 3, 0, 0)
+        )
         for row in rows:
             grid.add_row(row, *(cells.get((row, column), "") for column in columns))
         return grid

@@ -1,0 +1,102 @@
+"""The command line, as a user types it."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import purerl
+from purerl import cli
+
+RUN = [
+    "run",
+    "QLearning",
+    "Grid2x3-v0",
+    "--seeds",
+    "3",
+    "--num-steps",
+    "200",
+    "--points",
+    "2",
+    "--lanes",
+    "4",
+    "--impl",
+    "pcg4d",
+]
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["purerl", *words])
+        code = None
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_run_replay_report_and_resume(command, tmp_path):
+    code, printed = command(*RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run")
+    assert code is None
+    assert "epsilon=0.1" in printed and "replay run --seed 2" in printed
+    result = purerl.load(tmp_path / "run")
+    assert len(result.configurations) == 2 and result.agents[0].discount == 0.9
+    assert result.curves["q_error"].shape == (2, 3, 2)
+    assert (tmp_path / "run" / "policy.png").stat().st_size > 1000
+    code, printed = command("replay", "run", "--seed", "1", "--configuration", "1")
+    assert code is None and "seed 1 is bit-identical to what is stored" in printed
+    code, printed = command("report", "run")
+    assert code is None and "QLearning on Grid2x3-v0" in printed
+    before = (tmp_path / "run" / "chunks" / "00000.npz").stat().st_mtime_ns
+    code, _ = command(*RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run", "--resume")
+    assert code is None and (tmp_path / "run" / "chunks" / "00000.npz").stat().st_mtime_ns == before
+    code, _ = command(*RUN, "--out", "run")
+    assert "holds another run" in code
+
+
+def test_replay_says_when_a_result_was_altered(command, tmp_path):
+    command(*RUN, "--out", "run")
+    path = tmp_path / "run" / "chunks" / "00000.npz"
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays["curves.q_error"][1, 0] += 0.5
+    np.savez(path, **arrays)
+    assert command("replay", "run", "--seed", "0")[0] is None
+    assert command("replay", "run", "--seed", "1")[0] == "seed 1 DIFFERS from what is stored, by at most 0.5"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "Qlearning", "Grid2x3-v0"], "did you mean 'QLearning'"),
+        (["run", "DQN", "CartPole-v2"], "did you mean 'CartPole-v1'"),
+        ([*RUN, "--set", "learning_rate"], "not of the form name=value"),
+        ([*RUN, "--set", "learning_rate=-1.0"], "learning_rate is -1.0"),
+        ([*RUN, "--set", "learning_rate=cosine(1.0)"], "no schedule"),
+        ([*RUN, "--set", "learnin_rate=1.0"], "no field 'learnin_rate'"),
+        ([*RUN, "--seeds", "0"], "seeds is []"),
+        (["report", "nowhere"], "holds no run"),
+        (["replay", "nowhere", "--seed", "0"], "holds no run"),
+    ],
+)
+def test_errors_are_one_clear_line(command, words, says):
+    code, _ = command(*words)
+    assert says in code and "\n" not in code
+
+
+def test_a_deep_agent_sees_a_finite_state_as_one_hot():
+    agent = cli.make_agent("DQN", "Grid2x3-v0")
+    assert agent.env.observation.shape == (6,)
+
+
+def test_lists(command):
+    code, printed = command("envs")
+    assert code is None and all(name in printed for name in purerl.envs.names())
+    code, printed = command("agents")
+    assert code is None and "learning_rate" in printed and "DQN" in printed
