@@ -4,6 +4,7 @@ The ring keeps no position of its own: where to write and how much is filled fol
 which follows from time. So under ``vmap`` neither is batched, a write stays one slice and, in a donated scan, happens in place.
 """
 
+import functools
 from typing import Any
 
 import chex
@@ -32,8 +33,33 @@ def write(buffer: Buffer, items: Any, added: int | jax.Array) -> Buffer:
     """
     capacity, count = jax.tree.leaves(buffer)[0].shape[0], jax.tree.leaves(items)[0].shape[0]
     chex.assert_is_divisible(capacity, count)
-    start = added % capacity
-    return jax.tree.map(lambda ring, new: jax.lax.dynamic_update_slice_in_dim(ring, new, start, 0), buffer, items)
+    return jax.tree.map(functools.partial(_write_along(0), added % capacity), buffer, items)
+
+
+@functools.cache
+def _write_along(axis):
+    """``dynamic_update_slice_in_dim`` along ``axis``, which stays one under ``vmap`` as long as the start is not batched.
+
+    JAX's own rule makes a scatter of it, which XLA does not do in place: every write would copy the ring.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def write(start, ring, items):
+        return jax.lax.dynamic_update_slice_in_dim(ring, items, start, axis)
+
+    @write.def_vmap
+    def write_batch(axis_size, batched, start, ring, items):
+        if batched[0]:
+            plain = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
+            axes = [0 if is_batched else None for is_batched in batched]
+            return jax.vmap(lambda start, ring, items: plain(ring, items, start), axes)(start, ring, items), True
+        ring, items = (
+            x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
+            for x, is_batched in zip((ring, items), batched[1:], strict=True)
+        )
+        return _write_along(axis + 1)(start, ring, items), True
+
+    return write
 
 
 def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: int) -> Any:

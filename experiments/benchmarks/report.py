@@ -18,7 +18,7 @@ from experiments.benchmarks.timing import Timing
 from purerl.checkpoint import write_atomically
 
 FOLDER = Path("results/benchmarks")
-PACKAGES = ("purerl", "jax", "jaxlib", "flax", "optax", "gymnax")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnax")
 BUSY = 0.1  # cores in use by others from which figures are doubtful
 
 
@@ -72,7 +72,7 @@ class Table(NamedTuple):
         cells = {(figure["row"], figure["column"]): self._cell(figure) for figure in self.figures()}
         rows, columns = dict.fromkeys(row for row, _ in cells), dict.fromkeys(column for _, column in cells)
         grid = Grid(
-            "", *columns, title=f"{self.title}: {self.unit.label}", title_justify="left", box=None, padding=(0, 3, 0, 0)
+            "", *columns, title=f"{self.title}: {self.unit.label}", title_justify="left", box=None, padding=(0, 2, 0, 0)
         )
         for row in rows:
             grid.add_row(row, *(cells.get((row, column), "") for column in columns))
@@ -85,7 +85,7 @@ class Table(NamedTuple):
         if figure["met"] is not None:
             sign = "≥" if self.goals_are_ratios or self.unit.more else "≤"
             goal = f"{sign} {figure['goal']:g}{'x' * self.goals_are_ratios}"
-            cell += f" [green]({goal})[/]" if figure["met"] else f" [red](not {goal})[/]"
+            cell += f"\n[green]{goal}[/]" if figure["met"] else f"\n[red]not {goal}[/]"
         return cell
 
 
@@ -94,7 +94,7 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
     record = {
         "command": f"python -m experiments.benchmarks {name}",
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "device": f"{_cpu()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind} for JAX",
+        "device": f"{_cpu()}, {os.cpu_count()} cores, JAX on {jax.devices()[0].device_kind}",
         "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         "load_average": os.getloadavg()[0],
     }
@@ -107,18 +107,16 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
         {"title": t.title, "unit": t.unit.label, "peer": t.peer, "notes": t.notes, "figures": t.figures()} for t in tables
     ]
     for table in tables:
-        console.print(table.grid(), *table.notes, sep="\n")
-        console.print()
-    doubtful = "; [red]doubtful figures: others were at work" if record["busy_elsewhere"] > BUSY else ""
+        console.print(table.grid(), *table.notes, "", sep="\n")
     console.print(
         f"{record['device']}; {', '.join(f'{package} {number}' for package, number in record['versions'].items())}\n"
         f"{record['at']}, {record['seconds']:.0f} s; load average before {record['load_average']:.2f}, "
-        f"cores busy elsewhere meanwhile {record['busy_elsewhere']:.2f}{doubtful}\n"
+        f"cores busy elsewhere meanwhile {record['busy_elsewhere']:.2f}"
+        f"{': [red]others were at work, the figures are doubtful' if record['busy_elsewhere'] > BUSY else ''}\n"
     )
     path = FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    records = json.loads(path.read_text()) if path.exists() else []
-    text = json.dumps([*records, record], indent=1)
+    text = json.dumps([*(json.loads(path.read_text()) if path.exists() else []), record], indent=1)
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
@@ -139,5 +137,4 @@ def _busy_elsewhere():
     if not Path("/proc/stat").exists():
         return float("nan")
     user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])
-    ticks = user + nice + system + irq + softirq + steal
-    return ticks / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])

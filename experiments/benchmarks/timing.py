@@ -1,6 +1,5 @@
-"""How everything here is measured: side by side in one process, compile time apart, medians of interleaved repeats."""
+"""How all is measured: side by side in one process, compile time apart, medians over repeats."""
 
-import importlib
 import json
 import math
 import os
@@ -18,9 +17,10 @@ import numpy as np
 
 from purerl import chunk
 from purerl.agents.base import Agent
-from purerl.evaluation import GreedyEpisodes
+from purerl.evaluation import Evaluation, GreedyEpisodes
 
 REPEATS, AT_LEAST = 5, 0.2  # timed runs of a case, and the seconds that each lasts
+NEXT_TO_NOTHING = GreedyEpisodes(episodes=1, max_steps=1)
 
 
 class Case(NamedTuple):
@@ -66,15 +66,26 @@ def _seconds(call, number):
     return (time.perf_counter() - began) / number
 
 
-def measure_on_one_core(module: str, cases: str) -> Timings:
-    """:func:`measure` what a function of a module returns, in a process bound to one core before it imports jax (Linux)."""
-    program = (
-        "import os, json, importlib; os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}); "
-        f"from experiments.benchmarks import timing; module = importlib.import_module({module!r}); "
-        f"print(json.dumps([(*name, timing) for name, timing in timing.measure(module.{cases}()).items()]))"
-    )
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+_NEW_PROCESS = """
+import os, sys
+module, function, cores, *args = sys.argv[1:]
+if cores:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores):])
+import importlib, json
+from experiments.benchmarks.timing import measure
+cases = getattr(importlib.import_module(module), function)(*args)
+print(json.dumps([(*name, timing) for name, timing in measure(cases).items()]))
+"""
+
+
+def measure_in_new_process(module: str, function: str, *args: str, cores: int | None = None) -> Timings:
+    """:func:`measure` what a module's function returns, in a process of its own.
+
+    With ``cores`` it is bound to so many before it imports jax (on Linux), and a matrix product gets one thread.
+    """
+    command = [sys.executable, "-c", _NEW_PROCESS, module, function, str(cores or ""), *args]
+    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if cores else {}
+    done = subprocess.run(command, env=os.environ | flags, stdout=subprocess.PIPE, text=True, check=True)
     return {(row, column): Timing(*timing) for row, column, timing in json.loads(done.stdout)}
 
 
@@ -84,13 +95,14 @@ def compiled(function: Callable, *args: Any) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(program(*args))
 
 
-def chunks(agent: Agent, impl: str, seeds: int, lanes: int, iterations: int, threads: int = 1) -> Callable[[], Any]:
-    """``iterations`` more of ``seeds`` runs as a call, in the programs, chunks and threads of a sweep. Init is not timed."""
-    settings = chunk.Settings(lanes, impl, iterations, points=1, evaluation=GreedyEpisodes(), evaluations=1, keep_state=False)
+def chunks(
+    agent: Agent, impl: str, seeds: int, lanes: int, iterations: int, threads: int, evaluation: Evaluation = NEXT_TO_NOTHING
+) -> Callable[[], Any]:
+    """``iterations`` more of ``seeds`` runs as a call, by the compiled chunks of a sweep (``init`` and evaluation untimed)."""
+    settings = chunk.Settings(lanes, impl, iterations, points=1, evaluation=evaluation, evaluations=1, keep_state=False)
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, agent))
     batched = tuple(leaf.ndim == 0 for leaf in leaves)  # as a sweep has it: each lane its own numbers
-    leaves = [jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True)]
-    agent = jax.tree.unflatten(treedef, leaves)
+    agent = treedef.unflatten(jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True))
     ids = np.arange(seeds, dtype=np.int32).reshape(-1, lanes)
     program = chunk.program(chunk.Task(settings, agent, batched, 0, ids[0], 0))
     states = [program.init(agent, np.int32(0), lane_ids)[0] for lane_ids in ids]
