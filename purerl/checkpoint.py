@@ -41,6 +41,8 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             name, leaf = f"{name}{_KEY}{_generator(leaf)}", jax.random.key_data(leaf)
+        if name in arrays:
+            raise ValueError(f"two leaves of the tree are called {name!r}")
         arrays[name] = np.asarray(leaf)
     return arrays
 
@@ -71,8 +73,23 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
 
 
 def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays to ``path``, atomically."""
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    """Write named arrays to ``path``, atomically.
+
+    Raises:
+        ValueError: an array is of objects, or of a dtype that NumPy's format does not know (such as bfloat16).
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind in "OV":
+            raise ValueError(f"{name!r} has dtype {array.dtype}, which an .npz archive cannot hold without pickle")
+
+    def write(file):
+        # As np.savez writes it, but with any name: its keyword arguments clash with a leaf called "file".
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+
+    write_atomically(path, write)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -82,12 +99,20 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: the file is not a whole archive of arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _read_member(archive, name) for name in archive.namelist()}
+    except FileNotFoundError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged ({error}); move it away to have it computed again") from error
+
+
+def _read_member(archive, name):
+    with archive.open(name) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):  # reading to the end is what verifies the checksum
+            raise ValueError(f"{name} is longer than its array")
+        return array
 
 
 def save(path: str | Path, tree: Any) -> None:

@@ -29,7 +29,8 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     chex.assert_rank([values, epsilon], [1, 0])
     # Words rather than uniform(key, (2,)): XLA then never builds the pair. 23 bits keep choice * count below count.
     explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in jax.random.bits(key, (2,)))
-    candidates = (values == jnp.max(values)) | (explore < epsilon)
+    # Not less, rather than equal: where a value is NaN every action is a candidate, and none is out of range.
+    candidates = ~(values < jnp.max(values)) | (explore < epsilon)
     # The action before which floor(choice * count) candidates have passed.
     passed = _running_count(candidates)
     rank = (choice * passed[-1]).astype(jnp.int32)

@@ -31,6 +31,8 @@ def scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple
     block = max((d for d in range(1, min(block, length) + 1) if length % d == 0), default=1)
     leaves, treedef = jax.tree.flatten(state)
     closed, shape = jax.make_jaxpr(step, return_shape=True)(state, jax.ShapeDtypeStruct((), ts.dtype))
+    if jax.tree.structure(shape[0]) != treedef:
+        return jax.lax.scan(step, state, ts)  # which says what is wrong
     jaxpr, constants = closed.jaxpr, closed.consts
     *inputs, t = jaxpr.invars
     outputs = jaxpr.outvars[: len(leaves)]
@@ -89,7 +91,9 @@ _CONTROL_FLOW = {"cond", "while", "scan"}
 
 
 def _plain(eqn):
-    """No control flow in it, however deep."""
-    return eqn.primitive.name not in _CONTROL_FLOW and all(
-        _plain(inner) for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns
+    """No control flow and no effect in it, however deep."""
+    return (
+        not eqn.effects
+        and eqn.primitive.name not in _CONTROL_FLOW
+        and all(_plain(inner) for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns)
     )

@@ -513,3 +513,6 @@ def test_nothing_is_left_when_a_manifest_cannot_be_written(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         CASES["tabular"](out=tmp_path / "run")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+pytestmark = pytest.mark.slow

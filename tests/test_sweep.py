@@ -510,3 +510,6 @@ if __name__ == "__main__":  # a process to be killed: slow enough to be caught i
 
     chunk.run = slowly
     CASES[sys.argv[1]](SEEDS, out=sys.argv[2], resume=True)
+
+
+pytestmark = pytest.mark.slow

@@ -249,3 +249,6 @@ def test_steps_that_cannot_be_cut_are_refused(num_steps, points, message):
     if points > 0:
         suggested = max(4 * points, num_steps // (4 * points) * 4 * points)
         assert training.iterations_per_point(AGENTS["dqn"], suggested, points) == suggested // (4 * points)
+
+
+pytestmark = pytest.mark.slow

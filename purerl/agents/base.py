@@ -114,6 +114,6 @@ def check_size(agent: Agent, *fields: str, multiple_of: int = 1) -> None:
     """
     for field in fields:
         value = getattr(agent, field)
-        if not isinstance(value, int) or value < 1 or value % multiple_of:
+        if type(value) is not int or value < 1 or value % multiple_of:
             what = "a positive whole number" if multiple_of == 1 else f"a positive multiple of {multiple_of}"
             raise ValueError(f"{type(agent).__name__}: {field} is {value!r}; allowed: {what}")

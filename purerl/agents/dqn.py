@@ -61,7 +61,7 @@ class DQN(struct.PyTreeNode):
         learning_starts: transitions that ``init`` collects with uniformly drawn actions, a multiple of one iteration's.
         features: sizes of the network's hidden layers.
         target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI 2016).
-        loss: :math:`\ell`, ``"mse"`` (half the squared error) or ``"huber"``.
+        loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half of it, and linear from an error of 1 on).
         max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0. A leaf.
 
     Raises:
@@ -94,6 +94,8 @@ class DQN(struct.PyTreeNode):
             max_grad_norm=POSITIVE,
         )
         check_choice(self, target=TARGETS, loss=LOSSES)
+        if not isinstance(self.features, tuple) or not all(isinstance(n, int) and n > 0 for n in self.features):
+            raise ValueError(f"DQN: features is {self.features!r}; allowed: a tuple of positive whole numbers")
         check_size(self, "train_period", "num_envs", "batch_size")
         check_size(self, "target_period", "buffer_size", "learning_starts", multiple_of=self.transitions_per_step)
         if self.batch_size > self.buffer_size:

@@ -60,8 +60,10 @@ class QLearning(struct.PyTreeNode):
         check_hyperparameters(
             self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE
         )
-        if hasattr(self.env, "num_actions") and not hasattr(self.env, "mdp"):
-            raise ValueError(f"QLearning: env is {self.env!r}; allowed: an environment with a finite model, env.mdp")
+        if hasattr(self.env, "num_actions") and not (hasattr(self.env, "mdp") and self.env.observation.shape == ()):
+            raise ValueError(
+                f"QLearning: env is {self.env!r}; allowed: one with a finite model, env.mdp, that observes its index"
+            )
 
     def init(self, key: jax.Array) -> QLearningState:
         reset_key, key = jax.random.split(as_key(key))

@@ -259,3 +259,6 @@ def test_wrong_numbers_of_other_kinds_are_refused(name, kind):
 )
 def test_the_ends_of_the_ranges_are_allowed(name, fields):
     AGENTS[name].replace(**fields)
+
+
+pytestmark = pytest.mark.slow

@@ -143,7 +143,6 @@ def test_an_observation_that_is_no_index_is_refused():
         purerl.QLearning(env=purerl.make("CartPole-v1"))
 
 
-@pytest.mark.xfail(reason="only env.mdp is looked for: the step then fails with 'Indexer must have integer or boolean type'")
 def test_a_one_hot_observation_is_refused():
     with pytest.raises(ValueError, match="env is"):
         purerl.QLearning(env=OneHot(purerl.make("FrozenLake-v1"), 16))
@@ -229,3 +228,6 @@ def test_the_error_falls_at_the_rate_of_its_step_sizes(exponent):
     assert error_of_mean < 0.03  # the interval is narrow enough to tell the two exponents apart
     assert abs(slopes.mean() + exponent / 2) < 4 * error_of_mean
     assert errors[:, -1].mean() < errors[:, 0].mean() / 2
+
+
+pytestmark = pytest.mark.slow
