@@ -85,6 +85,7 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     def write(file):
         # As np.savez writes it, but with any name: its keyword arguments clash with a leaf called "file".
         with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = _comment(arrays)
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
@@ -100,11 +101,19 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _read_member(archive, name) for name in archive.namelist()}
+            arrays = {name.removesuffix(".npy"): _read_member(archive, name) for name in archive.namelist()}
+            if archive.comment != _comment(arrays):
+                raise ValueError(f"it says that it holds {archive.comment.decode(errors='replace')}, and has {len(arrays)}")
+            return arrays
     except FileNotFoundError:
         raise
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, OSError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged ({error}); move it away to have it computed again") from error
+
+
+def _comment(arrays):
+    """What the archive says of itself: a damaged directory may end before its last member, and still be one."""
+    return f"{len(arrays)} arrays".encode()
 
 
 def _read_member(archive, name):

@@ -42,12 +42,11 @@ class Task(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The compiled functions of a chunk, and the seconds that tracing and compiling them took."""
+    """The compiled functions of a chunk."""
 
     init: Callable
     segment: Callable
     evaluate: Callable
-    seconds: float
 
 
 def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
@@ -90,9 +89,8 @@ def program(task: Task) -> Program:
 _compiling = threading.Lock()
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def _compiled(treedef, avals, batched, settings, device):
-    began = time.perf_counter()
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[device])
 
     def init(agent, base_seed, seed):
@@ -126,7 +124,7 @@ def _compiled(treedef, avals, batched, settings, device):
     ]
     with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
         functions = list(pool.map(lambda program, options: program.compile(options), lowered, (_QUICK, None, _QUICK)))
-    return Program(*functions, seconds=time.perf_counter() - began)
+    return Program(*functions)
 
 
 # For what runs rarely. Wide vectors can take LLVM most of a minute on the integer code of random keys, and gain little there.

@@ -66,6 +66,8 @@ class Exact:
     """
 
     def prepare(self, agent):
+        if callable(agent.discount):
+            raise ValueError(f"discount is {agent.discount}; allowed where a policy is judged exactly: a number")
         return mdp.optimal_q(agent.env.mdp, agent.discount), mdp.reachable(agent.env.mdp)
 
     def __call__(self, agent, state, key, prepared):

@@ -16,7 +16,8 @@ def scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple
     schedules) does not wait for the state. ``step`` is traced once and its equations are dealt into two: those that follow
     from ``t`` and from leaves of the state that ``step`` returns untouched (its constant key, say) are evaluated under
     ``vmap`` over ``block`` values of ``t``, where they fill the machine's vector units; the rest runs in a ``lax.scan`` that
-    reads their results. Control flow is never moved, so that a ``cond`` on ``t`` stays a branch.
+    reads their results. Control flow is never moved, so that a ``cond`` on ``t`` stays a branch; nor are keys whose draws
+    ``vmap`` changes, JAX's ``rbg`` and ``unsafe_rbg``.
 
     Args:
         step: ``(state, t) -> (state, output)``, pure.
@@ -25,10 +26,11 @@ def scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple
         block: how many iterations are prepared at once; the largest divisor of ``T`` up to it is taken.
 
     Returns:
-        The final carry, and the outputs stacked ``[T, ...]``: bit for bit those of ``lax.scan``.
+        The final carry, and the outputs stacked ``[T, ...]``: those of ``lax.scan`` bit for bit in integers and draws. A float
+        product that the head works out and the tail adds is rounded twice, where ``lax.scan`` may round once.
     """
     length = ts.shape[0]
-    block = max((d for d in range(1, min(block, length) + 1) if length % d == 0), default=1)
+    block = divisor(length, block)
     leaves, treedef = jax.tree.flatten(state)
     closed, shape = jax.make_jaxpr(step, return_shape=True)(state, jax.ShapeDtypeStruct((), ts.dtype))
     if jax.tree.structure(shape[0]) != treedef:
@@ -54,9 +56,17 @@ def scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple
 
         return jax.lax.scan(body, leaves, (block_ts, jax.vmap(prepare, in_axes=(None, 0))(leaves, block_ts)))
 
-    leaves, stacked = jax.lax.scan(run_block, leaves, ts.reshape(-1, block))
-    stacked = [x.reshape(length, *x.shape[2:]) for x in stacked]
+    if block == length:
+        leaves, stacked = run_block(leaves, ts)
+    else:
+        leaves, stacked = jax.lax.scan(run_block, leaves, ts.reshape(-1, block))
+        stacked = [x.reshape(length, *x.shape[2:]) for x in stacked]
     return jax.tree.unflatten(treedef, leaves), jax.tree.unflatten(jax.tree.structure(shape[1]), stacked)
+
+
+def divisor(length: int, at_most: int = BLOCK) -> int:
+    """The largest divisor of ``length`` up to ``at_most``; 1 for a length of 0."""
+    return max((d for d in range(1, min(at_most, length) + 1) if length % d == 0), default=1)
 
 
 def _split(jaxpr, fixed, t):
@@ -88,12 +98,14 @@ def _split(jaxpr, fixed, t):
 
 
 _CONTROL_FLOW = {"cond", "while", "scan"}
+_CHANGED_BY_VMAP = {"key<rbg>", "key<urbg>"}
 
 
 def _plain(eqn):
-    """No control flow and no effect in it, however deep."""
+    """Neither control flow, nor an effect, nor a key that must not be batched in it, however deep."""
     return (
         not eqn.effects
         and eqn.primitive.name not in _CONTROL_FLOW
+        and not any(str(v.aval.dtype) in _CHANGED_BY_VMAP for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "dtype"))
         and all(_plain(inner) for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns)
     )

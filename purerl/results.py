@@ -6,6 +6,7 @@ archive for each finished chunk. Everything is written under a temporary name an
 
 import dataclasses
 import datetime
+import functools
 import hashlib
 import importlib
 import io
@@ -26,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from purerl import plotting, statistics
-from purerl.checkpoint import write_arrays, write_atomically
+from purerl.checkpoint import read_arrays, write_arrays, write_atomically
 
 FORMAT = 1
 
@@ -77,7 +78,7 @@ class SweepResult:
             cells = [self._cell(name, c) for name in names]
             table.add_row(describe(configuration) or "-", str(len(self.seeds)), str(failed), *cells)
         text = io.StringIO()
-        Console(file=text, width=60 + 34 * len(names)).print(table)
+        Console(file=text, width=60 + 34 * len(names), markup=False).print(table)
         return text.getvalue()
 
     def _cell(self, name, c):
@@ -85,8 +86,7 @@ class SweepResult:
         if not scores.size:
             return "-"
         interval = statistics.stratified_bootstrap(scores, statistics.iqm, np.random.default_rng(0))
-        text = str(interval)
-        return text.removesuffix(f" (n={len(self.seeds)})")
+        return str(interval).removesuffix(f" (n={len(self.seeds)})")
 
     def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
         """Draw the curves of one measure, a line for each configuration; see :func:`purerl.plotting.learning_curves`."""
@@ -149,7 +149,7 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()[:16]
         arrays[digest] = array
         return {"array": digest}
-    if isinstance(value, dict):
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: encode(item, arrays) for key, item in value.items()}}
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
         return {type(value).__name__: [encode(item, arrays) for item in value]}
@@ -162,17 +162,19 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             "class": f"{kind.__module__}:{kind.__qualname__}",
             "fields": {n: encode(getattr(value, n), arrays) for n in names},
         }
-    raise TypeError(f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, dictionaries and dataclasses")
+    raise TypeError(
+        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, dictionaries by string and dataclasses"
+    )
 
 
 _MODULE = {"parent", "name"}  # fields that flax adds to every module
 
 
 def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """What :func:`encode` recorded. Classes come from purerl, or from modules that are imported already.
+    """What :func:`encode` recorded. Dataclasses, and nothing else, are called: purerl's, or those of modules imported already.
 
     Raises:
-        ValueError: a class is from elsewhere, or an array is missing.
+        ValueError: a class is from elsewhere, no dataclass, gone or without a field it had; or an array is missing.
     """
     if not isinstance(data, dict):
         return data
@@ -185,13 +187,24 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
     if "class" not in data:
         ((kind, items),) = data.items()
         return {"tuple": tuple, "list": list}[kind](decode(item, arrays) for item in items)
-    module, _, qualname = data["class"].partition(":")
-    if module not in sys.modules and not module.startswith("purerl."):
-        raise ValueError(f"{module} is not imported: import it first, so that nothing is imported because a file says so")
-    kind = importlib.import_module(module)
-    for part in qualname.split("."):
-        kind = getattr(kind, part)
+    kind = _dataclass(data["class"])
+    known = {field.name for field in dataclasses.fields(kind)}
+    if gone := data["fields"].keys() - known:
+        raise ValueError(f"{data['class']} has no field {', '.join(sorted(gone))} any more")
     return kind(**{name: decode(item, arrays) for name, item in data["fields"].items()})
+
+
+def _dataclass(name):
+    module, _, qualname = name.partition(":")
+    if module not in sys.modules and not module.startswith("purerl."):
+        raise ValueError(f"{module} is not imported: import it first, so that no class of a file's choice is")
+    try:
+        kind = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no class {name} any more ({error})") from error
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise ValueError(f"{name} is no dataclass; no other class may be recorded")
+    return kind
 
 
 # ---- the folder -----------------------------------------------------------------------------------------------------
@@ -213,7 +226,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{folder} holds no run: there is no {path.name}")
     try:
         manifest = json.loads(path.read_text())
-        found = manifest["format"]
+        found, _ = manifest["format"], manifest["identity"]["agent"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     if found != FORMAT:
@@ -221,34 +234,55 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def begin(folder: Path, identity: dict[str, Any], arrays: dict[str, np.ndarray], resume: bool) -> dict[str, Any]:
-    """Claim a folder for a run, or find the same run in it.
+def read_agents(folder: str | Path) -> dict[str, np.ndarray]:
+    """The arrays that a run's agents refer to.
 
     Raises:
-        ValueError: there is another run, or the same one and ``resume`` is not set.
+        ValueError: they are damaged, or not there.
     """
-    identity = json.loads(json.dumps(identity))
+    path = Path(folder) / "agent.npz"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; without it the run cannot be read")
+    return read_arrays(path)
+
+
+def begin(folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], resume: bool) -> dict[str, Any]:
+    """Claim a folder for a run, or find the same run in it. Returns the manifest that is now there.
+
+    Raises:
+        ValueError: there is another run, or the same one and ``resume`` is not set, or chunks of nobody knows which.
+    """
     if (folder / "manifest.json").exists():
-        manifest = read_manifest(folder)
-        there = manifest["identity"]
-        differing = [name for name in sorted(there.keys() | identity.keys()) if there.get(name) != identity.get(name)]
+        there = read_manifest(folder)
+        differing = list(_differences(there["identity"], json.loads(json.dumps(manifest["identity"]))))
         if differing:
-            details = "; ".join(f"{n}: {_short(there.get(n))} there, {_short(identity.get(n))} here" for n in differing)
-            raise ValueError(f"{folder} holds another run ({details}); choose another folder")
+            raise ValueError(f"{folder} holds another run ({'; '.join(differing)}); choose another folder")
         if not resume:
             raise ValueError(f"{folder} holds this run already; resume it, or choose another folder")
-        return manifest
+        return there
+    if any(folder.glob("chunks/*.npz")):
+        raise ValueError(f"{folder} has chunks and no manifest.json that says whose they are; choose another folder")
     (folder / "chunks").mkdir(parents=True, exist_ok=True)
     write_arrays(folder / "agent.npz", arrays)
-    manifest = new_manifest(identity)
     write_manifest(folder, manifest)
     return manifest
 
 
-def new_manifest(identity: dict[str, Any]) -> dict[str, Any]:
+def _differences(there, here, name=""):
+    """What differs between two identities, in words."""
+    if isinstance(there, dict) and isinstance(here, dict) and there.get("class") == here.get("class"):
+        for key in sorted(there.keys() | here.keys()):
+            inner = name if key in ("fields", "dict") else f"{name}.{key}".lstrip(".")
+            yield from _differences(there.get(key), here.get(key), inner)
+    elif there != here:
+        yield f"{name}: {_short(there)} there, {_short(here)} here"
+
+
+def new_manifest(identity: dict[str, Any], label: str) -> dict[str, Any]:
     """What is said of a run: its identity, on which its results depend, and where they came from and how long they took."""
     return {
         "format": FORMAT,
+        "label": label,
         "identity": identity,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,

@@ -11,25 +11,15 @@ pytrees. The pytrees themselves hold anything in a leaf's place, as JAX needs: t
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
+from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, judge
+
 Number = float | jax.Array
-
-# What a field may be: words for the error message, and the test.
-_Rule = tuple[str, Callable[[np.ndarray], np.ndarray]]
-_FINITE: _Rule = ("a finite number", np.isfinite)
-_POSITIVE: _Rule = ("a finite number above 0", lambda x: np.isfinite(x) & (x > 0))
-_NOT_NEGATIVE: _Rule = ("a finite number of at least 0", lambda x: np.isfinite(x) & (x >= 0))
-
-
-def _known(value):
-    return isinstance(value, (int, float, np.number, np.ndarray))
 
 
 class Schedule(struct.PyTreeNode):
@@ -47,12 +37,9 @@ class Schedule(struct.PyTreeNode):
 
 
 def _checked(schedule, **rules):
-    """``schedule``, once its numbers keep their rules (``_FINITE`` where none is given). What a tracer will be is not known."""
-    for field in dataclasses.fields(schedule):
-        value = getattr(schedule, field.name)
-        allowed, ok = rules.get(field.name, _FINITE)
-        if _known(value) and not np.all(ok(np.asarray(value))):
-            raise ValueError(f"{type(schedule).__name__.lower()}: {field.name} is {value}; allowed: {allowed}")
+    """``schedule``, once its numbers keep their rules (``FINITE`` where none is given)."""
+    fields = [field.name for field in dataclasses.fields(schedule)]
+    judge(type(schedule).__name__.lower(), vars(schedule), dict.fromkeys(fields, FINITE) | rules)
     return schedule
 
 
@@ -106,7 +93,7 @@ def linear(start: Number, end: Number, steps: Number, begin: Number = 0) -> Line
     >>> print(epsilon(0), epsilon(50), epsilon(1_000))
     1.0 0.75 0.5
     """
-    return _checked(Linear(start, end, steps, begin), steps=_POSITIVE, begin=_NOT_NEGATIVE)
+    return _checked(Linear(start, end, steps, begin), steps=POSITIVE, begin=NOT_NEGATIVE)
 
 
 class Exponential(Schedule):
@@ -135,9 +122,11 @@ def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Expone
     >>> print(epsilon(0), epsilon(10), epsilon(20), epsilon(1_000))
     1.0 0.5 0.25 0.125
     """
-    if _known(start) and _known(floor) and np.any(start < floor):
-        raise ValueError(f"exponential: start is {start}; allowed: a number of at least floor, which is {floor}")
-    return _checked(Exponential(start, half_life, floor), half_life=_POSITIVE, floor=_NOT_NEGATIVE)
+    if not any(isinstance(x, jax.Array) for x in (start, floor)):
+        judge(
+            "exponential", {"start": start}, {"start": (f"a number of at least floor, which is {floor}", lambda x: x >= floor)}
+        )
+    return _checked(Exponential(start, half_life, floor), half_life=POSITIVE, floor=NOT_NEGATIVE)
 
 
 class Power(Schedule):
@@ -170,7 +159,7 @@ def power(start: Number, exponent: Number, timescale: Number = 1.0) -> Power:
     >>> print(learning_rate(0), learning_rate(300))
     1.0 0.5
     """
-    return _checked(Power(start, exponent, timescale), exponent=_NOT_NEGATIVE, timescale=_POSITIVE)
+    return _checked(Power(start, exponent, timescale), exponent=NOT_NEGATIVE, timescale=POSITIVE)
 
 
 def at(hyperparameter: Any, t: int | jax.Array) -> jax.Array:

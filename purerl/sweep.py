@@ -83,8 +83,8 @@ def sweep(
         NotSaved: a chunk could not be written; the error carries the complete result.
     """
     began = time.perf_counter()
-    seeds = np.arange(seeds) if isinstance(seeds, (int, np.integer)) else np.asarray(seeds, np.int64)
-    _check(seeds, lanes, impl, resume, out)
+    seeds = np.arange(seeds) if isinstance(seeds, (int, np.integer)) else np.asarray(seeds)
+    _check(seeds, base_seed, points, lanes, impl, resume, out)
     over = {name: list(values) for name, values in (over or {}).items()}
     evaluation = evaluation or default_evaluation(agent)
     if evaluations is None:
@@ -112,18 +112,17 @@ def sweep(
         **results.environment(),
     }
     folder = None if out is None else Path(out)
-    if folder is None:
-        manifest = results.new_manifest(identity)
-    else:
-        manifest = results.begin(folder, identity, arrays, resume)
-    manifest.setdefault("label", label or f"{type(agent).__name__} on {_label(agent.env)}")
+    manifest = results.new_manifest(identity, label or f"{type(agent).__name__} on {_label(agent.env)}")
+    if folder is not None:
+        manifest = results.begin(folder, manifest, arrays, resume)
     chunks = {} if folder is None else _stored(folder, plan)
     todo = [index for index in range(len(plan.tasks)) if index not in chunks]
     unsaved = []
     with _bar(progress, plan, chunks, num_steps) as show:
         if executor is None:
-            tasks = {(plan.tasks[i].settings, plan.tasks[i].device): plan.tasks[i] for i in todo}
-            manifest["compile_seconds"] += sum(chunk.program(task).seconds for task in tasks.values())
+            for index in todo:
+                chunk.program(plan.tasks[index])
+            manifest["compile_seconds"] += time.perf_counter() - began
         for index, finished in _run(plan, todo, executor, show):
             chunks[index] = finished
             if folder is not None and not _written(folder, index, finished):
@@ -134,7 +133,10 @@ def sweep(
         unsaved = [index for index in unsaved if not _written(folder, index, chunks[index])]
         if unsaved:
             raise NotSaved(f"{folder} could not take {len(unsaved)} of {len(plan.tasks)} chunks (disk full?)", result)
-        results.write_manifest(folder, manifest)
+        try:
+            results.write_manifest(folder, manifest)
+        except OSError as error:
+            raise NotSaved(f"{folder} could not take the manifest: {error}", result) from error
     return result
 
 
@@ -159,7 +161,10 @@ def load(folder: str | Path) -> SweepResult:
 
 
 class Rerun(NamedTuple):
-    """A run computed again: whether its curves are those stored bit for bit, and by how much they differ at most."""
+    """A run computed again: whether all that was stored came out bit for bit, and by how much it differs at most.
+
+    The difference is NaN where a NaN stands on one side alone.
+    """
 
     identical: bool
     difference: float
@@ -193,12 +198,17 @@ def rerun(folder: str | Path, seed: int, configuration: int = 0) -> Rerun:
     agent = jax.tree.unflatten(jax.tree.structure(task.agent), leaves)
     again = chunk.run(task._replace(agent=agent, seeds=np.full(lanes, seed, np.int32)))
     pairs = [(stored[name][lane], again[name][0]) for name in stored if name != "seconds"]
-    apart = [np.nan_to_num(np.abs(a - b)).max(initial=0) for a, b in pairs if np.issubdtype(a.dtype, np.floating)]
     return Rerun(
         identical=all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs),
-        difference=float(max(apart, default=0)),
+        difference=float(np.max([_apart(a, b) for a, b in pairs])),
         final={name.removeprefix("curves."): float(again[name][0, -1]) for name in again if name.startswith("curves.")},
     )
+
+
+def _apart(a, b):
+    """The largest difference between two arrays; two NaN do not differ."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.max(np.abs(a - b), where=~((a == b) | (np.isnan(a) & np.isnan(b))), initial=0.0)
 
 
 def _written(folder, index, finished):
@@ -269,16 +279,21 @@ def _plan(agent, over, seeds, num_steps, base_seed, shared):
 
 def _recorded(folder, identity):
     """The plan of a stored run."""
-    arrays = read_arrays(folder / "agent.npz")
+    arrays = results.read_agents(folder)
     shared = {name: identity[name] for name in ("lanes", "impl", "points", "evaluations", "keep_state")}
     shared["evaluation"] = results.decode(identity["evaluation"], arrays)
     agent, over = results.decode(identity["agent"], arrays), results.decode(identity["over"], arrays)["over"]
     return _plan(agent, over, np.asarray(identity["seeds"]), identity["num_steps"], identity["base_seed"], shared)
 
 
-def _check(seeds, lanes, impl, resume, out):
-    if seeds.ndim != 1 or not len(seeds) or len(set(seeds.tolist())) < len(seeds) or seeds.min() < 0 or seeds.max() >= 2**31:
+def _check(seeds, base_seed, points, lanes, impl, resume, out):
+    distinct = seeds.ndim == 1 and 0 < len(seeds) == len(set(seeds.tolist())) and seeds.dtype.kind in "iu"
+    if not distinct or seeds.min() < 0 or seeds.max() >= 2**31:
         raise ValueError(f"seeds is {seeds.tolist()}; allowed: a number of at least 1, or distinct integers in [0, 2**31)")
+    if not 0 <= base_seed < 2**31:
+        raise ValueError(f"base_seed is {base_seed}; allowed: an integer in [0, 2**31)")
+    if points < 1:
+        raise ValueError(f"points is {points}; allowed: at least 1")
     if lanes is not None and lanes < 1:
         raise ValueError(f"lanes is {lanes}; allowed: at least 1")
     if impl not in IMPLEMENTATIONS:
@@ -292,7 +307,7 @@ def _states(agent, impl):
 
 
 def _array(leaf):
-    return np.asarray(jnp.asarray(leaf))
+    return np.asarray(leaf, jnp.result_type(leaf))
 
 
 def _structure(agent):
@@ -339,6 +354,7 @@ def _bar(show, plan, stored, num_steps):
     points = plan.tasks[0].settings.points
     console = Console(stderr=True)
     columns = "{task.description}", BarColumn(), "{task.fields[seeds]}", "{task.fields[speed]}", TimeRemainingColumn()
+    lock = threading.Lock()
     with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
         total, began = len(plan.places), time.perf_counter()
         done = collections.Counter({index: points for index in stored})
@@ -346,9 +362,10 @@ def _bar(show, plan, stored, num_steps):
         task = bar.add_task("compiling", total=total * points, seeds=f"{skipped}/{total} runs", speed="")
 
         def progress(index, more):
-            done[index] += more
-            passed = sum(sizes[i] * n for i, n in done.items())
-            finished = sum(sizes[i] for i, n in done.items() if n == points)
+            with lock:
+                done[index] += more
+                passed = sum(sizes[i] * n for i, n in done.items())
+                finished = sum(sizes[i] for i, n in done.items() if n == points)
             speed = (passed - skipped * points) * num_steps / points / (time.perf_counter() - began)
             seeds = f"{finished}/{total} runs"
             bar.update(task, completed=passed, description="training", seeds=seeds, speed=f"{_count(speed)} steps/s")

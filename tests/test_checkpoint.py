@@ -236,6 +236,3 @@ def test_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path, age
     assert bits(resumed) == bits(straight)
     assert bits(resumed_metrics) == bits(straight_metrics)
     assert bits(straight) != bits(half) != bits(start)
-
-
-pytestmark = pytest.mark.slow

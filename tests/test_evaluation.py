@@ -228,6 +228,3 @@ def test_default_is_exact_where_the_model_is_known():
 def test_evaluations_are_part_of_a_programs_identity():
     assert hash(GreedyEpisodes(3, 7)) == hash(GreedyEpisodes(3, 7))
     assert GreedyEpisodes(3, 7) != GreedyEpisodes(3, 8)
-
-
-pytestmark = pytest.mark.slow

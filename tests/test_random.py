@@ -523,6 +523,3 @@ def test_a_million_derived_keys_are_all_different(derived, impl):
 def test_keys_that_only_add_up_are_not(derived):
     keys = derived("sum")
     assert number_of_keys(keys) < keys.size
-
-
-pytestmark = pytest.mark.slow

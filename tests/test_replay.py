@@ -115,6 +115,3 @@ def test_a_donated_ring_is_written_in_place(lanes):
 def test_a_write_must_divide_the_capacity():
     with pytest.raises(AssertionError, match="not divisible"):
         write(replay.create(ITEM, 10), items(0, 4), 0)
-
-
-pytestmark = pytest.mark.slow

@@ -218,6 +218,3 @@ def test_the_key_of_a_seed_depends_on_nothing_but_base_and_seed(whole, case):
 
 if __name__ == "__main__":
     print(digest(CASES[sys.argv[1]](SEEDS)))
-
-
-pytestmark = pytest.mark.slow

@@ -369,7 +369,7 @@ def test_compile_time_is_part_of_the_time():
 def test_the_manifest_names_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert results.new_manifest({})["git"] is None
+    assert results.new_manifest({}, "a run")["git"] is None
 
     def git(*words):
         who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
@@ -380,14 +380,14 @@ def test_the_manifest_names_the_commit_and_whether_it_is_what_ran(tmp_path, monk
     git("add", "script.py")
     git("commit", "-m", "a script")
     commit = git("rev-parse", "HEAD")
-    assert results.new_manifest({})["git"] == {"commit": commit, "dirty": False}
+    assert results.new_manifest({}, "a run")["git"] == {"commit": commit, "dirty": False}
     (tmp_path / "script.py").write_text("x = 2\n")
-    assert results.new_manifest({})["git"] == {"commit": commit, "dirty": True}
+    assert results.new_manifest({}, "a run")["git"] == {"commit": commit, "dirty": True}
 
 
 def test_no_git_is_no_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert results.new_manifest({})["git"] is None
+    assert results.new_manifest({}, "a run")["git"] is None
 
 
 # ---- agents as data -------------------------------------------------------------------------------------------------
@@ -513,6 +513,3 @@ def test_nothing_is_left_when_a_manifest_cannot_be_written(tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         CASES["tabular"](out=tmp_path / "run")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-pytestmark = pytest.mark.slow

@@ -289,7 +289,7 @@ def killed(case, folder, more_than=0):
     process.stderr.close()
 
 
-@pytest.mark.parametrize(("case", "times"), [("tabular", 1), pytest.param("deep", 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("case", "times"), [("tabular", 1), pytest.param("deep", 2, marks=pytest.mark.slow)])
 def test_a_killed_sweep_is_resumed_where_it_was(case, times, tmp_path, counted):
     folder, whole, before = tmp_path / "run", CASES[case](SEEDS), {}
     counted.clear()
@@ -490,7 +490,7 @@ def test_progress_from_many_threads(monkeypatch):
         return {"curves.x": np.zeros((1, 4), np.float32), "failed": np.zeros(1, bool), "seconds": np.float64(0)}
 
     monkeypatch.setattr(chunk, "run", nothing)
-    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None, seconds=0.0))
+    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -510,6 +510,3 @@ if __name__ == "__main__":  # a process to be killed: slow enough to be caught i
 
     chunk.run = slowly
     CASES[sys.argv[1]](SEEDS, out=sys.argv[2], resume=True)
-
-
-pytestmark = pytest.mark.slow

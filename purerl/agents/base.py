@@ -1,7 +1,6 @@
 """What an agent is, and what it reports."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -67,53 +66,13 @@ def replace(node: Any, name: str, value: Any) -> Any:
     Raises:
         ValueError: there is no such field.
     """
-    head, _, rest = name.partition(".")
-    names = [field.name for field in dataclasses.fields(node)]
+    head, *rest = name.split(".", 1)
+    names = [field.name for field in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
     if head not in names:
-        raise ValueError(f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names)}")
-    return node.replace(**{head: replace(getattr(node, head), rest, value) if rest else value})
-
-
-# What a hyperparameter may be: words for the error message, and the test.
-UNIT_INTERVAL = ("a number in [0, 1]", lambda x: 0 <= x <= 1)
-POSITIVE = ("a finite number above 0", lambda x: 0 < x < float("inf"))
-FINITE = ("a finite number", lambda x: abs(x) < float("inf"))
-
-
-def check_hyperparameters(agent: Agent, **rules: tuple[str, Callable[[float], bool]]) -> None:
-    """Check the fields that hold plain numbers. What is traced, or stands in a leaf's place, cannot be judged: nor, therefore,
-    can the integer 0, which trees of ``in_axes`` are made of.
-
-    Raises:
-        ValueError: naming the field, what it was and what is allowed.
-    """
-    for field, (allowed, accepts) in rules.items():
-        value = getattr(agent, field)
-        placeholder = type(value) is int and value == 0
-        if isinstance(value, (int, float)) and not placeholder and not accepts(value):
-            raise ValueError(f"{type(agent).__name__}: {field} is {value!r}; allowed: {allowed}")
-
-
-def check_choice(agent: Agent, **tables: dict[str, Any]) -> None:
-    """Check that fields name an entry of their table.
-
-    Raises:
-        ValueError: naming the field, what it was and what is allowed.
-    """
-    for field, table in tables.items():
-        value = getattr(agent, field)
-        if value not in table:
-            raise ValueError(f"{type(agent).__name__}: {field} is {value!r}; allowed: {', '.join(map(repr, table))}")
-
-
-def check_size(agent: Agent, *fields: str, multiple_of: int = 1) -> None:
-    """Check that fields are positive multiples of a whole number.
-
-    Raises:
-        ValueError: naming the field, what it was and what is allowed.
-    """
-    for field in fields:
-        value = getattr(agent, field)
-        if type(value) is not int or value < 1 or value % multiple_of:
-            what = "a positive whole number" if multiple_of == 1 else f"a positive multiple of {multiple_of}"
-            raise ValueError(f"{type(agent).__name__}: {field} is {value!r}; allowed: {what}")
+        raise ValueError(f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names) or 'none'}")
+    if rest:
+        try:
+            value = replace(getattr(node, head), rest[0], value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return node.replace(**{head: value})

@@ -8,7 +8,8 @@ import optax
 from flax import struct
 
 from purerl import bellman, loop, replay
-from purerl.agents.base import POSITIVE, UNIT_INTERVAL, Episode, Mean, check_choice, check_hyperparameters, check_size
+from purerl.agents.base import Episode, Mean
+from purerl.checks import POSITIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
 from purerl.envs.base import Environment, Transition, interact
 from purerl.exploration import epsilon_greedy
 from purerl.networks import MLP
@@ -85,7 +86,7 @@ class DQN(struct.PyTreeNode):
     loss: str = struct.field(pytree_node=False, default="mse")
 
     def __post_init__(self):
-        check_hyperparameters(
+        check_numbers(
             self,
             learning_rate=POSITIVE,
             discount=UNIT_INTERVAL,

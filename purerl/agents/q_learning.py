@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl import bellman
-from purerl.agents.base import FINITE, UNIT_INTERVAL, Episode, check_hyperparameters
+from purerl.agents.base import Episode
+from purerl.checks import FINITE, UNIT_INTERVAL, check_numbers
 from purerl.envs.base import Environment, interact
 from purerl.exploration import epsilon_greedy
 from purerl.random import as_key
@@ -57,9 +58,7 @@ class QLearning(struct.PyTreeNode):
     transitions_per_step = 1
 
     def __post_init__(self):
-        check_hyperparameters(
-            self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE
-        )
+        check_numbers(self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE)
         if hasattr(self.env, "num_actions") and not (hasattr(self.env, "mdp") and self.env.observation.shape == ()):
             raise ValueError(
                 f"QLearning: env is {self.env!r}; allowed: one with a finite model, env.mdp, that observes its index"

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.checks import AT_LEAST_ONE, check_numbers
+
 State = Any
 
 
@@ -109,8 +111,7 @@ class TimeLimit(Wrapper):
     limit: int
 
     def __post_init__(self):
-        if isinstance(self.limit, int) and self.limit < 0:  # 0 may stand for an axis, as in trees of in_axes
-            raise ValueError(f"TimeLimit: limit is {self.limit}; allowed: at least 1 step")
+        check_numbers(self, limit=AT_LEAST_ONE)
 
     def states(self):
         inner = self.env.states()

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.checks import FINITE, POSITIVE, check_numbers
 from purerl.envs.base import Outcome
 
 
@@ -73,14 +74,8 @@ class CartPole(struct.PyTreeNode):
     x_threshold: float = 2.4
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            # Leaves may be arrays, tracers or placeholders of a transformation: only plain numbers can be judged here.
-            # The integer 0 is such a placeholder, in trees of in_axes.
-            if not isinstance(value, (int, float)) or (type(value) is int and value == 0):
-                continue
-            positive = name not in ("gravity", "force_mag")
-            if not math.isfinite(value) or (positive and value <= 0):
-                raise ValueError(f"{name} is {value!r}; allowed: a finite {'positive ' if positive else ''}number")
+        positive = ("masscart", "masspole", "length", "tau", "theta_threshold", "x_threshold")
+        check_numbers(self, gravity=FINITE, force_mag=FINITE, **dict.fromkeys(positive, POSITIVE))
 
     @property
     def num_actions(self) -> int:

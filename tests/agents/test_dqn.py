@@ -300,6 +300,3 @@ def test_it_learns_to_balance():
 def test_sizes_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         purerl.DQN(env=purerl.make("CartPole-v1"), **fields)
-
-
-pytestmark = pytest.mark.slow

@@ -228,6 +228,3 @@ def test_the_error_falls_at_the_rate_of_its_step_sizes(exponent):
     assert error_of_mean < 0.03  # the interval is narrow enough to tell the two exponents apart
     assert abs(slopes.mean() + exponent / 2) < 4 * error_of_mean
     assert errors[:, -1].mean() < errors[:, 0].mean() / 2
-
-
-pytestmark = pytest.mark.slow
