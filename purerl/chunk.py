@@ -114,17 +114,16 @@ def _compiled(treedef, avals, batched, settings, device):
     axes = jax.tree.unflatten(treedef, [0 if is_batched else None for is_batched in batched])
     agent = jax.tree.unflatten(treedef, [array(*aval) for aval in avals])
     number, seeds = array((), jnp.int32), array((settings.lanes,), jnp.int32)
-    init = lanes(init, (axes, None, 0))
+    init, segment = lanes(init, (axes, None, 0)), lanes(segment, (axes, 0, None), 1)
+    evaluate = lanes(evaluate, (axes, 0, 0, None, 0, None))
     shapes = jax.eval_shape(init, agent, number, seeds)
     state, prepared = jax.tree.map(lambda x: array(x.shape, x.dtype), shapes)
-    lowered = [
-        init.lower(agent, number, seeds),
-        lanes(segment, (axes, 0, None), 1).lower(agent, state, number),
-        lanes(evaluate, (axes, 0, 0, None, 0, None)).lower(agent, state, prepared, number, seeds, number),
-    ]
-    with concurrent.futures.ThreadPoolExecutor(len(lowered)) as pool:
-        functions = list(pool.map(lambda program, options: program.compile(options), lowered, (_QUICK, None, _QUICK)))
-    return Program(*functions)
+    # Each is compiled while the next is traced; the one that takes longest comes first.
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        segment = pool.submit(segment.lower(agent, state, number).compile)
+        init = pool.submit(init.lower(agent, number, seeds).compile, _QUICK)
+        evaluate = pool.submit(evaluate.lower(agent, state, prepared, number, seeds, number).compile, _QUICK)
+    return Program(init.result(), segment.result(), evaluate.result())
 
 
 # For what runs rarely. Wide vectors can take LLVM most of a minute on the integer code of random keys, and gain little there.

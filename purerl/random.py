@@ -97,7 +97,7 @@ def _join(high, low):
 
 def _stack(words):
     """``jnp.stack(words, axis=-1)``, written so that ``vmap`` keeps it a concatenation of which XLA can take a word back."""
-    return lax.concatenate([lax.expand_dims(word, (word.ndim,)) for word in words], words[0].ndim)
+    return jnp.stack(words, axis=-1)
 
 
 _SMALL = 8

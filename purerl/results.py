@@ -67,6 +67,11 @@ class SweepResult:
         values = self.final[name][configuration]
         return values[np.isfinite(values)]
 
+    def interval(self, name: str, configuration: int = 0) -> statistics.Interval | None:
+        """The interquartile mean of a final measure with its 95% bootstrap interval; None where no seed has a value."""
+        scores = self.scores(name, configuration)
+        return statistics.stratified_bootstrap(scores, statistics.iqm, np.random.default_rng(0)) if scores.size else None
+
     def table(self, names: Sequence[str] | None = None) -> str:
         """The interquartile mean of every final measure with its 95% bootstrap interval, a row for each configuration."""
         names = list(self.curves) if names is None else list(names)
@@ -82,11 +87,7 @@ class SweepResult:
         return text.getvalue()
 
     def _cell(self, name, c):
-        scores = self.scores(name, c)
-        if not scores.size:
-            return "-"
-        interval = statistics.stratified_bootstrap(scores, statistics.iqm, np.random.default_rng(0))
-        return str(interval).removesuffix(f" (n={len(self.seeds)})")
+        return str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
 
     def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
         """Draw the curves of one measure, a line for each configuration; see :func:`purerl.plotting.learning_curves`."""

@@ -33,7 +33,7 @@ from purerl.random import IMPLEMENTATIONS
 from purerl.results import SweepResult
 
 # (algorithm, backend): lanes of a chunk, as `python -m experiments.benchmarks lanes` measures best. Others: _LANES_ELSE.
-LANES = {("QLearning", "cpu"): 128, ("DQN", "cpu"): 8}
+LANES = {("QLearning", "cpu"): 128, ("DQN", "cpu"): 4}
 _LANES_ELSE = {"cpu": 8, "gpu": 256, "tpu": 256}
 
 

@@ -131,8 +131,11 @@ class DQN(struct.PyTreeNode):
             buffer=replay.create(item, self.buffer_size),
         )
 
+        def uniform(key, observation):
+            return jax.random.randint(key, (), 0, self.env.num_actions)
+
         def warm_up(state, t):
-            return self._collect(state, warm_up_key, t, 1.0, t * self.transitions_per_step)[0], None
+            return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[0], None
 
         iterations = jnp.arange(self.learning_starts // self.transitions_per_step, dtype=jnp.int32)
         return loop.scan(warm_up, state, iterations)[0]
@@ -141,7 +144,12 @@ class DQN(struct.PyTreeNode):
         clock = t * self.transitions_per_step
         added = self.learning_starts + clock
 
-        state, metrics = self._collect(state, state.collect_key, t, at(self.epsilon, clock), added)
+        epsilon = at(self.epsilon, clock)
+
+        def behaviour(key, observation):
+            return epsilon_greedy(key, self.values(state, observation), epsilon)
+
+        state, metrics = self._collect(state, behaviour, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
         batch = replay.sample(state.buffer, sample_key, added + self.transitions_per_step, self.batch_size)
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
@@ -166,14 +174,13 @@ class DQN(struct.PyTreeNode):
         del key
         return jnp.argmax(self.values(state, observation)).astype(jnp.int32)
 
-    def _collect(self, state, key, t, epsilon, added):
-        """``train_period`` epsilon-greedy steps in every environment, written to the buffer."""
+    def _collect(self, state, policy, key, t, added):
+        """``train_period`` steps of ``policy(key, observation)`` in every environment, written to the buffer."""
 
         def interaction(carry, i):
             env_state, episode = carry
             act_keys, env_keys = jax.random.split(jax.random.fold_in(key, i), (2, self.num_envs))
-            q = self.network.apply(state.params, jax.vmap(self.env.observe)(env_state))
-            action = jax.vmap(epsilon_greedy, (0, 0, None))(act_keys, q, epsilon)
+            action = jax.vmap(policy)(act_keys, jax.vmap(self.env.observe)(env_state))
             env_state, transition = jax.vmap(interact, (None, 0, 0, 0))(self.env, env_keys, env_state, action)
             episode, metrics = jax.vmap(Episode.update)(episode, transition)
             return (env_state, episode), (transition, metrics)
