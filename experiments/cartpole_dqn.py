@@ -28,7 +28,7 @@ def main(
     learning = num_steps - WARM_UP
     agent = purerl.DQN(
         env=purerl.make("CartPole-v1"),
-        learning_rate=linear(1e-3, 0.0, learning),
+        learning_rate=linear(2e-3, 0.0, learning),
         epsilon=linear(1.0, 0.05, learning // 5),
         train_period=5,
         buffer_size=100_000,

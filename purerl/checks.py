@@ -16,6 +16,7 @@ import numpy as np
 Rule = tuple[str, Callable[[np.ndarray], np.ndarray]]
 
 FINITE: Rule = ("a finite number", np.isfinite)
+ABOVE_ZERO: Rule = ("a number above 0", lambda x: x > 0)
 POSITIVE: Rule = ("a finite number above 0", lambda x: np.isfinite(x) & (x > 0))
 NOT_NEGATIVE: Rule = ("a finite number of at least 0", lambda x: np.isfinite(x) & (x >= 0))
 AT_LEAST_ONE: Rule = ("a number of at least 1", lambda x: x >= 1)

@@ -12,6 +12,14 @@
   shifts every input bit flips every output bit half the time. Deriving a key costs one multiplication a word: keys need
   only be distinct, since whatever is drawn from them is hashed.
 
+**How random pcg4d is.** ``dieharder`` 3.31.1 was given words drawn the way purerl draws them. Of all 114 results of ``-a`` over
+four words from each ``fold_in(seed_key(0, i), t)``, 64 seeds side by side, none is a failure; five are "weak" (a p-value
+outside [0.005, 0.995]), and those tests pass over the keys of another base. Nor does any of 15 tests fail over one word from
+each key along ``t``, one from each along ``i``, the words of keys beside those of the keys they split into, and whole arrays of
+``2**20`` words from each key; three weak results among these 72 pass, all three repeated, over another base. (Threefry had one
+weak result in 34.) Made again by ``python -m experiments.prng_quality --layout sweep | dieharder -a -g 200``. The tests add
+avalanche, and correlations between neighbouring seeds, times and siblings.
+
 Purerl derives every key from a seed and a time rather than carrying one: ``fold_in(seed_key(base, i), t)``.
 """
 
@@ -95,11 +103,6 @@ def _join(high, low):
     return (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
 
 
-def _stack(words):
-    """``jnp.stack(words, axis=-1)``, written so that ``vmap`` keeps it a concatenation of which XLA can take a word back."""
-    return jnp.stack(words, axis=-1)
-
-
 _SMALL = 8
 
 
@@ -124,10 +127,10 @@ def _define(name, tag, derive, bits):
     """A generator from how it derives the two words of a key, and how it draws from them, at a counter."""
 
     def split(words, shape):
-        return _over_counters(lambda counter: _stack(derive(words, counter, _SPLIT)), shape)
+        return _over_counters(lambda counter: jnp.stack(derive(words, counter, _SPLIT), axis=-1), shape)
 
     def fold_in(words, data):
-        return _stack(derive(words, jnp.asarray(data).astype(jnp.uint32), _FOLD_IN))
+        return jnp.stack(derive(words, jnp.asarray(data).astype(jnp.uint32), _FOLD_IN), axis=-1)
 
     def random_bits(words, width, shape):
         return _over_counters(lambda counter: bits(words, counter, width).astype(_UINT[width]), shape)

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import os
 import platform
 import subprocess
@@ -143,6 +144,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     Raises:
         TypeError: it holds something that is neither data nor a dataclass.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}  # JSON has no infinity
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
@@ -183,6 +186,8 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
         if data["array"] not in arrays:
             raise ValueError(f"array {data['array']} is missing")
         return arrays[data["array"]]
+    if "float" in data:
+        return float(data["float"])
     if "dict" in data:
         return {key: decode(item, arrays) for key, item in data["dict"].items()}
     if "class" not in data:
@@ -212,7 +217,7 @@ def _dataclass(name):
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest, indent=1, allow_nan=True)
+    text = json.dumps(manifest, indent=1, allow_nan=False)
     write_atomically(folder / "manifest.json", lambda file: file.write(text.encode()))
 
 

@@ -1,5 +1,6 @@
 """Deep Q-learning."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from flax import struct
 
 from purerl import bellman, loop, replay
 from purerl.agents.base import Episode, Mean
-from purerl.checks import POSITIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
+from purerl.checks import ABOVE_ZERO, POSITIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
 from purerl.envs.base import Environment, Transition, interact
 from purerl.exploration import epsilon_greedy
 from purerl.networks import MLP
@@ -63,7 +64,8 @@ class DQN(struct.PyTreeNode):
         features: sizes of the network's hidden layers.
         target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI 2016).
         loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half of it, and linear from an error of 1 on).
-        max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0. A leaf.
+        max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0; by default never. A bound makes
+            rare large errors, such as those at the end of an episode, count for little. A leaf.
 
     Raises:
         ValueError: a field out of its range, or sizes that do not divide as said.
@@ -74,7 +76,7 @@ class DQN(struct.PyTreeNode):
     discount: float | jax.Array | Schedule = 0.99
     epsilon: float | jax.Array | Schedule = linear(1.0, 0.05, 10_000)
     target_step_size: float | jax.Array | Schedule = 1.0
-    max_grad_norm: float | jax.Array | Schedule = 10.0
+    max_grad_norm: float | jax.Array | Schedule = math.inf
     target_period: int = struct.field(pytree_node=False, default=500)
     train_period: int = struct.field(pytree_node=False, default=10)
     num_envs: int = struct.field(pytree_node=False, default=1)
@@ -92,7 +94,7 @@ class DQN(struct.PyTreeNode):
             discount=UNIT_INTERVAL,
             epsilon=UNIT_INTERVAL,
             target_step_size=UNIT_INTERVAL,
-            max_grad_norm=POSITIVE,
+            max_grad_norm=ABOVE_ZERO,
         )
         check_choice(self, target=TARGETS, loss=LOSSES)
         if not isinstance(self.features, tuple) or not all(isinstance(n, int) and n > 0 for n in self.features):
