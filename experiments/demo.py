@@ -22,7 +22,7 @@ def main() -> None:
     """Run both experiments in small and sum them up."""
     began = time.perf_counter()
     tabular = gridworld_q_learning.main(seeds=128, num_steps=1_000_000, out=OUT, resume=True)
-    deep = cartpole_dqn.main(seeds=16, num_steps=60_000, out=OUT / "CartPole-v1", resume=True)
+    deep = cartpole_dqn.main(seeds=16, num_steps=120_000, out=OUT / "CartPole-v1", resume=True)
 
     table = Table("run", "greedy policy", "optimum", "max |Q - Q*|", title="IQM over seeds [95% stratified bootstrap interval]")
     for result in tabular:
