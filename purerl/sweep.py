@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
 from purerl import chunk, results, training
 from purerl.agents.base import Agent, replace
@@ -29,10 +27,12 @@ from purerl.checkpoint import read_arrays, unflatten, write_arrays
 from purerl.chunk import Settings, Task
 from purerl.evaluation import Evaluation, Exact
 from purerl.evaluation import default as default_evaluation
+from purerl.progress import bar
 from purerl.random import IMPLEMENTATIONS
 from purerl.results import SweepResult
 
-# (algorithm, backend): lanes of a chunk, as `python -m experiments.benchmarks lanes` measures best. Others: _LANES_ELSE.
+# (algorithm, backend): lanes of a chunk, by `python -m experiments.benchmarks lanes`: within a tenth of the fastest width, and
+# no wider, for a sweep of few seeds pays for lanes that stand empty. Others: _LANES_ELSE.
 LANES = {("QLearning", "cpu"): 128, ("DQN", "cpu"): 4}
 _LANES_ELSE = {"cpu": 8, "gpu": 256, "tpu": 256}
 
@@ -118,11 +118,13 @@ def sweep(
     chunks = {} if folder is None else _stored(folder, plan)
     todo = [index for index in range(len(plan.tasks)) if index not in chunks]
     unsaved = []
-    with _bar(progress, plan, chunks, num_steps) as show:
+    runs = collections.Counter(index for index, _ in plan.places.values())
+    with bar(progress, runs, set(chunks), points, num_steps) as show:
         if executor is None:
+            compiling = time.perf_counter()
             for index in todo:
                 chunk.program(plan.tasks[index])
-            manifest["compile_seconds"] += time.perf_counter() - began
+            manifest["compile_seconds"] += time.perf_counter() - compiling
         for index, finished in _run(plan, todo, executor, show):
             chunks[index] = finished
             if folder is not None and not _written(folder, index, finished):
@@ -345,40 +347,6 @@ def _run(plan, todo, executor, progress):
             stop.set()
             for future in futures:
                 future.cancel()
-
-
-@contextlib.contextmanager
-def _bar(show, plan, stored, num_steps):
-    """A progress bar over transitions: yields ``progress(chunk, points)``."""
-    sizes = collections.Counter(index for index, _ in plan.places.values())
-    points = plan.tasks[0].settings.points
-    console = Console(stderr=True)
-    columns = "{task.description}", BarColumn(), "{task.fields[seeds]}", "{task.fields[speed]}", TimeRemainingColumn()
-    lock = threading.Lock()
-    with Progress(*columns, console=console, disable=not (show and console.is_terminal)) as bar:
-        total, began = len(plan.places), time.perf_counter()
-        done = collections.Counter({index: points for index in stored})
-        skipped = sum(sizes[index] for index in stored)
-        task = bar.add_task("compiling", total=total * points, seeds=f"{skipped}/{total} runs", speed="")
-
-        def progress(index, more):
-            with lock:
-                done[index] += more
-                passed = sum(sizes[i] * n for i, n in done.items())
-                finished = sum(sizes[i] for i, n in done.items() if n == points)
-            speed = (passed - skipped * points) * num_steps / points / (time.perf_counter() - began)
-            seeds = f"{finished}/{total} runs"
-            bar.update(task, completed=passed, description="training", seeds=seeds, speed=f"{_count(speed)} steps/s")
-
-        bar.update(task, completed=skipped * points)
-        yield progress
-
-
-def _count(number):
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.3g}"
 
 
 # ---- gathering ------------------------------------------------------------------------------------------------------
