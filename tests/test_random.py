@@ -366,16 +366,23 @@ def ones(packed):
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def both(function, inputs, mask):
+    function = jax.vmap(function)
+    return function(inputs) ^ function(inputs ^ mask)
+
+
+@jax.jit
+def bits_set(words):
+    return jnp.sum(words[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1, axis=0).ravel()
+
+
 def flips(function, inputs):
     """How often flipping a bit of ``inputs``, ``[n, m]``, flips one of ``function``, ``[m] -> [w]``; shape ``[32 m, 32 w]``."""
-    function = jax.vmap(function)
-
-    def flip(bit):
-        mask = jnp.where(jnp.arange(inputs.shape[1]) == bit // 32, 1 << bit % 32, 0).astype(jnp.uint32)
-        flipped = function(inputs) ^ function(inputs ^ mask)
-        return jnp.sum(flipped[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1, axis=0).ravel()
-
-    return lax.map(flip, jnp.arange(32 * inputs.shape[1]))
+    masks = [
+        np.uint32(1 << bit) * np.eye(inputs.shape[1], dtype=np.uint32)[word] for word, bit in np.ndindex(inputs.shape[1], 32)
+    ]
+    # Two programs, so that no compiler works a word out anew for each of its bits.
+    return np.stack([bits_set(both(function, inputs, mask)) for mask in masks])
 
 
 N = 2**14
