@@ -145,7 +145,7 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         TypeError: it holds something that is neither data nor a dataclass.
     """
     if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}  # JSON has no infinity
+        return {"float": str(float(value))}  # JSON has no infinity
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (np.ndarray, np.generic, jax.Array)):
