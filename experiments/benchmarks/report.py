@@ -107,7 +107,7 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
         {"title": t.title, "unit": t.unit.label, "peer": t.peer, "notes": t.notes, "figures": t.figures()} for t in tables
     ]
     for table in tables:
-        console.print(table.grid(), *table.notes, "", sep="\n")
+        console.print(*([table.grid()] if table.timings else []), *table.notes, "", sep="\n")
     console.print(
         f"{record['device']}; {', '.join(f'{package} {number}' for package, number in record['versions'].items())}\n"
         f"{record['at']}, {record['seconds']:.0f} s; load average before {record['load_average']:.2f}, "
