@@ -65,7 +65,18 @@ def test_wrong_fields_are_named(fields, message):
         Node(**fields)
 
 
-@pytest.mark.parametrize("leaf", [None, 0, 5, -1, object(), "x", jax.ShapeDtypeStruct((), jnp.float32)], ids=repr)
+PLACEHOLDERS = {
+    "None": None,
+    "0": 0,
+    "5": 5,
+    "-1": -1,
+    "object": object(),
+    "text": "x",
+    "shape": jax.ShapeDtypeStruct((), jnp.float32),
+}
+
+
+@pytest.mark.parametrize("leaf", PLACEHOLDERS.values(), ids=PLACEHOLDERS)
 def test_what_jax_puts_in_a_leafs_place_is_let_through(leaf):
     assert jax.tree.map(lambda _: leaf, Node()).scale is leaf
 
