@@ -31,7 +31,7 @@ from purerl.progress import bar
 from purerl.random import IMPLEMENTATIONS
 from purerl.results import SweepResult
 
-# (algorithm, backend): lanes of a chunk, by `python -m experiments.benchmarks lanes`: within a tenth of the fastest width, and
+# (algorithm, backend): lanes of a chunk, by `python -m experiments.benchmarks lanes`: within a fifth of the fastest width, and
 # no wider, for a sweep of few seeds pays for lanes that stand empty. Others: _LANES_ELSE.
 LANES = {("QLearning", "cpu"): 128, ("DQN", "cpu"): 4}
 _LANES_ELSE = {"cpu": 8, "gpu": 256, "tpu": 256}
