@@ -6,19 +6,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from purerl.envs.base import Environment, Transition
+from purerl.envs.base import Environment, Mean, Metrics, Transition
 
 State = Any
-
-
-class Mean(NamedTuple):
-    """A mean that reduces by adding: ``total / count``, over steps, environments and time alike. float32 ``[]``."""
-
-    total: jax.Array
-    count: jax.Array
-
-
-Metrics = dict[str, Mean]
 
 
 class Agent(Protocol):
@@ -53,11 +43,15 @@ class Episode(NamedTuple):
         return cls(jnp.float32(0))
 
     def update(self, transition: Transition) -> tuple["Episode", Metrics]:
-        """Add a transition. An episode is reported when it ends and at no other time, so short ones are not favoured."""
+        """Add a transition. An episode is reported when it ends and at no other time, so short ones are not favoured.
+
+        What the environment reports itself is passed on, and goes before what is worked out here: under wrappers that change
+        the reward, ``episode_return`` may be that of the environment inside.
+        """
         so_far = self.episode_return + transition.reward
         done = transition.terminated | transition.truncated
         mean = Mean(jnp.where(done, so_far, 0), jnp.float32(done))
-        return Episode(jnp.where(done, 0, so_far)), {"episode_return": mean}
+        return Episode(jnp.where(done, 0, so_far)), {"episode_return": mean} | transition.metrics
 
 
 def replace(node: Any, name: str, value: Any) -> Any:

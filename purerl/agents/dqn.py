@@ -185,7 +185,7 @@ class DQN(struct.PyTreeNode):
             action = jax.vmap(policy)(act_keys, jax.vmap(self.env.observe)(env_state))
             env_state, transition = jax.vmap(interact, (None, 0, 0, 0))(self.env, env_keys, env_state, action)
             episode, metrics = jax.vmap(Episode.update)(episode, transition)
-            return (env_state, episode), (transition, metrics)
+            return (env_state, episode), (transition._replace(metrics={}), metrics)
 
         steps = t * self.train_period + jnp.arange(self.train_period, dtype=jnp.int32)
         (env_state, episode), (transitions, metrics) = loop.scan(interaction, (state.env_state, state.episode), steps)

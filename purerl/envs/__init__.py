@@ -1,10 +1,12 @@
 """Environments: pure ``reset``, ``step`` and ``observe`` over frozen pytrees."""
 
-from purerl.envs.base import Environment, OneHot, Outcome, TimeLimit, Transition, Wrapper, interact
-from purerl.envs.cartpole import CartPole
+from purerl.envs.base import Environment, Mean, Outcome, TimeLimit, Transition, Wrapper, interact, restart
+from purerl.envs.classic import CartPole
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.gridworld import MOVES, GridWorld, cliff_walking, frozen_lake, grid_2x3, grid_of, gridworld
+from purerl.envs.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.registry import make, names
+from purerl.envs.toy_text import cliff_walking, frozen_lake
+from purerl.envs.wrappers import OneHot, StickyActions
 
 __all__ = [
     "MOVES",
@@ -12,8 +14,10 @@ __all__ = [
     "Environment",
     "FiniteEnvironment",
     "GridWorld",
+    "Mean",
     "OneHot",
     "Outcome",
+    "StickyActions",
     "TimeLimit",
     "Transition",
     "Wrapper",
@@ -25,4 +29,5 @@ __all__ = [
     "interact",
     "make",
     "names",
+    "restart",
 ]

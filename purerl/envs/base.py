@@ -4,11 +4,22 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from purerl.checks import AT_LEAST_ONE, check_numbers
 
 State = Any
+
+
+class Mean(NamedTuple):
+    """A mean that reduces by adding: ``total / count``, over steps, environments and time alike. float32 ``[]``."""
+
+    total: jax.Array
+    count: jax.Array
+
+
+Metrics = dict[str, Mean]
 
 
 class Outcome(NamedTuple):
@@ -18,18 +29,21 @@ class Outcome(NamedTuple):
         reward: ``R_{t+1}``, float32 ``[]``.
         terminated: the state reached is terminal: its value is zero by definition. bool ``[]``.
         truncated: the episode was cut off in a state whose value is not zero. bool ``[]``.
+        metrics: what the environment itself reports of the step, such as :class:`~purerl.envs.wrappers.EpisodeStatistics`;
+            agents add it to their own metrics and do not learn from it. Most environments have nothing to report.
     """
 
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
+    metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
 
 
 class Transition(NamedTuple):
     """One step of experience, ``(S_t, A_t, R_{t+1}, S_{t+1})``, and how it ended.
 
     ``next_observation`` is the one the action really led to, never the one after a reset, so that a target may bootstrap
-    through ``truncated`` and never through ``terminated``.
+    through ``truncated`` and never through ``terminated``. ``metrics`` are the step's :class:`Outcome`'s.
     """
 
     observation: jax.Array
@@ -38,12 +52,15 @@ class Transition(NamedTuple):
     terminated: jax.Array
     truncated: jax.Array
     next_observation: jax.Array
+    metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
 
 
 class Environment(Protocol):
     """A frozen pytree dataclass; its leaves are its physics, so they sweep and vmap without recompiling.
 
-    An environment describes one episode only: no reset inside ``step``, no time limit.
+    An environment describes one episode only: no reset inside ``step``, no time limit. What happens when a terminal state is
+    stepped is left open. An environment that remembers something from one episode to the next (a clock, statistics) has, beside
+    ``reset``, a method ``restart(key, reached) -> state``.
     """
 
     @property
@@ -63,9 +80,20 @@ class Environment(Protocol):
     def observe(self, state: State) -> jax.Array:
         """The observation of a state: a pure function of it."""
 
+    def render(self, state: State) -> np.ndarray:
+        """A picture of a state, uint8 ``[H, W, 3]``. Not for use under ``jit``."""
+
+
+def restart(env: Environment, key: jax.Array, reached: State) -> State:
+    """The state in which the episode after the one that ended in ``reached`` starts: ``env.restart``, or a plain ``reset``."""
+    return env.restart(key, reached) if hasattr(env, "restart") else env.reset(key)
+
 
 class Wrapper(struct.PyTreeNode):
-    """An environment around another: what it does not define itself is the inner environment's."""
+    """An environment around another: what it does not define itself is the inner environment's.
+
+    A wrapper with a state of its own defines ``begin``, its start state around an inner one, and ``inner``, the way back.
+    """
 
     env: Environment
 
@@ -84,16 +112,30 @@ class Wrapper(struct.PyTreeNode):
 
     def states(self):
         """Every state of the exact model, in its order, with a leading axis ``[S]``."""
-        return self.env.states()
+        return jax.vmap(self.begin)(self.env.states())
+
+    def begin(self, inner: State) -> State:
+        """The start state around the inner environment's."""
+        return inner
+
+    def inner(self, state: State) -> State:
+        """The inner environment's part of a state."""
+        return state
 
     def reset(self, key):
-        return self.env.reset(key)
+        return self.begin(self.env.reset(key))
+
+    def restart(self, key, reached):
+        return self.begin(restart(self.env, key, self.inner(reached)))
 
     def step(self, key, state, action):
         return self.env.step(key, state, action)
 
     def observe(self, state):
-        return self.env.observe(state)
+        return self.env.observe(self.inner(state))
+
+    def render(self, state):
+        return self.env.render(self.inner(state))
 
 
 class TimeLimitState(NamedTuple):
@@ -113,34 +155,17 @@ class TimeLimit(Wrapper):
     def __post_init__(self):
         check_numbers(self, limit=AT_LEAST_ONE)
 
-    def states(self):
-        inner = self.env.states()
-        return TimeLimitState(inner, jnp.zeros(jax.tree.leaves(inner)[0].shape[:1], jnp.int32))
+    def begin(self, inner):
+        return TimeLimitState(inner, jnp.int32(0))
 
-    def reset(self, key):
-        return TimeLimitState(self.env.reset(key), jnp.int32(0))
+    def inner(self, state):
+        return state.inner
 
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
         elapsed = state.elapsed + 1
         truncated = outcome.truncated | (elapsed >= self.limit) & ~outcome.terminated
         return TimeLimitState(inner, elapsed), outcome._replace(truncated=truncated)
-
-    def observe(self, state):
-        return self.env.observe(state.inner)
-
-
-class OneHot(Wrapper):
-    """An integer observation in ``[0, S)`` as its indicator vector, float32 ``[S]``."""
-
-    size: int = struct.field(pytree_node=False)
-
-    @property
-    def observation(self):
-        return jax.ShapeDtypeStruct((self.size,), jnp.float32)
-
-    def observe(self, state):
-        return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
 
 
 def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Transition]:
@@ -165,6 +190,7 @@ def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) 
         terminated=outcome.terminated,
         truncated=outcome.truncated,
         next_observation=env.observe(reached),
+        metrics=outcome.metrics,
     )
-    state = jax.tree.map(lambda fresh, old: jnp.where(done, fresh, old), env.reset(reset_key), reached)
+    state = jax.tree.map(lambda fresh, old: jnp.where(done, fresh, old), restart(env, reset_key, reached), reached)
     return state, transition

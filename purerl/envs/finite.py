@@ -1,5 +1,6 @@
 """A finite Markov decision process as an environment."""
 
+import math
 from typing import Self
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
 
@@ -19,6 +21,12 @@ def _thresholds(probability):
     even after rounding: in the middle it repeats its predecessor's threshold, and from the last possible outcome on the
     threshold is infinite, so that the padding behind it is out of reach.
     """
+    if is_concrete(probability):  # NumPy: nothing to compile when an environment is made
+        probability = np.asarray(probability)
+        possible = probability > 0
+        total = np.maximum.accumulate(np.where(possible, np.cumsum(probability, axis=-1), 0), axis=-1)
+        possible_later = np.maximum.accumulate(possible[..., :0:-1], axis=-1)[..., ::-1]
+        return jnp.asarray(np.where(possible_later, total[..., :-1], np.inf).astype(probability.dtype))
     possible = probability > 0
     total = lax.cummax(jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1)
     possible_later = lax.cummax(possible.astype(jnp.int32), axis=probability.ndim - 1, reverse=True)[..., 1:] > 0
@@ -43,7 +51,7 @@ class FiniteEnvironment(struct.PyTreeNode):
 
     Example:
         >>> import jax
-        >>> from purerl.envs.gridworld import frozen_lake
+        >>> from purerl.envs.toy_text import frozen_lake
         >>> env = FiniteEnvironment.of(frozen_lake(slip=0.0).mdp)
         >>> state, outcome = env.step(jax.random.key(0), env.reset(jax.random.key(1)), 2)
         >>> int(state), float(outcome.reward)
@@ -114,3 +122,10 @@ class FiniteEnvironment(struct.PyTreeNode):
 
     def observe(self, state):
         return state
+
+    def render(self, state):
+        side = math.ceil(math.sqrt(self.num_states))
+        colours = np.full((side * side, 3), drawing.WHITE)
+        colours[: self.num_states] = drawing.PALE
+        colours[int(state)] = drawing.BLUE
+        return drawing.cells(colours.reshape(side, side, 3))

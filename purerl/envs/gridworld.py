@@ -1,4 +1,4 @@
-"""Gridworlds drawn with letters, and three well-known ones.
+"""Gridworlds drawn with letters, and the smallest one worth drawing.
 
 ======== ========================================================================================================
 letter   cell
@@ -18,25 +18,21 @@ from collections.abc import Sequence
 import numpy as np
 from flax import struct
 
+from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.mdp.model import FiniteMDP
 
 MOVES = {"up": (-1, 0), "right": (0, 1), "down": (1, 0), "left": (0, -1)}
-LETTERS = ".FSGHC#"
 TERMINAL = "GH"
 
-FROZEN_LAKES = {
-    "4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
-    "8x8": (
-        "SFFFFFFF",
-        "FFFFFFFF",
-        "FFFHFFFF",
-        "FFFFFHFF",
-        "FFFHFFFF",
-        "FHHFFFHF",
-        "FHFFHFHF",
-        "FFFHFFFG",
-    ),
+COLOURS = {
+    ".": drawing.WHITE,
+    "F": drawing.WHITE,
+    "S": drawing.PALE,
+    "G": drawing.GREEN,
+    "H": drawing.RED,
+    "C": drawing.BROWN,
+    "#": drawing.BLACK,
 }
 
 
@@ -56,6 +52,28 @@ class GridWorld(FiniteEnvironment):
         """Height and width of the map."""
         return len(self.rows), len(self.rows[0])
 
+    def ascii(self, state) -> str:
+        """The map, one line a row, with ``@`` where the agent is.
+
+        >>> print(gridworld(["S.G", "#.H"]).ascii(1))
+        S@G
+        #.H
+        """
+        row, column = divmod(int(state), self.shape[1])
+        here = self.rows[row]
+        return "\n".join([*self.rows[:row], f"{here[:column]}@{here[column + 1 :]}", *self.rows[row + 1 :]])
+
+    def render(self, state):
+        """The agent is a blue disc; floor is white, the start grey, goals green, hazards red, cliffs brown, walls black."""
+        size = 32
+        colours = np.array([[COLOURS[letter] for letter in row] for row in self.rows])
+        picture = drawing.cells(colours, size)
+        row, column = divmod(int(state), self.shape[1])
+        agent = drawing.disc(0, 0, 0.34, drawing.BLUE)
+        tile = drawing.draw([agent], -0.5, 0.5, -0.5, 0.5, width=size - 1, background=tuple(colours[row, column]))
+        picture[row * size : (row + 1) * size - 1, column * size : (column + 1) * size - 1] = tile
+        return picture
+
 
 def grid_of(env) -> GridWorld | None:
     """The gridworld inside ``env``, under however many wrappers; None where there is none."""
@@ -71,8 +89,8 @@ def _check_map(rows):
         if len(row) != len(rows[0]):
             raise ValueError(f"rows must be of equal length: row {i} ({row!r}) has {len(row)} cells, row 0 has {len(rows[0])}")
         for j, letter in enumerate(row):
-            if letter not in LETTERS:
-                raise ValueError(f"unknown letter {letter!r} at row {i}, column {j}; allowed: {' '.join(LETTERS)}")
+            if letter not in COLOURS:
+                raise ValueError(f"unknown letter {letter!r} at row {i}, column {j}; allowed: {' '.join(COLOURS)}")
     cells = "".join(rows)
     if "S" not in cells:
         raise ValueError(f"no start: one cell of rows must be 'S' (rows: {rows!r})")
@@ -183,31 +201,3 @@ def grid_2x3(step_reward: float = -0.1) -> GridWorld:
     The shortest way takes three steps and its undiscounted return is ``1 + 2 * step_reward``.
     """
     return gridworld(("S.H", "..G"), step_reward=step_reward)
-
-
-def frozen_lake(rows: str | Sequence[str] = "4x4", *, slip: float = 2 / 3) -> GridWorld:
-    """FrozenLake as Gymnasium defines it (``FrozenLake-v1``): +1 on the goal, 0 elsewhere; actions left, down, right, up.
-
-    Args:
-        rows: ``"4x4"``, ``"8x8"`` or a map.
-        slip: probability of going astray: 2/3 is Gymnasium's ``is_slippery=True``, each of three directions equally likely;
-            0 its ``is_slippery=False``; ``1 - success_rate`` in general.
-
-    Raises:
-        ValueError: as :func:`gridworld`, or an unknown map name.
-    """
-    if isinstance(rows, str) and rows not in FROZEN_LAKES:
-        raise ValueError(f"rows is {rows!r}; allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings")
-    rows = FROZEN_LAKES[rows] if isinstance(rows, str) else rows
-    return gridworld(rows, directions=("left", "down", "right", "up"), slip=slip, hazard_reward=0.0)
-
-
-def cliff_walking(*, slip: float = 0.0) -> GridWorld:
-    """Cliff walking (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 6.6), with Gymnasium's
-    table (``CliffWalking-v1``): -1 a step, -100 and back to the start off the cliff; actions up, right, down, left.
-
-    Args:
-        slip: probability of going astray: 2/3 is Gymnasium's ``is_slippery=True``.
-    """
-    rows = ("............", "............", "............", "SCCCCCCCCCCG")
-    return gridworld(rows, slip=slip, step_reward=-1.0, goal_reward=-1.0, absorbing=False)

@@ -15,19 +15,20 @@ Names, time limits and numbers are Gymnasium 1.3's, but for ``Grid2x3-v0``, whic
 
 import difflib
 import inspect
-from functools import partial
 
+from purerl.envs import bsuite, classic, diagnostic, grids, minatar, toy_text
 from purerl.envs.base import Environment, TimeLimit
-from purerl.envs.cartpole import CartPole
-from purerl.envs.gridworld import cliff_walking, frozen_lake, grid_2x3
+from purerl.envs.gridworld import grid_2x3
 
 # name: (what builds it, after how many steps an episode is truncated)
 ENVIRONMENTS = {
-    "CartPole-v1": (CartPole, 500),
-    "FrozenLake-v1": (frozen_lake, 100),
-    "FrozenLake8x8-v1": (partial(frozen_lake, "8x8"), 200),
-    "CliffWalking-v1": (cliff_walking, None),
     "Grid2x3-v0": (grid_2x3, 50),
+    **toy_text.ENVIRONMENTS,
+    **classic.ENVIRONMENTS,
+    **minatar.ENVIRONMENTS,
+    **grids.ENVIRONMENTS,
+    **diagnostic.ENVIRONMENTS,
+    **bsuite.ENVIRONMENTS,
 }
 
 
@@ -41,9 +42,8 @@ def make(name: str, **parameters) -> Environment:
 
     Args:
         name: one of :func:`names`.
-        **parameters: passed to what builds it: the physics of :class:`~purerl.envs.cartpole.CartPole`, the arguments of
-            :func:`~purerl.envs.gridworld.frozen_lake`, :func:`~purerl.envs.gridworld.cliff_walking` or
-            :func:`~purerl.envs.gridworld.grid_2x3`.
+        **parameters: passed to what builds it, such as the physics of :class:`~purerl.envs.classic.CartPole` or the arguments
+            of :func:`~purerl.envs.toy_text.frozen_lake`.
 
     Raises:
         ValueError: an unknown name (the nearest known one is suggested), an unknown parameter, or a parameter's wrong value.

@@ -1,7 +1,5 @@
 """Time limits, one-hot observations and the one place that resets, seen through environments whose every step is known."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from flax import struct
 
 import purerl.random
-from purerl.envs import OneHot, TimeLimit, cliff_walking, frozen_lake, gridworld, interact, make
+from purerl.envs import OneHot, Outcome, TimeLimit, cliff_walking, frozen_lake, gridworld, interact, make
 
 
 class Corridor(struct.PyTreeNode):
@@ -20,18 +18,13 @@ class Corridor(struct.PyTreeNode):
     num_actions = 2
     observation = jax.ShapeDtypeStruct((), jnp.int32)
 
-    class Outcome(NamedTuple):
-        reward: jax.Array
-        terminated: jax.Array
-        truncated: jax.Array
-
     def reset(self, key):
         return jax.random.randint(key, (), 0, 3)
 
     def step(self, key, state, action):
         del key
         state = state + action
-        return state, self.Outcome(state.astype(jnp.float32), state >= self.length, jnp.bool_(False))
+        return state, Outcome(state.astype(jnp.float32), state >= self.length, jnp.bool_(False))
 
     def observe(self, state):
         return state

@@ -1,56 +1,19 @@
-"""Gridworlds: equal to Gymnasium's tables, equal to what one reads off the map, and wrong maps are refused."""
+"""Gridworlds: equal to what one reads off the map, by eye or by walking; wrong maps are refused."""
 
 import itertools
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from hypothesis import given
 from hypothesis import strategies as st
 
 import purerl.random
+from purerl.envs import drawing
 from purerl.envs.base import TimeLimit
-from purerl.envs.gridworld import GridWorld, cliff_walking, frozen_lake, grid_2x3, grid_of, gridworld
-
-LAKES = ["4x4", "8x8", *(generate_random_map(size, p, seed) for seed, (size, p) in enumerate([(3, 0.9), (5, 0.7), (11, 0.8)]))]
-
-
-def assert_equal_to_gymnasium(mdp, name, **parameters):
-    """The same outcomes in the same order with the same float32 numbers; what is left over has probability zero."""
-    reference = gymnasium.make(name, **parameters).unwrapped
-    probability, next_state, reward, terminated = map(np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated))
-    assert probability.dtype == np.float32
-    assert probability.shape[:2] == (len(reference.P), len(reference.P[0]))
-    assert probability.shape[2] == max(len(outcomes) for actions in reference.P.values() for outcomes in actions.values())
-    for s, actions in reference.P.items():
-        for a, outcomes in actions.items():
-            for k, (p, reached, r, ends) in enumerate(outcomes):
-                ours = probability[s, a, k], next_state[s, a, k], reward[s, a, k], terminated[s, a, k]
-                assert ours == (np.float32(p), reached, r, ends), (s, a, k)
-            assert not probability[s, a, len(outcomes) :].any()
-    np.testing.assert_array_equal(mdp.initial, np.float32(reference.initial_state_distrib))
-
-
-@pytest.mark.parametrize("slippery", [False, True])
-@pytest.mark.parametrize("lake", LAKES, ids=lambda lake: lake if isinstance(lake, str) else f"random{len(lake)}")
-def test_frozen_lake_is_gymnasiums(lake, slippery):
-    of_map = {"map_name": lake} if isinstance(lake, str) else {"desc": lake}
-    env = frozen_lake(lake, slip=2 / 3 if slippery else 0.0)
-    assert_equal_to_gymnasium(env.mdp, "FrozenLake-v1", is_slippery=slippery, **of_map)
-
-
-def test_frozen_lake_has_gymnasiums_success_rate():
-    env = frozen_lake(slip=0.25)
-    assert_equal_to_gymnasium(env.mdp, "FrozenLake-v1", is_slippery=True, success_rate=0.75)
-
-
-@pytest.mark.parametrize("slippery", [False, True])
-def test_cliff_walking_is_gymnasiums(slippery):
-    env = cliff_walking(slip=2 / 3 if slippery else 0.0)
-    assert_equal_to_gymnasium(env.mdp, "CliffWalking-v1", is_slippery=slippery)
+from purerl.envs.gridworld import GridWorld, grid_2x3, grid_of, gridworld
+from purerl.envs.toy_text import cliff_walking, frozen_lake
 
 
 def test_grid_2x3():
@@ -175,9 +138,26 @@ def test_wrong_parameters_are_refused(parameters):
         gridworld(["SG"], **parameters)
 
 
-def test_unknown_lake_is_refused():
-    with pytest.raises(ValueError, match="rows is '5x5'; allowed: '4x4', '8x8'"):
-        frozen_lake("5x5")
+def test_ascii_marks_the_agent():
+    env = gridworld(["S.G", "#.H"])
+    assert env.ascii(0) == "@.G\n#.H"
+    assert env.ascii(np.int32(4)) == "S.G\n#@H"
+    assert env.ascii(jnp.int32(5)) == "S.G\n#.@"
+    assert env.rows == ("S.G", "#.H")
+
+
+def test_pictures_show_the_map_and_the_agent():
+    """Every cell in its letter's colour at its corner, and the agent's disc in the middle of one."""
+    env = gridworld(["S.GF", "#CH."])
+    colours = [drawing.PALE, drawing.WHITE, drawing.GREEN, drawing.WHITE]
+    colours += [drawing.BLACK, drawing.BROWN, drawing.RED, drawing.WHITE]
+    for state in range(8):
+        picture = env.render(jnp.int32(state))
+        assert (picture.shape, picture.dtype) == ((64, 128, 3), np.uint8)
+        for cell, colour in enumerate(colours):
+            y, x = cell // 4 * 32, cell % 4 * 32
+            assert tuple(map(int, picture[y + 1, x + 1])) == colour
+            assert tuple(map(int, picture[y + 15, x + 15])) == (drawing.BLUE if cell == state else colour)
 
 
 def test_the_map_is_kept_under_wrappers_and_transformations():

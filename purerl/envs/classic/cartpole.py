@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from purerl.checks import FINITE, POSITIVE, check_numbers
+from purerl.checks import FINITE, POSITIVE, check_choice, check_numbers
+from purerl.envs import drawing
 from purerl.envs.base import Outcome
+from purerl.envs.classic.trigonometry import sin_cos
 
 
 class CartPoleState(NamedTuple):
@@ -35,12 +38,13 @@ class CartPole(struct.PyTreeNode):
 
     - Observation: ``(x, x_dot, theta, theta_dot)``, float32 ``[4]`` (float64 under ``jax_enable_x64``).
     - Actions: 0 pushes left, 1 pushes right.
-    - Reward: 1 on every step, the last one too.
+    - Reward: 1 on every step, the last one too; with ``sutton_barto_reward`` 0, and -1 on the last (Sutton & Barto,
+      *Reinforcement Learning: An Introduction*, 2nd edition, Example 3.4).
     - Start: each of the four uniform in ``[-0.05, 0.05)``, on a grid of ``2**24`` values.
     - Termination: ``|x| > x_threshold`` or ``|theta| > theta_threshold``.
 
-    Every attribute is a leaf; the total mass and the pole's moment are worked out from them, so that sweeping ``masspole``
-    alone changes them too.
+    Every attribute but the last is a leaf; the total mass and the pole's moment are worked out from them, so that sweeping
+    ``masspole`` alone changes them too.
 
     Attributes:
         gravity: :math:`g`, m/s^2.
@@ -51,10 +55,11 @@ class CartPole(struct.PyTreeNode):
         tau: seconds between two states, > 0.
         theta_threshold: rad, > 0.
         x_threshold: m, > 0.
+        sutton_barto_reward: whether falling is punished, rather than standing rewarded. Static.
 
     Raises:
-        ValueError: a number given is not finite, or not positive where it must be. (Arrays, such as the values of a sweep,
-            are taken as they are.)
+        ValueError: a number given is not finite, or not positive where it must be, or ``sutton_barto_reward`` is not a bool.
+            (Arrays, such as the values of a sweep, are taken as they are.)
 
     Example:
         >>> import jax
@@ -72,8 +77,10 @@ class CartPole(struct.PyTreeNode):
     tau: float = 0.02
     theta_threshold: float = 12 * 2 * math.pi / 360
     x_threshold: float = 2.4
+    sutton_barto_reward: bool = struct.field(pytree_node=False, default=False)
 
     def __post_init__(self):
+        check_choice(self, sutton_barto_reward=(False, True))
         positive = ("masscart", "masspole", "length", "tau", "theta_threshold", "x_threshold")
         check_numbers(self, gravity=FINITE, force_mag=FINITE, **dict.fromkeys(positive, POSITIVE))
 
@@ -97,7 +104,7 @@ class CartPole(struct.PyTreeNode):
         total_mass = self.masscart + self.masspole
         polemass_length = self.masspole * self.length
         force = jnp.where(action == 1, self.force_mag, -self.force_mag)
-        sin, cos = jnp.sin(theta), jnp.cos(theta)
+        sin, cos = sin_cos(theta)
 
         push = (force + polemass_length * theta_dot**2 * sin) / total_mass
         theta_acc = (self.gravity * sin - cos * push) / (self.length * (4 / 3 - self.masspole * cos**2 / total_mass))
@@ -110,7 +117,22 @@ class CartPole(struct.PyTreeNode):
             theta_dot=theta_dot + self.tau * theta_acc,
         )
         terminated = (jnp.abs(state.x) > self.x_threshold) | (jnp.abs(state.theta) > self.theta_threshold)
-        return state, Outcome(jnp.float32(1.0), terminated, jnp.bool_(False))
+        reward = jnp.where(terminated, jnp.float32(-1), jnp.float32(0)) if self.sutton_barto_reward else jnp.float32(1)
+        return state, Outcome(reward, terminated, jnp.bool_(False))
 
     def observe(self, state):
         return jnp.stack(state)
+
+    def render(self, state):
+        x, theta, limit, length = float(state.x), float(state.theta), float(self.x_threshold), 2 * float(self.length)
+        axle = np.array([x, 0.25])
+        tip = axle + length * np.array([np.sin(theta), np.cos(theta)])
+        shapes = [
+            drawing.line((-2 * limit, 0.15), (2 * limit, 0.15), 0.02, drawing.GREY),
+            *(drawing.line((side * limit, 0.05), (side * limit, 0.25), 0.03, drawing.RED) for side in (-1, 1)),
+            *(drawing.disc(x + side * 0.14, 0.1, 0.06, drawing.BLACK) for side in (-1, 1)),
+            drawing.box(x, 0.22, 0.5, 0.2, drawing.BLUE),
+            drawing.line(axle, tip, 0.09, drawing.ORANGE),
+            drawing.disc(*axle, 0.05, drawing.BLACK),
+        ]
+        return drawing.draw(shapes, -1.15 * limit, 1.15 * limit, -0.15, max(length + 0.5, 1.2))

@@ -1,0 +1,195 @@
+"""The Behaviour Suite's cart and pole: to balance, or to swing up first."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_numbers
+from purerl.envs import drawing
+from purerl.envs.base import Mean, Outcome
+
+
+class CartpoleState(NamedTuple):
+    """Position (m) and velocity (m/s) of the cart, angle from upright (rad) and rate (rad/s) of the pole, float ``[]``;
+    ``time``: steps taken, int32 ``[]``."""
+
+    x: jax.Array
+    x_dot: jax.Array
+    theta: jax.Array
+    theta_dot: jax.Array
+    time: jax.Array
+
+
+class Cartpole(struct.PyTreeNode):
+    r"""The pole must be kept upright, with three forces to choose from and a clock in view.
+
+    Barto, Sutton & Anderson (1983) in the form of Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
+    ``cartpole``, as in bsuite 0.3.6. The equations of motion and Euler's method are those of
+    :class:`purerl.envs.classic.CartPole`, the force is :math:`F = (a - 1)` ``force_mag``.
+
+    - **Observation**: ``[[x / x_threshold, x_dot / x_threshold, sin theta, cos theta, theta_dot, t / max_time]]``, float32
+      ``[1, 6]``, with ``t`` the steps taken times ``timescale``.
+    - **Actions**: 0 pushes left, 1 not at all, 2 right.
+    - **Reward**: 1 where ``cos theta > height_threshold`` and ``|x| < x_threshold`` hold after the step, 0 otherwise.
+    - **Start**: ``x``, ``x_dot``, ``theta`` and ``theta_dot`` uniform in ``[-init_range, init_range)``.
+    - **Termination**: a reward of 0, or ``t > max_time`` (step 1,001): that end is bsuite's own and counts as terminal, for
+      the observation tells the time.
+
+    bsuite adds the time up, in float64, which for its numbers ends on the same step; and it keeps the angle in
+    :math:`[0, 2\pi)`, where here it is in :math:`[-\pi, \pi]`, so that float32 resolves the upright best. Observations do not
+    tell.
+
+    Attributes:
+        height_threshold: what ``cos theta`` must exceed.
+        x_threshold: m, > 0.
+        timescale: seconds between two states, > 0.
+        max_time: s, > 0.
+        init_range: at least 0.
+        gravity: m/s^2.
+        masscart: kg, > 0.
+        masspole: kg, > 0.
+        length: half the pole's length, m, > 0.
+        force_mag: N.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    height_threshold: float = 0.8
+    x_threshold: float = 3.0
+    timescale: float = 0.01
+    max_time: float = 10.0
+    init_range: float = 0.05
+    gravity: float = 9.8
+    masscart: float = 1.0
+    masspole: float = 0.1
+    length: float = 0.5
+    force_mag: float = 10.0
+
+    num_actions = 3
+
+    def __post_init__(self):
+        positive = ("x_threshold", "timescale", "max_time", "masscart", "masspole", "length")
+        finite = ("height_threshold", "gravity", "force_mag")
+        check_numbers(self, init_range=NOT_NEGATIVE, **dict.fromkeys(positive, POSITIVE), **dict.fromkeys(finite, FINITE))
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, 6), jnp.float32)
+
+    @property
+    def longest_episode(self) -> int:
+        """Steps after which an episode has ended, whatever was done."""
+        return math.floor(self.max_time / self.timescale) + 1
+
+    def reset(self, key):
+        words = jax.random.bits(key, (4,), jnp.uint32)
+        unit = ((words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(4))
+        return CartpoleState(*(self.init_range * u for u in unit), jnp.int32(0))
+
+    def move(self, state: CartpoleState, action: jax.Array) -> CartpoleState:
+        """One Euler step."""
+        x, x_dot, theta, theta_dot, time = state
+        total_mass = self.masscart + self.masspole
+        polemass_length = self.masspole * self.length
+        sin, cos = jnp.sin(theta), jnp.cos(theta)
+        push = ((action - 1) * self.force_mag + polemass_length * theta_dot**2 * sin) / total_mass
+        theta_acc = (self.gravity * sin - cos * push) / (self.length * (4 / 3 - self.masspole * cos**2 / total_mass))
+        x_acc = push - polemass_length * theta_acc * cos / total_mass
+        turned = theta + self.timescale * theta_dot
+        return CartpoleState(
+            x=x + self.timescale * x_dot,
+            x_dot=x_dot + self.timescale * x_acc,
+            theta=turned - 2 * math.pi * jnp.round(turned / (2 * math.pi)),
+            theta_dot=theta_dot + self.timescale * theta_acc,
+            time=time + 1,
+        )
+
+    def step(self, key, state, action):
+        state = self.move(state, action)
+        good = (jnp.cos(state.theta) > self.height_threshold) & (jnp.abs(state.x) < self.x_threshold)
+        terminated = ~good | (state.time * self.timescale > self.max_time)
+        return state, Outcome(good.astype(jnp.float32), terminated, jnp.bool_(False))
+
+    def features(self, state: CartpoleState) -> list[jax.Array]:
+        """The six numbers that both tasks observe."""
+        x, x_dot, theta, theta_dot, time = state
+        elapsed = time * self.timescale / self.max_time
+        return [x / self.x_threshold, x_dot / self.x_threshold, jnp.sin(theta), jnp.cos(theta), theta_dot, elapsed]
+
+    def observe(self, state):
+        return jnp.stack(self.features(state)).astype(jnp.float32)[None]
+
+    def render(self, state):
+        x, theta, reach = float(state.x), float(state.theta), float(self.x_threshold)
+        tip = x + 2 * self.length * np.sin(theta), 2 * self.length * np.cos(theta)
+        shapes = [
+            drawing.line((-reach, -0.15), (reach, -0.15), 0.03, drawing.GREY),
+            drawing.box(x, 0, 0.5, 0.25, drawing.BLACK),
+            drawing.line((x, 0), tip, 0.1, drawing.ORANGE),
+            drawing.disc(x, 0, 0.07, drawing.BLUE),
+        ]
+        return drawing.draw(shapes, -reach - 0.3, reach + 0.3, -1.3, 1.3, width=320)
+
+
+class CartpoleSwingup(Cartpole):
+    r"""The pole hangs at first and must be swung up, although every push costs: whoever does not explore stays still.
+
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``cartpole_swingup``, as in bsuite 0.3.6. The
+    motion is :class:`Cartpole`'s.
+
+    - **Observation**: :class:`Cartpole`'s six numbers, and whether ``|x| < x_reward_threshold`` and
+      ``|theta_dot| < theta_dot_threshold`` hold, as 1 or -1; float32 ``[1, 8]``.
+    - **Actions**: 0 pushes left, 1 not at all, 2 right.
+    - **Reward**: 1 where both hold after the step and ``cos theta > height_threshold`` too; less ``move_cost`` for a push.
+    - **Start**: as :class:`Cartpole`'s, with ``theta`` around :math:`\pi`.
+    - **Termination**: ``|x| > x_threshold``, or ``t > max_time`` (step 1,001): that end is bsuite's own and counts as
+      terminal, for the observation tells the time.
+
+    The metric ``upright`` of a step is whether it yielded the 1.
+
+    Attributes:
+        height_threshold: what ``cos theta`` must exceed.
+        theta_dot_threshold: rad/s, at least 0.
+        x_reward_threshold: m, at least 0.
+        move_cost: of a push.
+
+    The others are :class:`Cartpole`'s.
+    """
+
+    height_threshold: float = 0.5
+    theta_dot_threshold: float = 1.0
+    x_reward_threshold: float = 1.0
+    move_cost: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, theta_dot_threshold=NOT_NEGATIVE, x_reward_threshold=NOT_NEGATIVE, move_cost=FINITE)
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, 8), jnp.float32)
+
+    def reset(self, key):
+        state = super().reset(key)
+        return state._replace(theta=math.pi + state.theta)
+
+    def step(self, key, state, action):
+        state = self.move(state, action)
+        central, slow = self._central_and_slow(state)
+        upright = (jnp.cos(state.theta) > self.height_threshold) & slow & central
+        reward = jnp.where(upright, 1.0, 0.0) - jnp.where(action == 1, 0.0, self.move_cost)
+        terminated = (jnp.abs(state.x) > self.x_threshold) | (state.time * self.timescale > self.max_time)
+        metrics = {"upright": Mean(upright.astype(jnp.float32), jnp.float32(1))}
+        return state, Outcome(reward.astype(jnp.float32), terminated, jnp.bool_(False), metrics)
+
+    def _central_and_slow(self, state):
+        return jnp.abs(state.x) < self.x_reward_threshold, jnp.abs(state.theta_dot) < self.theta_dot_threshold
+
+    def observe(self, state):
+        flags = [jnp.where(holds, 1.0, -1.0) for holds in self._central_and_slow(state)]
+        return jnp.stack([*self.features(state), *flags]).astype(jnp.float32)[None]

@@ -1,0 +1,84 @@
+"""Catch: a ball falls, a paddle is moved under it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl.checks import check_size
+from purerl.envs import drawing
+from purerl.envs.base import Outcome
+from purerl.envs.bsuite.words import below
+
+
+class CatchState(NamedTuple):
+    """Where the ball is, and in which column the paddle; int32 ``[]``."""
+
+    ball_row: jax.Array
+    ball_column: jax.Array
+    paddle: jax.Array
+
+
+class Catch(struct.PyTreeNode):
+    """A ball falls down its column, one row a step; the paddle moves along the bottom row.
+
+    Mnih, Heess, Graves & Kavukcuoglu, "Recurrent models of visual attention" (NeurIPS 2014); Osband et al., "Behaviour Suite
+    for Reinforcement Learning" (ICLR 2020), ``catch``, as in bsuite 0.3.6.
+
+    - **Observation**: 1 where the ball or the paddle is, 0 elsewhere, float32 ``[rows, columns]``.
+    - **Actions**: 0 moves the paddle left, 1 leaves it, 2 moves it right; at the border it stays.
+    - **Reward**: when the ball reaches the bottom row, 1 if the paddle is there and -1 if not; 0 before.
+    - **Start**: the ball in the top row, in any column alike; the paddle in column ``columns // 2``.
+    - **Termination**: the ball is in the bottom row, after ``rows - 1`` steps.
+
+    Attributes:
+        rows: static, at least 2.
+        columns: static.
+
+    Raises:
+        ValueError: a size that is no positive whole number, or a single row.
+    """
+
+    rows: int = struct.field(pytree_node=False, default=10)
+    columns: int = struct.field(pytree_node=False, default=5)
+
+    num_actions = 3
+
+    def __post_init__(self):
+        check_size(self, "rows", "columns")
+        if self.rows < 2:
+            raise ValueError(f"Catch: rows is {self.rows}; allowed: a whole number of at least 2")
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.rows, self.columns), jnp.float32)
+
+    @property
+    def longest_episode(self) -> int:
+        """Steps after which an episode has ended, whatever was done."""
+        return self.rows - 1
+
+    def reset(self, key):
+        column = below(jax.random.bits(key, (1,), jnp.uint32)[0], self.columns)
+        return CatchState(jnp.int32(0), column, jnp.int32(self.columns // 2))
+
+    def step(self, key, state, action):
+        paddle = jnp.clip(state.paddle + action - 1, 0, self.columns - 1)
+        state = CatchState(state.ball_row + 1, state.ball_column, paddle)
+        landed = state.ball_row == self.rows - 1
+        reward = jnp.where(landed, jnp.where(paddle == state.ball_column, 1.0, -1.0), 0.0)
+        return state, Outcome(reward.astype(jnp.float32), landed, jnp.bool_(False))
+
+    def observe(self, state):
+        cell = jnp.arange(self.rows * self.columns, dtype=jnp.int32).reshape(self.rows, self.columns)
+        ball = cell == state.ball_row * self.columns + state.ball_column
+        paddle = cell == (self.rows - 1) * self.columns + state.paddle
+        return (ball | paddle).astype(jnp.float32)
+
+    def render(self, state):
+        colours = np.full((self.rows, self.columns, 3), drawing.BLACK, np.uint8)
+        colours[self.rows - 1, int(state.paddle)] = drawing.SKY
+        colours[int(state.ball_row), int(state.ball_column)] = drawing.ORANGE
+        return drawing.cells(colours, size=24)

@@ -1,0 +1,132 @@
+"""Deep sea: a treasure that nobody finds by dithering."""
+
+from typing import NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl.checks import FINITE, check_numbers
+from purerl.envs import drawing
+from purerl.envs.base import Mean, Outcome
+from purerl.envs.bsuite.settings import generator
+from purerl.envs.bsuite.words import fraction
+
+
+class DeepSeaState(NamedTuple):
+    """Row and column, int32 ``[]``; ``strayed``: whether the diagonal was left on purpose, bool ``[]``."""
+
+    row: jax.Array
+    column: jax.Array
+    strayed: jax.Array
+
+
+class DeepSea(struct.PyTreeNode):
+    r"""A diver sinks one row a step through a square of ``N`` by ``N`` cells, moving left or right; the treasure lies at the
+    bottom right, and only going right every time leads there. Make one with :meth:`of`.
+
+    Osband, Van Roy, Russo & Wen, "Deep exploration via randomized value functions" (JMLR 20, 2019); Osband et al., "Behaviour
+    Suite for Reinforcement Learning" (ICLR 2020), ``deep_sea`` and ``deep_sea_stochastic``, as in bsuite 0.3.6.
+
+    - **Observation**: 1 in the diver's cell, 0 elsewhere, float32 ``[N, N]``; all 0 below the bottom.
+    - **Actions**: 0 and 1. One of them means right and the other left, in each cell as a seed has it.
+    - **Reward**: going right costs ``move_cost / N``, and yields 1 in the last column. If stochastic, every step from either
+      end of the bottom row adds a standard normal number.
+    - **Start**: the top left cell.
+    - **Termination**: after ``N`` steps, below the bottom row.
+
+    If stochastic, a step to the right leaves the column as it is with probability ``1 / N`` (its cost remains).
+
+    The metrics of a step, counted when an episode ends, are ``bad_episode``, whether the diver went left on the diagonal, and
+    ``denoised_return``, whether it found the treasure.
+
+    Attributes:
+        right: the action that means right in each cell, int32 ``[N, N]``.
+        move_cost: of going right all the way.
+        stochastic: static.
+
+    Raises:
+        ValueError: a ``move_cost`` that is not finite.
+
+    Example:
+        >>> DeepSea.of(4, mapping_seed=42).right.tolist()
+        [[0, 1, 1, 1], [0, 0, 0, 1], [1, 1, 0, 1], [1, 0, 0, 0]]
+    """
+
+    right: np.ndarray | jax.Array
+    move_cost: float | jax.Array = 0.01
+    stochastic: bool = struct.field(pytree_node=False, default=False)
+
+    num_actions = 2
+
+    def __post_init__(self):
+        check_numbers(self, move_cost=FINITE)
+
+    @classmethod
+    def of(cls, size: int = 10, mapping_seed: int = 0, **fields) -> Self:
+        """The sea whose actions bsuite draws with that seed.
+
+        Args:
+            size: ``N``.
+            mapping_seed: of NumPy's ``RandomState``.
+            **fields: ``move_cost`` and ``stochastic``.
+
+        Raises:
+            ValueError: no seed of NumPy's, or a ``size`` below 1.
+        """
+        if size < 1:
+            raise ValueError(f"DeepSea: size is {size}; allowed: a whole number of at least 1")
+        return cls(generator("DeepSea", mapping_seed).binomial(1, 0.5, (size, size)).astype(np.int32), **fields)
+
+    @property
+    def size(self) -> int:
+        return self.right.shape[-1]
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.size, self.size), jnp.float32)
+
+    @property
+    def longest_episode(self) -> int:
+        """Steps after which an episode has ended, whatever was done."""
+        return self.size
+
+    def reset(self, key):
+        return DeepSeaState(jnp.int32(0), jnp.int32(0), jnp.bool_(False))
+
+    def step(self, key, state, action):
+        last = self.size - 1
+        row, column, strayed = state
+        right = action == jnp.asarray(self.right).at[row, column].get(mode="promise_in_bounds")
+        treasure = right & (column == last)
+        reward = jnp.where(treasure, 1.0, 0.0) - jnp.where(right, self.move_cost / self.size, 0.0)
+        drift = jnp.where(right, 1, -1)
+        if self.stochastic:
+            wind_key, noise_key = jax.random.split(key)
+            held = fraction(jax.random.bits(wind_key, (1,), jnp.uint32)[0]) <= 1 / self.size
+            drift = jnp.where(right & held, 0, drift)
+            noisy = (row == last) & ((column == 0) | (column == last))
+            reward = reward + jnp.where(noisy, jax.random.normal(noise_key), 0.0)
+
+        strayed = strayed | ~right & (row == column)
+        state = DeepSeaState(row + 1, jnp.clip(column + drift, 0, last), strayed)
+        done = state.row == self.size
+        count = done.astype(jnp.float32)
+        metrics = {
+            "bad_episode": Mean((done & strayed).astype(jnp.float32), count),
+            "denoised_return": Mean(treasure.astype(jnp.float32), count),
+        }
+        return state, Outcome(reward.astype(jnp.float32), done, jnp.bool_(False), metrics)
+
+    def observe(self, state):
+        cell = jnp.arange(self.size * self.size, dtype=jnp.int32).reshape(self.size, self.size)
+        return (cell == state.row * self.size + state.column).astype(jnp.float32)
+
+    def render(self, state):
+        colours = np.full((self.size + 1, self.size, 3), (10, 60, 110), np.uint8)
+        colours[:-1] -= (np.arange(self.size) * 50 // self.size).astype(np.uint8)[:, None, None] * np.array([0, 1, 1], np.uint8)
+        colours[-1] = drawing.BROWN
+        colours[-2, -1] = drawing.YELLOW
+        colours[int(state.row), int(state.column)] = drawing.ORANGE
+        return drawing.cells(colours)

@@ -1,0 +1,92 @@
+"""Memory chain: what was shown at the start is asked for at the end."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl.checks import check_size
+from purerl.envs import drawing
+from purerl.envs.base import Outcome
+from purerl.envs.bsuite.settings import check_length
+from purerl.envs.bsuite.words import below, unpack, words_for
+
+
+class MemoryChainState(NamedTuple):
+    """``context``: the bits, packed, uint32 ``[words]``; ``query``: which one is asked for; ``time``: steps taken; int32."""
+
+    context: jax.Array
+    query: jax.Array
+    time: jax.Array
+
+
+class MemoryChain(struct.PyTreeNode):
+    """A few bits are shown at the start of an episode; at its end one of them is asked for.
+
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``memory_len`` and ``memory_size``, as in bsuite
+    0.3.6.
+
+    With :math:`s` the observation's time, ``[[1 - s / memory_length, query, context]]``:
+
+    - **Observation**: float32 ``[1, 2 + num_bits]``: the query (0 to ``num_bits - 1``) is shown where
+      ``s == memory_length - 1`` and is 0 elsewhere; the context (-1 and 1) is shown where ``s == 0`` and is 0 elsewhere.
+      ``s`` starts at 0, is still 0 after the first step, and grows by one a step from then on.
+    - **Actions**: 0 and 1, an answer; without effect but on the last step.
+    - **Reward**: on the last step, 1 if the action is the bit asked for and -1 if not; 0 before.
+    - **Start**: each bit and the query uniformly at random.
+    - **Termination**: after ``memory_length + 1`` steps. The end is bsuite's own and counts as terminal.
+
+    Attributes:
+        memory_length: at least 1. A leaf.
+        num_bits: static.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    memory_length: int | jax.Array = 5
+    num_bits: int = struct.field(pytree_node=False, default=1)
+
+    num_actions = 2
+
+    def __post_init__(self):
+        check_length(self, "memory_length")
+        check_size(self, "num_bits")
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, 2 + self.num_bits), jnp.float32)
+
+    @property
+    def longest_episode(self) -> int:
+        """Steps after which an episode has ended, whatever was done."""
+        return int(self.memory_length) + 1
+
+    def reset(self, key):
+        words = jax.random.bits(key, (1 + words_for(self.num_bits),), jnp.uint32)
+        return MemoryChainState(words[1:], below(words[0], self.num_bits), jnp.int32(0))
+
+    def step(self, key, state, action):
+        time = state.time + 1
+        asked = (jnp.arange(self.num_bits) == state.query) & (unpack(state.context, self.num_bits) == 1)
+        done = time == self.memory_length + 1
+        reward = jnp.where(done, jnp.where(action == jnp.any(asked), 1.0, -1.0), 0.0).astype(jnp.float32)
+        return state._replace(time=time), Outcome(reward, done, jnp.bool_(False))
+
+    def observe(self, state):
+        time = jnp.maximum(state.time - 1, 0)
+        left = (self.memory_length - time) / jnp.float32(self.memory_length)
+        query = jnp.where(time == self.memory_length - 1, state.query, 0)
+        context = jnp.where(time == 0, 2 * unpack(state.context, self.num_bits).astype(jnp.int32) - 1, 0)
+        return jnp.concatenate([jnp.stack([left, query]), context]).astype(jnp.float32)[None]
+
+    def render(self, state):
+        length, bits = int(self.memory_length), np.asarray(unpack(state.context, self.num_bits), bool)
+        colours = np.full((2, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
+        colours[0, : self.num_bits] = np.where(bits[:, None], drawing.ORANGE, drawing.SKY)
+        colours[0, int(state.query)] = drawing.RED if bits[int(state.query)] else drawing.BLUE
+        colours[1, : length + 2] = drawing.PALE
+        colours[1, int(state.time)] = drawing.BLACK
+        return drawing.cells(colours)

@@ -1,0 +1,97 @@
+"""Umbrella chain: whether to take an umbrella is decided at the start and judged at the end."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl.envs import drawing
+from purerl.envs.base import Outcome
+from purerl.envs.bsuite.settings import check_length
+from purerl.envs.bsuite.words import unpack, words_for
+
+
+class UmbrellaChainState(NamedTuple):
+    """``need``, ``have``: 0 or 1; ``time``: steps taken; int32 ``[]``. ``distractors``: packed bits, uint32 ``[words]``."""
+
+    need: jax.Array
+    have: jax.Array
+    time: jax.Array
+    distractors: jax.Array
+
+
+class UmbrellaChain(struct.PyTreeNode):
+    """A forecast is seen at the start; whether the umbrella was left or taken on the first step decides the last reward.
+
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``umbrella_length`` and ``umbrella_distract``, as
+    in bsuite 0.3.6.
+
+    - **Observation**: ``[[need, have, 1 - time / chain_length, distractors]]``, float32 ``[1, 3 + num_distractors]``;
+      distractors are 0 or 1, drawn anew for every observation.
+    - **Actions**: on the first step, whether to have the umbrella; without effect afterwards.
+    - **Reward**: on the last step, 1 if ``have == need`` and -1 if not; -1 or 1 at random before.
+    - **Start**: ``need``, ``have`` and the distractors uniformly at random.
+    - **Termination**: after ``chain_length`` steps. The end is bsuite's own and counts as terminal.
+
+    Attributes:
+        chain_length: at least 1. A leaf.
+        num_distractors: static.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    chain_length: int | jax.Array = 20
+    num_distractors: int = struct.field(pytree_node=False, default=0)
+
+    num_actions = 2
+
+    def __post_init__(self):
+        check_length(self, "chain_length")
+        if type(self.num_distractors) is not int or self.num_distractors < 0:
+            raise ValueError(
+                f"UmbrellaChain: num_distractors is {self.num_distractors!r}; allowed: a whole number of at least 0"
+            )
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((1, 3 + self.num_distractors), jnp.float32)
+
+    @property
+    def longest_episode(self) -> int:
+        """Steps after which an episode has ended, whatever was done."""
+        return int(self.chain_length)
+
+    def _draw(self, key):
+        words = jax.random.bits(key, (1 + words_for(self.num_distractors),), jnp.uint32)
+        return words[0], words[1:]
+
+    def reset(self, key):
+        word, distractors = self._draw(key)
+        return UmbrellaChainState((word >> 31).astype(jnp.int32), (word >> 30 & 1).astype(jnp.int32), jnp.int32(0), distractors)
+
+    def step(self, key, state, action):
+        word, distractors = self._draw(key)
+        have = jnp.where(state.time == 0, jnp.int32(action), state.have)
+        state = UmbrellaChainState(state.need, have, state.time + 1, distractors)
+        done = state.time == self.chain_length
+        good = jnp.where(done, have == state.need, word >> 31 == 1)
+        return state, Outcome(jnp.where(good, 1.0, -1.0).astype(jnp.float32), done, jnp.bool_(False))
+
+    def observe(self, state):
+        left = (self.chain_length - state.time) / jnp.float32(self.chain_length)
+        seen = jnp.stack([state.need, state.have, left]).astype(jnp.float32)
+        return jnp.concatenate([seen, unpack(state.distractors, self.num_distractors).astype(jnp.float32)])[None]
+
+    def render(self, state):
+        noise = np.asarray(unpack(state.distractors, self.num_distractors), bool)
+        length = int(self.chain_length)
+        colours = np.full((2, max(2 + len(noise), length + 1), 3), drawing.WHITE, np.uint8)
+        colours[0, 0] = drawing.BLUE if state.need else drawing.YELLOW
+        colours[0, 1] = drawing.RED if state.have else drawing.PALE
+        colours[0, 2 : 2 + len(noise)] = np.where(noise[:, None], drawing.GREY, drawing.PALE)
+        colours[1, : length + 1] = drawing.PALE
+        colours[1, int(state.time)] = drawing.BLACK
+        return drawing.cells(colours)

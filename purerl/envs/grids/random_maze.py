@@ -1,0 +1,156 @@
+"""A maze that is another one in every episode."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import lax
+
+from purerl.envs.base import Outcome
+from purerl.envs.grids import picture
+
+
+def draw_maze(words: jax.Array) -> jax.Array:
+    """A perfect maze (between any two cells there is one way), by the sidewinder method on whole rows of bits.
+
+    A row of ``n`` cells is cut into runs by tossing a coin between neighbours. The cells of a run are joined, and one of them
+    is joined to the row above: the leftmost, the next, ... with probability 1/2, 1/4, ..., and the last with what remains. The
+    uppermost row is a single run. So mazes are not equally likely: each has a corridor along its whole upper side, to which
+    there is a way from everywhere that never turns down.
+
+    Args:
+        words: random words, uint32 ``[n]``, ``2 <= n <= 15``; the first is not used.
+
+    Returns:
+        uint32 ``[2 n + 1]``: bit ``j`` of word ``i`` tells whether there is a wall in row ``i`` and column ``j``. Cells lie
+        at odd rows and columns; the bits beyond the maze are zero.
+    """
+    n = words.shape[0]
+    every, last = jnp.uint32(2**n - 1), jnp.uint32(2 ** (n - 1))
+    below = jnp.arange(n) > 0
+    ends = jnp.where(below, words & every, 0) | last
+    starts = (ends << 1 | 1) & every
+    # Each run is a number with at least one bit set. To take one from all of them at once clears each run's lowest such bit and
+    # sets those below it, without a borrow from one run to the next.
+    candidates = words >> 16 & every | ends
+    up = jnp.where(below, candidates & ~(candidates - starts), 0)
+
+    rows_between = _spread(up) << 1
+    rows_of_cells = (_spread(jnp.full(n, every)) | _spread(~ends & every) << 1) << 1
+    ways = jnp.append(jnp.stack([rows_between, rows_of_cells], axis=1).reshape(-1), jnp.uint32(0))
+    return ~ways & jnp.uint32(2 ** (2 * n + 1) - 1)
+
+
+def _spread(word):
+    """Bit ``j`` to bit ``2 j``, of sixteen."""
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
+        word = (word | word << shift) & jnp.uint32(mask)
+    return word
+
+
+class RandomMazeState(NamedTuple):
+    """The walls, uint32 ``[size]`` as of :func:`draw_maze`; the agent's and the goal's place, int32 ``[]`` each."""
+
+    walls: jax.Array
+    row: jax.Array
+    column: jax.Array
+    goal_row: jax.Array
+    goal_column: jax.Array
+
+
+class RandomMaze(struct.PyTreeNode):
+    """A maze drawn anew at every reset by :func:`draw_maze`, in which there is always a way to the goal, and only one.
+
+    - Observation: the planes wall, agent, goal, bool ``[size, size, 3]``; with ``view`` only the square of that side around
+      the agent, bool ``[view, view, 3]``, in which everything beyond the border is wall.
+    - Actions: up, right, down, left; a wall leaves one where one is.
+    - Reward: 1 for reaching the goal, 0 elsewhere.
+    - Start: in one of the four corners, each as likely; the goal is in the opposite one.
+    - Termination: on the goal; with ``holes`` also on a wall, which then is a hole in the ice, as in FrozenLake.
+
+    Attributes:
+        size: side of the maze with its border, odd, in ``[5, 31]``. Static.
+        view: side of the square that is seen, odd; None for the whole. Static.
+        holes: whether one falls where walls would be. Static.
+
+    Raises:
+        ValueError: ``size`` or ``view`` is not as said.
+
+    Example:
+        >>> env = RandomMaze(size=7)
+        >>> print(env.ascii(env.reset(jax.random.key(0))))
+        #######
+        #G....#
+        ###.#.#
+        #...#.#
+        #.#####
+        #....@#
+        #######
+    """
+
+    size: int = struct.field(pytree_node=False, default=11)
+    view: int | None = struct.field(pytree_node=False, default=None)
+    holes: bool = struct.field(pytree_node=False, default=False)
+
+    def __post_init__(self):
+        if type(self.size) is not int or self.size not in range(5, 32, 2):
+            raise ValueError(f"RandomMaze: size is {self.size!r}; allowed: an odd whole number in [5, 31]")
+        if self.view is not None and (type(self.view) is not int or self.view < 1 or self.view % 2 == 0):
+            raise ValueError(f"RandomMaze: view is {self.view!r}; allowed: None or an odd whole number above 0")
+
+    @property
+    def num_actions(self) -> int:
+        return 4
+
+    @property
+    def observation(self) -> jax.ShapeDtypeStruct:
+        side = self.view or self.size
+        return jax.ShapeDtypeStruct((side, side, 3), jnp.bool_)
+
+    def reset(self, key):
+        words = jax.random.bits(key, (self.size // 2,), jnp.uint32)
+        far = self.size - 3
+        row, column = 1 + far * (words[0] & 1).astype(jnp.int32), 1 + far * (words[0] >> 1 & 1).astype(jnp.int32)
+        return RandomMazeState(draw_maze(words), row, column, self.size - 1 - row, self.size - 1 - column)
+
+    def step(self, key, state, action):
+        del key  # moves are certain
+        row = state.row + (action == 2) - (action == 0)
+        column = state.column + (action == 1) - (action == 3)
+        wall = (state.walls[row] >> column.astype(jnp.uint32) & 1) == 1
+        if not self.holes:
+            row, column = jnp.where(wall, state.row, row), jnp.where(wall, state.column, column)
+        arrived = (row == state.goal_row) & (column == state.goal_column)
+        terminated = arrived | wall if self.holes else arrived
+        return state._replace(row=row, column=column), Outcome(arrived.astype(jnp.float32), terminated, jnp.bool_(False))
+
+    def observe(self, state):
+        # The rows and columns of the map that are seen, some of them maybe beyond it.
+        if self.view is None:
+            rows = columns = jnp.arange(self.size)
+            words = state.walls
+        else:
+            margin = self.view // 2
+            rows, columns = (at + jnp.arange(-margin, margin + 1) for at in (state.row, state.column))
+            padded = jnp.pad(state.walls, margin, constant_values=np.uint32(2**32 - 1))
+            words = lax.dynamic_slice(padded, (state.row,), (self.view,))
+        wall = (words[:, None] >> columns.astype(jnp.uint32) & 1 == 1) | (columns < 0) | (columns >= self.size)
+        agent = (rows[:, None] == state.row) & (columns == state.column)
+        goal = (rows[:, None] == state.goal_row) & (columns == state.goal_column)
+        return jnp.stack([wall, agent, goal], axis=-1)
+
+    def _picture(self, state):
+        """The map, and where the agent is."""
+        letters = np.where(np.asarray(state.walls)[:, None] >> np.arange(self.size) & 1, "#", ".")
+        letters[int(state.goal_row), int(state.goal_column)] = "G"
+        return ["".join(row) for row in letters], (int(state.row), int(state.column))
+
+    def ascii(self, state: RandomMazeState) -> str:
+        """The map with the agent on it, ``@``."""
+        return picture.text(*self._picture(state))
+
+    def render(self, state):
+        rows, agent = self._picture(state)
+        return picture.paint(picture.colours(rows), agent)

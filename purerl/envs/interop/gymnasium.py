@@ -1,0 +1,232 @@
+"""Gymnasium (https://gymnasium.farama.org): our environments there, one or many at a time."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+import purerl.random
+from purerl.checks import check_size
+from purerl.envs.base import Environment, State, restart
+from purerl.envs.interop.common import bounds, num_states
+
+
+class Lane(NamedTuple):
+    """One environment under way. Its ``count``-th draw, be it a step or a reset, is with ``fold_in(key, count)``."""
+
+    key: jax.Array
+    count: jax.Array
+    state: State
+
+
+def _begin(env, seed):
+    key = purerl.random.key(seed)
+    lane = Lane(key, jnp.int32(1), env.reset(jax.random.fold_in(key, 0)))
+    return lane, env.observe(lane.state)
+
+
+def _again(env, lane):
+    lane = Lane(lane.key, lane.count + 1, restart(env, jax.random.fold_in(lane.key, lane.count), lane.state))
+    return lane, env.observe(lane.state)
+
+
+def _advance(env, lane, action):
+    state, outcome = env.step(jax.random.fold_in(lane.key, lane.count), lane.state, action)
+    return Lane(lane.key, lane.count + 1, state), env.observe(state), outcome[:3]
+
+
+def _advance_same_step(env, lane, ended, action):
+    reached, final, outcome = _advance(env, lane, action)
+    done = outcome[1] | outcome[2]
+    lane, observation = _where(done, _again(env, reached), (reached, final))
+    return lane, observation, outcome, final
+
+
+def _advance_next_step(env, lane, ended, action):
+    reached, final, outcome = _advance(env, lane, action)
+    (lane, observation), outcome = _where(
+        ended, (_again(env, lane), jax.tree.map(jnp.zeros_like, outcome)), ((reached, final), outcome)
+    )
+    return lane, observation, outcome, final
+
+
+def _where(condition, yes, no):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def _lanes(function):
+    return jax.jit(lambda env, *args: jax.vmap(partial(function, env))(*args))
+
+
+# The environment is an argument, so that those of one kind share their compiled programs.
+_begin_one, _again_one, _advance_one = map(jax.jit, (_begin, _again, _advance))
+_begin_all, _again_all = map(_lanes, (_begin, _again))
+_ADVANCE_ALL = {
+    AutoresetMode.SAME_STEP: _lanes(_advance_same_step),
+    AutoresetMode.NEXT_STEP: _lanes(_advance_next_step),
+}
+
+
+def _observation_space(env):
+    if (states := num_states(env)) is not None:
+        return spaces.Discrete(states)
+    low, high = bounds(env.observation.dtype)
+    return spaces.Box(low, high, env.observation.shape, env.observation.dtype)
+
+
+def _check_render_mode(render_mode):
+    if render_mode not in (None, "rgb_array"):
+        raise ValueError(f"render_mode is {render_mode!r}; allowed: None, 'rgb_array'")
+    return render_mode
+
+
+class ToGymnasium(gymnasium.Env):
+    """A purerl environment in Gymnasium. Make one with :func:`to_gymnasium`."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 (Gymnasium's way)
+
+    def __init__(self, env: Environment, render_mode: str | None = None):
+        self.source = env
+        self.device_source = jax.tree.map(jnp.asarray, env)  # else every step would carry its numbers over again
+        self.render_mode = _check_render_mode(render_mode)
+        self.action_space = spaces.Discrete(env.num_actions)
+        self.observation_space = _observation_space(env)
+        self.lane = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        if seed is None and self.lane is not None:
+            self.lane, observation = _again_one(self.device_source, self.lane)
+        else:
+            seed = int(self.np_random.integers(2**32)) if seed is None else seed
+            self.lane, observation = _begin_one(self.device_source, np.uint32(seed % 2**32))
+        return self._shown(observation), {}
+
+    def step(self, action):
+        if self.lane is None:
+            raise gymnasium.error.ResetNeeded("step before the first reset")
+        if not self.action_space.contains(action):
+            raise ValueError(f"action is {action!r}; allowed: an integer in [0, {self.action_space.n})")
+        self.lane, observation, outcome = _advance_one(self.device_source, self.lane, np.int32(action))
+        reward, terminated, truncated = map(np.asarray, outcome)
+        return self._shown(observation), float(reward), bool(terminated), bool(truncated), {}
+
+    def render(self):
+        return None if self.render_mode is None else self.source.render(self.lane.state)
+
+    def _shown(self, observation):
+        return int(observation) if isinstance(self.observation_space, spaces.Discrete) else np.array(observation)
+
+
+class ToGymnasiumVector(gymnasium.vector.VectorEnv):
+    """Many of a purerl environment in Gymnasium. Make them with :func:`to_gymnasium_vector`."""
+
+    def __init__(self, env: Environment, num_envs: int, autoreset_mode: AutoresetMode, render_mode: str | None):
+        if autoreset_mode not in _ADVANCE_ALL:
+            raise ValueError(f"autoreset_mode is {autoreset_mode}; allowed: {', '.join(map(str, _ADVANCE_ALL))}")
+        self.source = env
+        self.device_source = jax.tree.map(jnp.asarray, env)
+        self.num_envs = num_envs
+        check_size(self, "num_envs")
+        self.metadata = ToGymnasium.metadata | {"autoreset_mode": autoreset_mode}
+        self.render_mode = _check_render_mode(render_mode)
+        self.single_action_space = spaces.Discrete(env.num_actions)
+        self.single_observation_space = _observation_space(env)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.lanes = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        if seed is None and self.lanes is not None:
+            self.lanes, observation = _again_all(self.device_source, self.lanes)
+        else:
+            seed = int(self.np_random.integers(2**32)) if seed is None else seed
+            seeds = (seed % 2**32 + np.arange(self.num_envs)) % 2**32
+            self.lanes, observation = _begin_all(self.device_source, seeds.astype(np.uint32))
+        self.ended = np.zeros(self.num_envs, bool)
+        return self._shown(observation), {}
+
+    def step(self, actions):
+        if self.lanes is None:
+            raise gymnasium.error.ResetNeeded("step before the first reset")
+        advance = _ADVANCE_ALL[self.metadata["autoreset_mode"]]
+        self.lanes, observation, outcome, final = advance(
+            self.device_source, self.lanes, self.ended, np.asarray(actions, np.int32)
+        )
+        rewards, terminated, truncated = map(np.array, outcome)
+        self.ended = terminated | truncated
+        infos = {}
+        if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP and self.ended.any():
+            final = self._shown(final)
+            for i in np.flatnonzero(self.ended):
+                infos = self._add_info(infos, {"final_obs": final[i], "final_info": {}}, i)
+        return self._shown(observation), rewards, terminated, truncated, infos
+
+    def render(self):
+        if self.render_mode is None:
+            return None
+        states = jax.device_get(self.lanes.state)
+        return tuple(self.source.render(jax.tree.map(lambda x, i=i: x[i], states)) for i in range(self.num_envs))
+
+    def _shown(self, observation):
+        return np.array(observation, self.observation_space.dtype)
+
+
+def to_gymnasium(env: Environment, render_mode: str | None = None) -> ToGymnasium:
+    """A purerl environment as Gymnasium's ``Env``.
+
+    Actions are ``Discrete``; observations too where they are the states of a finite model, ``Box`` otherwise. A step is
+    truncated where ``env`` says so, which is to say by its :class:`~purerl.envs.TimeLimit`.
+
+    After ``reset(seed=s)``, the ``n``-th draw is with the key ``fold_in(purerl.random.key(s), n)``, ``s`` modulo ``2**32``:
+    that reset is number 0, and then steps and unseeded resets count as they come. A seeded reset starts everything anew, an
+    unseeded one keeps what ``env`` remembers from one episode to the next.
+
+    Args:
+        env: any environment.
+        render_mode: None or ``"rgb_array"``.
+
+    Raises:
+        ValueError: another ``render_mode``.
+
+    Example:
+        >>> import purerl
+        >>> env = to_gymnasium(purerl.make("CartPole-v1"))
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step(1)
+        >>> observation.shape, reward, terminated, truncated
+        ((4,), 1.0, False, False)
+    """
+    return ToGymnasium(env, render_mode)
+
+
+def to_gymnasium_vector(
+    env: Environment,
+    num_envs: int,
+    autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+    render_mode: str | None = None,
+) -> ToGymnasiumVector:
+    """``num_envs`` of a purerl environment as Gymnasium's ``VectorEnv``: one compiled step for all of them.
+
+    It draws what a ``SyncVectorEnv`` of as many :func:`to_gymnasium` with the same mode would: after ``reset(seed=s)``
+    environment ``i`` is the one with seed ``s + i``.
+
+    Args:
+        env: any environment.
+        num_envs: how many, at least 1.
+        autoreset_mode: when an episode that has ended is followed by the next, as ``metadata`` says too. ``NEXT_STEP``: the
+            step after the end resets, ignores its action and yields a reward of 0. ``SAME_STEP``: the step that ends the
+            episode returns the next one's first observation; the last of the one that ended is ``infos["final_obs"][i]``.
+        render_mode: None or ``"rgb_array"``, for a tuple of pictures.
+
+    Raises:
+        ValueError: another ``num_envs``, ``autoreset_mode`` or ``render_mode``.
+    """
+    return ToGymnasiumVector(env, num_envs, autoreset_mode, render_mode)

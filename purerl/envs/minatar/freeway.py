@@ -1,0 +1,145 @@
+"""MinAtar's Freeway."""
+
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purerl.checks import AT_LEAST_ONE, NOT_NEGATIVE, check_numbers
+from purerl.envs import drawing
+from purerl.envs.base import Outcome
+from purerl.envs.minatar.base import DOWN, SIZE, UP, MinAtar, expand
+
+CARS = 8
+MIDDLE = 4  # the column in which the chicken walks
+ONES = 0x11111111  # a number for each car, in the eight digits of a word to base 16: that of car i is in row i + 1
+
+
+class FreewayState(NamedTuple):
+    """``column``, ``wait``, ``speed``, ``right`` have a hexadecimal digit for each car, uint32 ``[]``: where it is, how many
+    steps until it moves, how many it waits each time (1 to 5), and 1 if it moves to the right. The others are int32 ``[]``:
+    ``row`` of the chicken, steps until it can move (``rest``), and steps until the end (``remaining``).
+    """
+
+    column: jax.Array
+    wait: jax.Array
+    speed: jax.Array
+    right: jax.Array
+    row: jax.Array
+    rest: jax.Array
+    remaining: jax.Array
+
+
+class Freeway(MinAtar):
+    """Bring a chicken across eight lanes of traffic, as often as time allows.
+
+    A car drives around the board at its own speed: it waits 1 to 5 steps between two moves. The eight cars are eight digits of
+    one word and move together, by arithmetic that never carries from one digit to the next.
+
+    - Observation: bool ``[10, 10, 7]``, planes of the chicken, the cars, and the cells behind cars of speed 1, 2, 3, 4, 5.
+    - Actions: up and down move the chicken by a row, at most every third step; the others do nothing. ``MINIMAL``: nothing, up,
+      down.
+    - Reward: 1 for reaching the top row. The chicken is then put back to the bottom row, and all cars get new speeds and
+      directions, each as likely. Being hit by a car puts it back too.
+    - Start: the chicken in the bottom row, all cars in column 0, with random speeds and directions.
+    - Termination: after ``time_limit + 1`` steps. The game ends so by its own rules: nothing is worth anything afterwards.
+
+    Attributes:
+        player_speed: steps from one move of the chicken to the next, a leaf.
+        time_limit: a leaf.
+
+    Raises:
+        ValueError: a number out of its range.
+    """
+
+    CHANNELS: ClassVar = ("chicken", "car", "speed1", "speed2", "speed3", "speed4", "speed5")
+    COLOURS: ClassVar = (
+        drawing.YELLOW,
+        drawing.RED,
+        *((shade, shade, shade) for shade in (230, 190, 150, 110, 70)),
+    )
+    MINIMAL: ClassVar = (0, UP, DOWN)
+
+    player_speed: int | jax.Array = 3
+    time_limit: int | jax.Array = 2500
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, player_speed=AT_LEAST_ONE, time_limit=NOT_NEGATIVE)
+
+    def reset(self, key):
+        speed, right = _traffic(key)
+        return FreewayState(
+            column=jnp.uint32(0),
+            wait=speed,
+            speed=speed,
+            right=right,
+            row=jnp.int32(SIZE - 1),
+            rest=jnp.int32(self.player_speed),
+            remaining=jnp.int32(self.time_limit),
+        )
+
+    def step(self, key, state, action):
+        action = self.meaning(action)
+        moves = (state.rest == 0) & ((action == UP) | (action == DOWN))
+        row = jnp.where(moves, jnp.clip(state.row + jnp.where(action == UP, -1, 1), 0, SIZE - 1), state.row)
+        rest = jnp.where(moves, jnp.int32(self.player_speed), state.rest)
+
+        arrives = row == 0
+        row = jnp.where(arrives, SIZE - 1, row)
+        new_speed, new_right = _traffic(key)
+        speed = jnp.where(arrives, new_speed, state.speed)
+        right = jnp.where(arrives, new_right, state.right)
+        wait = jnp.where(arrives, new_speed, state.wait)
+
+        drives = _is(wait, 0)
+        wait = wait - (ONES ^ drives) | speed & 15 * drives
+        first, last = _is(state.column, 0), _is(state.column, SIZE - 1)
+        to_right, to_left = drives & right, drives & ~right
+        column = state.column + (to_right & ~last) - 9 * (to_right & last) - (to_left & ~first) + 9 * (to_left & first)
+
+        hits = _is(state.column, MIDDLE) | _is(column, MIDDLE)
+        hit = hits >> (4 * (row - 1)).astype(jnp.uint32) & 1 == 1  # in the bottom row a shift by 32, which gives 0
+        remaining = state.remaining - 1
+        reached = FreewayState(
+            column=column,
+            wait=wait,
+            speed=speed,
+            right=right,
+            row=jnp.where(hit, SIZE - 1, row),
+            rest=jnp.maximum(rest - 1, 0),
+            remaining=remaining,
+        )
+        return reached, Outcome(arrives.astype(jnp.float32), remaining < 0, jnp.bool_(False))
+
+    def observe(self, state):
+        row, channel = jnp.arange(SIZE), jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
+        # The digits of the car in each row. In the first and the last row a shift by 32 and more: no car, and no speed.
+        digit = (4 * (row - 1)).astype(jnp.uint32)
+        column, speed, right = (digits >> digit & 15 for digits in (state.column, state.speed, state.right))
+        left_of, right_of = jnp.where(column == 0, 9, column - 1), jnp.where(column == 9, 0, column + 1)
+        chicken = jnp.where(row == state.row, jnp.uint32(1 << MIDDLE), 0)
+        car = jnp.where(speed > 0, jnp.uint32(1) << column, 0)
+        trail = jnp.where(speed > 0, jnp.uint32(1) << jnp.where(right == 1, left_of, right_of), 0)
+        others = jnp.where(channel == 1, car[:, None], jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0)))
+        return expand(jnp.where(channel == 0, chicken[:, None], others))
+
+
+def _is(digits, value):
+    """1 in each digit that equals ``value``, else 0."""
+    differs = digits ^ jnp.uint32(value * ONES)
+    differs |= differs >> 2
+    differs |= differs >> 1
+    return ~differs & ONES
+
+
+def _traffic(key):
+    """Speeds and directions of eight cars, one of ten possibilities from each half of four random words."""
+    words = jax.random.bits(key, (CARS // 2,), jnp.uint32)
+    speed = right = jnp.uint32(0)
+    for car in range(CARS):
+        half = words[car // 2] >> 16 if car % 2 else words[car // 2] & 0xFFFF
+        drawn = half * 10 >> 16
+        speed |= 1 + (drawn >> 1) << 4 * car
+        right |= (drawn & 1) << 4 * car
+    return speed, right

@@ -1,0 +1,23 @@
+"""Cliff walking: the short way along the edge, or the safe one."""
+
+from purerl.envs.gridworld import GridWorld, gridworld
+
+
+def cliff_walking(*, slip: float = 0.0) -> GridWorld:
+    """Cliff walking (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 6.6), with Gymnasium's
+    tables (``CliffWalking-v1``, and ``CliffWalkingSlippery-v1`` with ``slip = 2/3``).
+
+    - Observation: the cell, ``row * 12 + column``, int32 ``[]``.
+    - Actions: 0 up, 1 right, 2 down, 3 left.
+    - Reward: -1 a step; -100 for falling off the cliff, which leads back to the start.
+    - Start: the bottom left corner, cell 36.
+    - Termination: in the bottom right corner, cell 47.
+
+    Args:
+        slip: probability of going astray, to either side alike: 2/3 is Gymnasium's ``is_slippery=True``.
+
+    Raises:
+        ValueError: ``slip`` is no probability.
+    """
+    rows = ("............", "............", "............", "SCCCCCCCCCCG")
+    return gridworld(rows, slip=slip, step_reward=-1.0, goal_reward=-1.0, absorbing=False)

@@ -1,0 +1,63 @@
+"""FrozenLake: to the goal over ice, past the holes."""
+
+import math
+from collections.abc import Sequence
+
+from purerl.envs.gridworld import GridWorld, gridworld
+
+FROZEN_LAKES = {
+    "4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
+    "8x8": (
+        "SFFFFFFF",
+        "FFFFFFFF",
+        "FFFHFFFF",
+        "FFFFFHFF",
+        "FFFHFFFF",
+        "FHHFFFHF",
+        "FHFFHFHF",
+        "FFFHFFFG",
+    ),
+}
+
+
+def frozen_lake(
+    rows: str | Sequence[str] = "4x4", *, slip: float = 2 / 3, reward_schedule: Sequence[float] = (1.0, 0.0, 0.0)
+) -> GridWorld:
+    """FrozenLake as Gymnasium defines it (``FrozenLake-v1``).
+
+    - Observation: the cell, ``row * width + column``, int32 ``[]``.
+    - Actions: 0 left, 1 down, 2 right, 3 up; on ice one slips to either side.
+    - Reward: that of the cell moved onto, by default 1 on the goal and 0 elsewhere.
+    - Start: the cell ``S``; where there are several, each is as likely.
+    - Termination: on the goal ``G`` and in a hole ``H``.
+
+    Args:
+        rows: ``"4x4"``, ``"8x8"`` or a map.
+        slip: probability of going astray: 2/3 is Gymnasium's ``is_slippery=True``, each of three directions equally likely;
+            0 its ``is_slippery=False``; ``1 - success_rate`` in general.
+        reward_schedule: rewards of reaching the goal, a hole, and ice.
+
+    Raises:
+        ValueError: as :func:`~purerl.envs.gridworld.gridworld`, an unknown map name, or a schedule that is not three finite
+            numbers.
+
+    Example:
+        >>> print(frozen_lake().ascii(14))
+        SFFF
+        FHFH
+        FFFH
+        HF@G
+    """
+    if isinstance(rows, str) and rows not in FROZEN_LAKES:
+        raise ValueError(f"rows is {rows!r}; allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings")
+    if len(reward_schedule) != 3 or not all(map(math.isfinite, reward_schedule)):
+        raise ValueError(f"reward_schedule is {reward_schedule!r}; allowed: three finite numbers (goal, hole, ice)")
+    goal, hole, ice = reward_schedule
+    return gridworld(
+        FROZEN_LAKES[rows] if isinstance(rows, str) else rows,
+        directions=("left", "down", "right", "up"),
+        slip=slip,
+        step_reward=ice,
+        goal_reward=goal,
+        hazard_reward=hole,
+    )

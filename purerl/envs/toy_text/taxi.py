@@ -1,0 +1,209 @@
+"""Taxi: fetch a passenger and bring them where they want to go."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purerl.checks import UNIT_INTERVAL, judge
+from purerl.envs import drawing
+from purerl.envs.finite import FiniteEnvironment
+from purerl.envs.gridworld import MOVES
+from purerl.mdp.model import FiniteMDP
+
+STANDS = ((0, 0), (0, 4), (4, 0), (4, 3))  # red, green, yellow, blue
+WALLS = ((0, 1), (1, 1), (3, 0), (3, 2), (4, 0), (4, 2))  # each on the east side of its cell
+HEADINGS = ("down", "up", "right", "left")  # what actions 0 to 3 mean
+LEFT_OF, RIGHT_OF = (2, 3, 1, 0), (3, 2, 0, 1)  # what lies to the left and right of each, as seen by the driver
+IN_TAXI = 4
+
+# Gymnasium's 500 states, [row, column, passenger, destination] unrolled.
+_SHAPE = (5, 5, 5, 4)
+_ROW, _COLUMN, _PASSENGER, _DESTINATION = np.unravel_index(np.arange(500), _SHAPE)
+_CELL = _ROW * 5 + _COLUMN
+_STAND = np.array([row * 5 + column for row, column in STANDS])
+
+# Where the destination may still change: the passenger waits, or has been picked up and not been moved yet.
+_WAITING = (_PASSENGER < IN_TAXI) & (_PASSENGER != _DESTINATION)
+_BOARDED = (_PASSENGER == IN_TAXI) & np.isin(_CELL, _STAND) & (_STAND[_DESTINATION] != _CELL)
+_UNSETTLED = np.flatnonzero(_WAITING | _BOARDED)
+_UNSETTLED_INDEX = np.full(500, -1)
+_UNSETTLED_INDEX[_UNSETTLED] = 500 + np.arange(len(_UNSETTLED))
+
+
+class TaxiState(NamedTuple):
+    """A state taken apart, int32 ``[]`` each but for ``settled``, bool ``[]``.
+
+    ``row`` and ``column`` are the taxi's. ``passenger`` and ``destination`` are stands (0 red, 1 green, 2 yellow, 3 blue); a
+    passenger numbered 4 is in the taxi. ``settled`` is False where the destination may still change.
+    """
+
+    row: jax.Array
+    column: jax.Array
+    passenger: jax.Array
+    destination: jax.Array
+    settled: jax.Array
+
+
+class Taxi(FiniteEnvironment):
+    """The model of :func:`taxi`, with names for its states."""
+
+    def decode(self, state) -> TaxiState:
+        """The state of an index.
+
+        >>> [int(part) for part in taxi().decode(328)]
+        [3, 1, 2, 0, 1]
+        """
+        settled = jnp.asarray(state) < 500
+        index = jnp.where(settled, state, jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)])
+        return TaxiState(*jnp.unravel_index(index, _SHAPE), settled)
+
+    def encode(self, row, column, passenger, destination, settled=True) -> jax.Array:
+        """The index of a state, int32 ``[]``; -1 where the destination has to be settled and is not said to be."""
+        index = ((row * 5 + column) * 5 + passenger) * 4 + destination
+        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX)[index]).astype(jnp.int32)
+
+    def render(self, state):
+        """The city, its stands in their colours; the passenger is black, the destination a target, the taxi orange."""
+        row, column, passenger, destination, _ = map(int, self.decode(int(state)))
+        shapes = [drawing.box(c, -r, 0.94, 0.94, drawing.PALE) for r in range(5) for c in range(5)]
+        for (r, c), colour in zip(STANDS, (drawing.RED, drawing.GREEN, drawing.YELLOW, drawing.BLUE), strict=True):
+            shapes.append(drawing.box(c, -r, 0.94, 0.94, colour))
+        r, c = STANDS[destination]
+        target = (0.42, drawing.WHITE), (0.34, drawing.BLACK), (0.26, drawing.WHITE)
+        shapes += [drawing.disc(c, -r, radius, colour) for radius, colour in target]
+        shapes += [drawing.line((c + 0.5, 0.5 - r), (c + 0.5, -0.5 - r), 0.1, drawing.BLACK) for r, c in WALLS]
+        shapes += [drawing.box(x, -2, 0.1, 5.1, drawing.BLACK) for x in (-0.5, 4.5)]
+        shapes += [drawing.box(2, y, 5.1, 0.1, drawing.BLACK) for y in (0.5, -4.5)]
+        shapes += [drawing.box(column, -row - 0.05, 0.66, 0.3, drawing.ORANGE)]
+        shapes += [drawing.box(column, 0.17 - row, 0.36, 0.2, drawing.ORANGE)]
+        shapes += [drawing.disc(column + x, -row - 0.22, 0.1, drawing.BLACK) for x in (-0.18, 0.18)]
+        if passenger == IN_TAXI:
+            shapes.append(drawing.disc(column, 0.16 - row, 0.1, drawing.BLACK))
+        else:
+            r, c = STANDS[passenger]
+            shapes += [
+                drawing.box(c - 0.27, -r - 0.14, 0.2, 0.36, drawing.BLACK),
+                drawing.disc(c - 0.27, 0.17 - r, 0.14, drawing.BLACK),
+            ]
+        return drawing.draw(shapes, -0.65, 4.65, -4.65, 0.65, width=318)
+
+
+def _neighbours():
+    """The cell that lies in each direction of each cell, the cell itself where something is in the way: [25, 4]."""
+    row, column = np.divmod(np.arange(25), 5)
+    reached = []
+    for down, right in (MOVES[heading] for heading in HEADINGS):
+        to_row, to_column = np.clip(row + down, 0, 4), np.clip(column + right, 0, 4)
+        walled = [right != 0 and (r, min(a, b)) in WALLS for r, a, b in zip(row, column, to_column, strict=True)]
+        reached.append(np.where(walled, row * 5 + column, to_row * 5 + to_column))
+    return np.stack(reached, axis=1)
+
+
+def _city(straight):
+    """What happens while the destination stays as it is: next state and reward [500, 6, K], termination, probability.
+
+    ``straight`` are the probabilities of going ahead, to the left and to the right, or of going ahead alone.
+    """
+    num_outcomes = len(straight)
+    probability = np.tile(np.eye(1, num_outcomes), (500, 6, 1))
+    next_state = np.tile(np.arange(500)[:, None, None], (1, 6, num_outcomes))
+    reward = np.full((500, 6, num_outcomes), -1.0)
+    terminated = np.zeros((500, 6, num_outcomes), bool)
+
+    neighbours = _neighbours()[_CELL]
+    turns = np.stack([np.arange(4), LEFT_OF, RIGHT_OF], axis=1)[:, :num_outcomes]
+    blocked = neighbours == _CELL[:, None]
+    cell = np.where(blocked[..., None], _CELL[:, None, None], neighbours[:, turns])
+    probability[:, :4] = straight
+    next_state[:, :4] += (cell - _CELL[:, None, None]) * 20
+
+    stand = np.argmax(_CELL[:, None] == _STAND, axis=1)
+    at_stand = np.isin(_CELL, _STAND)
+    boards = at_stand & (stand == _PASSENGER)
+    alights = at_stand & (_PASSENGER == IN_TAXI)
+    arrives = alights & (stand == _DESTINATION)
+    next_state[:, 4] += ((IN_TAXI - _PASSENGER) * boards * 4)[:, None]
+    next_state[:, 5] += ((stand - _PASSENGER) * alights * 4)[:, None]
+    reward[~boards, 4] = -10
+    reward[~alights, 5] = -10
+    reward[arrives, 5] = 20
+    terminated[arrives, 5] = True
+    return probability, next_state, reward, terminated
+
+
+def _fickle(probability, next_state, reward, terminated, change):
+    """The same, and states in which the destination may still change, [812, 6, 4 K].
+
+    Outcome ``j * K + k`` is outcome ``k`` with the destination moved on by ``j``.
+    """
+    origin = np.concatenate([np.arange(500), _UNSETTLED])
+    unsettled = (np.arange(len(origin)) >= 500)[:, None, None]
+    probability, next_state, reward, terminated = (table[origin] for table in (probability, next_state, reward, terminated))
+    decides = unsettled & (_PASSENGER[origin] == IN_TAXI)[:, None, None] & (_CELL[next_state] != _CELL[origin][:, None, None])
+    finished = terminated | decides | ~unsettled
+    stays = np.where(finished, next_state, _UNSETTLED_INDEX[next_state])
+    changed = [next_state - _DESTINATION[next_state] + (_DESTINATION[next_state] + j) % 4 for j in (1, 2, 3)]
+    chance = np.where(decides, change, 0.0)
+    return (
+        np.concatenate([probability * (1 - chance), *[probability * chance / 3] * 3], axis=-1),
+        np.concatenate([stays, *changed], axis=-1),
+        np.tile(reward, 4),
+        np.tile(terminated, 4),
+    )
+
+
+def taxi(
+    *,
+    is_rainy: bool = False,
+    fickle_passenger: bool = False,
+    rainy_probability: float = 0.8,
+    fickle_probability: float = 0.3,
+) -> Taxi:
+    """The taxi of Dietterich, "Hierarchical reinforcement learning with the MAXQ value function decomposition" (JAIR 13,
+    2000), sections 2 and 7.1, with Gymnasium's tables (``Taxi-v4``).
+
+    A city of five by five cells has walls and four stands: red, green, yellow and blue.
+
+    - Observation: the state, ``((row * 5 + column) * 5 + passenger) * 4 + destination``, int32 ``[]`` in ``[0, 500)``; see
+      :class:`TaxiState` for what these are, and below for the 312 states more that a fickle passenger needs.
+    - Actions: 0 south, 1 north, 2 east, 3 west, 4 picks the passenger up, 5 puts them down.
+    - Reward: 20 for putting the passenger down at the destination, -10 for picking up nobody and for putting down nobody or
+      away from a stand, -1 otherwise.
+    - Start: taxi anywhere, passenger at a stand, destination another one: 300 states, each as likely.
+    - Termination: the passenger is put down at the destination.
+
+    **Rain.** Where the way ahead is free, the taxi goes ahead with probability ``rainy_probability`` and to either side of it
+    with half of the rest each (and stays, where a wall is to that side); where it is not free, it stays.
+
+    **A fickle passenger** changes destination with probability ``fickle_probability``, to any other stand alike, when first
+    driven from one cell to another, and never again. So the future depends on whether that has happened. In states 0 to 499 it
+    has, and their rows are Gymnasium's. State ``500 + i`` is the ``i``-th of Gymnasium's, in its order, of those in which it
+    can be yet to come: the passenger waits at a stand other than the destination (300, where episodes start), or sits in the
+    taxi at such a stand (12). No fewer would do, as each can be reached and its future is not that of its number below 500.
+    Gymnasium shows the number below 500 in either case, which is therefore no Markov state; and it tosses its coin at the
+    start and hides the result, where here it is tossed when it counts: what is shown has the same law.
+
+    Args:
+        is_rainy: whether it rains.
+        fickle_passenger: whether the destination may change.
+        rainy_probability: in ``[0, 1]``.
+        fickle_probability: in ``[0, 1]``.
+
+    Returns:
+        An environment whose ``mdp`` has ``A = 6``, ``S = 500`` (fickle: 812), and ``K`` = 1 (rain: 3; four times as many if
+        fickle).
+
+    Raises:
+        ValueError: a probability is none.
+    """
+    chances = {"rainy_probability": rainy_probability, "fickle_probability": fickle_probability}
+    judge("taxi", chances, dict.fromkeys(chances, UNIT_INTERVAL))
+    aside = (1.0 - rainy_probability) / 2.0
+    tables = _city((rainy_probability, aside, aside) if is_rainy else (1.0,))
+    initial = np.zeros(500 + len(_UNSETTLED) * fickle_passenger)
+    initial[_UNSETTLED_INDEX[_WAITING] if fickle_passenger else _WAITING] = 1 / np.sum(_WAITING)
+    if fickle_passenger:
+        tables = _fickle(*tables, fickle_probability)
+    return Taxi.of(FiniteMDP(*tables, initial))

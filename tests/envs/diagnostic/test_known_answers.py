@@ -1,0 +1,230 @@
+"""Diagnostic problems: their tables as published, and the answers that are known of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import purerl
+import purerl.random
+from purerl import mdp
+from purerl.envs import FiniteEnvironment, drawing
+from purerl.envs.diagnostic import (
+    ENVIRONMENTS,
+    baird_star,
+    boyan_chain,
+    garnet,
+    maximization_bias,
+    random_walk,
+    river_swim,
+)
+
+
+def dense(model):
+    """``P(s', going on | s, a)`` [S, A, S] and expected rewards [S, A], float64."""
+    probability, next_state, terminated = map(np.asarray, (model.probability, model.next_state, model.terminated))
+    transition = np.zeros((*probability.shape[:2], len(probability)))
+    s, a, _ = np.indices(probability.shape)
+    np.add.at(transition, (s, a, next_state), probability * ~terminated)
+    return transition, np.sum(probability.astype(float) * np.asarray(model.reward), axis=-1)
+
+
+def values(env):
+    """Undiscounted ones, where there is one action."""
+    transition, reward = dense(env.mdp)
+    return np.linalg.solve(np.eye(len(reward)) - transition[:, 0], reward[:, 0])
+
+
+def test_five_states_of_example_6_2():
+    env = purerl.make("RandomWalk5-v0")
+    np.testing.assert_allclose(values(env)[1:6], np.arange(1, 6) / 6, atol=1e-6)
+    assert int(env.reset(None)) == 3
+
+
+def test_nineteen_states_of_example_7_1():
+    env = purerl.make("RandomWalk-v0")
+    np.testing.assert_allclose(values(env), [0, *np.arange(-9, 10) / 10, 0], atol=1e-6)
+    assert int(env.reset(None)) == 10
+
+
+def test_a_thousand_states_of_example_9_1():
+    """Against equations set up move by move in another way, and the law near an edge read off the book."""
+    env = purerl.make("RandomWalk1000-v0")
+    assert int(env.reset(None)) == 500
+    matrix, right = np.eye(1000), np.zeros(1000)
+    for i in range(1000):
+        for j in (*range(i - 100, i), *range(i + 1, i + 101)):
+            if 0 <= j < 1000:
+                matrix[i, j] -= 1 / 200
+            else:
+                right[i] += np.sign(j) / 200
+    v = values(env)[1:1001]
+    np.testing.assert_allclose(v, np.linalg.solve(matrix, right), atol=2e-4)
+    np.testing.assert_allclose(v, -v[::-1], atol=2e-4)
+    model = jax.tree.map(np.asarray, env.mdp)
+    for state, chance in ((1, 100 / 200), (100, 1 / 200), (101, 0)):
+        leaves = model.terminated[state, 0]
+        assert model.probability[state, 0][leaves].sum() == pytest.approx(chance)
+        assert (model.reward[state, 0][leaves] == -1).all()
+        assert not model.reward[state, 0][~leaves].any()
+    assert set(model.next_state[500, 0].tolist()) == {*range(400, 500), *range(501, 601)}
+
+
+def test_bairds_counterexample_is_that_of_the_book():
+    """Figure 11.1, and what it is for: expected updates diverge from Figure 11.2's weights, where on policy they do not."""
+    env = baird_star()
+    x = np.asarray(env.features, float)
+    weights = np.arange(1.0, 9.0)
+    assert (x @ weights).tolist() == [*(2 * weights[:6] + weights[7]), weights[6] + 2 * weights[7]]
+    transition, reward = dense(env.mdp)
+    np.testing.assert_allclose(transition[:, 0], np.tile([1 / 6] * 6 + [0], (7, 1)), atol=1e-7)
+    np.testing.assert_array_equal(transition[:, 1], np.tile(np.eye(7)[6], (7, 1)))
+    assert not reward.any()
+    behaviour, target = np.asarray(env.behaviour, float), np.asarray(env.target, float)
+    np.testing.assert_allclose(np.einsum("sa,sat->st", behaviour, transition), np.full((7, 7), 1 / 7), atol=1e-7)
+    np.testing.assert_allclose(env.mdp.initial, 1 / 7, rtol=1e-6)
+
+    ratio = target / behaviour
+    step = np.einsum("sa,sa,sat,td->sd", behaviour, ratio, 0.99 * transition, x) - x  # expected TD error by weight
+    update = x.T @ step / 7
+    assert np.linalg.eigvals(update).real.max() > 0.01
+    weights = np.array([1, 1, 1, 1, 1, 1, 10, 1.0])
+    for _ in range(1000):
+        weights = weights + 0.01 * update @ weights
+    assert weights[7] > 300  # as drawn there
+    on_policy = x.T @ (np.einsum("sa,sat,td->sd", behaviour, 0.99 * transition, x) - x) / 7
+    assert np.linalg.eigvals(on_policy).real.max() < 1e-9
+
+
+def test_boyans_chain_is_linear():
+    """Values -2 s, features as printed, and the weights that least squares finds from the model."""
+    env = boyan_chain()
+    np.testing.assert_allclose(values(env), -2.0 * np.arange(13), atol=1e-5)
+    x = np.asarray(env.features, float)
+    for state, row in {12: [1, 0, 0, 0], 11: [0.75, 0.25, 0, 0], 8: [0, 1, 0, 0], 6: [0, 0.5, 0.5, 0], 0: [0, 0, 0, 1]}.items():
+        assert x[state].tolist() == row
+    transition, reward = dense(env.mdp)
+    going_on = x[1:]  # no step is taken in state 0
+    ahead = transition[1:, 0] @ x
+    weights = np.linalg.lstsq(going_on.T @ (going_on - ahead), going_on.T @ reward[1:, 0], rcond=None)[0]
+    np.testing.assert_allclose(x[1:] @ weights, -2.0 * np.arange(1, 13), atol=1e-5)
+    np.testing.assert_allclose(x @ [-24, -16, -8, 0], -2.0 * np.arange(13), atol=1e-12)
+    assert int(env.reset(None)) == 12
+
+
+def test_maximization_bias_by_its_law_and_its_model():
+    """Rewards in B are normal (Kolmogorov-Smirnov), those in A nothing; the model shows their means."""
+    env = maximization_bias()
+    keys = jax.random.split(purerl.random.key(0), 20_000)
+    reached, outcome = jax.jit(jax.vmap(lambda key, state, action: env.step(key, state, action)))(
+        keys, jnp.arange(20_000) % 2, jnp.arange(20_000) // 2 % 10
+    )
+    in_b, action = np.arange(20_000) % 2 == 1, np.arange(20_000) // 2 % 10
+    rewards = np.asarray(outcome.reward)
+    assert stats.kstest(rewards[in_b], stats.norm(-0.1, 1).cdf).pvalue > 1e-4
+    assert not rewards[~in_b].any()
+    np.testing.assert_array_equal(reached, np.where(in_b | (action % 2 == 1), 2, 1))
+    np.testing.assert_array_equal(outcome.terminated, reached == 2)
+    q = np.asarray(mdp.optimal_q(env.mdp, 1.0))
+    np.testing.assert_allclose(q[:2], [[-0.1, 0] * 5, [-0.1] * 10], rtol=1e-6)
+
+
+def test_noise_is_a_leaf():
+    def reward(scale):
+        return maximization_bias(mean=0.5).replace(scale=scale).step(purerl.random.key(0), jnp.int32(1), 3)[1].reward
+
+    none, one, two = jax.vmap(reward)(jnp.array([0.0, 1.0, 2.0])) - 0.5
+    assert none == 0 and one != 0
+    assert float(two) == pytest.approx(2 * float(one), rel=1e-5)
+
+
+def test_q_learning_is_too_hopeful_there():
+    """Example 6.7: at first it goes left far more often than the five per cent that are best, and later less often."""
+    agent = purerl.QLearning(env=maximization_bias(), learning_rate=0.1, epsilon=0.1, discount=1.0)
+
+    def run(key):
+        def step(state, t):
+            before = state.env_state
+            state, _ = agent.step(state, t)
+            return state, (before == 0, state.env_state == 1)
+
+        return jax.lax.scan(step, agent.init(key), jnp.arange(2000))[1]
+
+    choices, lefts = jax.jit(jax.vmap(run))(jax.random.split(purerl.random.key(0, "pcg4d"), 400))
+    early, late = (np.sum(lefts[:, part]) / np.sum(choices[:, part]) for part in (slice(75), slice(1500, None)))
+    assert early > 0.35
+    assert late < early - 0.1
+
+
+def test_river_swim_has_the_gain_of_its_closed_form():
+    """Right is always best, and earns 0.3 * 10000 * 243/1090 a step: by policy iteration near discount one, in float64."""
+    with jax.enable_x64(True):
+        env = river_swim()
+        discount = 1 - 1e-8
+        solution = mdp.policy_iteration(env.mdp, discount)
+        assert (np.asarray(solution.policy) == 1).all()
+        np.testing.assert_allclose((1 - discount) * np.asarray(solution.values), 0.3 * 10_000 * 243 / 1090, rtol=1e-6)
+        assert (np.asarray(mdp.policy_iteration(env.mdp, 0.95).policy) == 1).all()  # the paper's discount
+        transition, reward = dense(env.mdp)
+    law = np.linalg.matrix_power(transition[:, 1], 100_000)[0]
+    np.testing.assert_allclose(law, np.array([1, 3, 9, 27, 81, 243 / 7]) * 7 / 1090, rtol=1e-9)
+    np.testing.assert_allclose(transition[0], [[1, 0, 0, 0, 0, 0], [0.7, 0.3, 0, 0, 0, 0]])
+    np.testing.assert_allclose(transition[3], [[0, 0, 1, 0, 0, 0], [0, 0, 0.1, 0.6, 0.3, 0]])
+    np.testing.assert_allclose(transition[5], [[0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0.7, 0.3]])
+    assert reward[0, 0] == 5 and reward[5, 1] == pytest.approx(3000) and np.count_nonzero(reward) == 2
+    np.testing.assert_array_equal(env.mdp.initial, [0, 0.5, 0.5, 0, 0, 0])
+
+
+def test_garnets_are_made_by_their_seed():
+    env = purerl.make("Garnet-v0", num_states=30, num_actions=4, branching=2, seed=5)
+    expected = mdp.garnet(purerl.random.key(5), 30, 4, 2)
+    for ours, theirs in zip(jax.tree.leaves(env.mdp), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert np.any(garnet(seed=6).mdp.reward != env.mdp.reward)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_pictures_show_the_state(name):
+    env = purerl.make(name)
+    pictures = [env.render(state) for state in range(min(env.num_states, 3))]
+    assert all(picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures)
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+
+
+def test_pictures_of_chains_show_where_they_end():
+    """Grey at both ends of a walk, blue in its middle, and the rest alike."""
+    picture = random_walk(5).render(3)
+    assert picture.shape == (24, 7 * 24, 3)
+    colours = [tuple(map(int, colour)) for colour in picture[5, 5::24]]
+    assert colours == [drawing.GREY, *[drawing.PALE] * 2, drawing.BLUE, *[drawing.PALE] * 2, drawing.GREY]
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters", "allowed"),
+    [
+        (random_walk, {"length": 0}, "a whole number of at least 1"),
+        (random_walk, {"length": 2.5}, "a whole number of at least 1"),
+        (random_walk, {"reach": 0}, "a whole number of at least 1"),
+        (random_walk, {"left_reward": float("nan")}, "a finite number"),
+        (random_walk, {"right_reward": float("inf")}, "a finite number"),
+        (maximization_bias, {"num_actions": 3}, "an even number of at least 2"),
+        (maximization_bias, {"mean": float("nan")}, "a finite number"),
+        (maximization_bias, {"scale": -1.0}, "a finite number of at least 0"),
+        (river_swim, {"num_states": 2}, "a whole number of at least 3"),
+        (river_swim, {"left_reward": float("nan")}, "a finite number"),
+        (river_swim, {"right_reward": float("inf")}, "a finite number"),
+    ],
+)
+def test_wrong_parameters_are_refused(build, parameters, allowed):
+    ((name, value),) = parameters.items()
+    with pytest.raises(ValueError, match=f"{build.__name__}: {name} is {value}; allowed: {allowed}"):
+        build(**parameters)
+
+
+def test_features_may_be_left_aside():
+    """The same problem observed by index: the same states, the same values."""
+    env = FiniteEnvironment.of(boyan_chain().mdp)
+    assert env.observation == jax.ShapeDtypeStruct((), jnp.int32)
+    assert boyan_chain().observation == jax.ShapeDtypeStruct((4,), jnp.float32)
+    assert boyan_chain().observe(jnp.int32(11)).tolist() == [0.75, 0.25, 0, 0]
