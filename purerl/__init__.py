@@ -7,6 +7,7 @@ Everything that learns is a pair of pure functions over an immutable pytree, ``i
 from purerl import bellman, envs, exploration, mdp, networks, random, replay, schedule
 from purerl.agents import DQN, QLearning
 from purerl.envs import make
+from purerl.recording import record
 from purerl.sweep import SweepResult, load, rerun, sweep
 from purerl.training import train
 
@@ -22,6 +23,7 @@ __all__ = [
     "mdp",
     "networks",
     "random",
+    "record",
     "replay",
     "rerun",
     "schedule",

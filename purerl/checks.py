@@ -20,6 +20,7 @@ ABOVE_ZERO: Rule = ("a number above 0", lambda x: x > 0)
 POSITIVE: Rule = ("a finite number above 0", lambda x: np.isfinite(x) & (x > 0))
 NOT_NEGATIVE: Rule = ("a finite number of at least 0", lambda x: np.isfinite(x) & (x >= 0))
 AT_LEAST_ONE: Rule = ("a number of at least 1", lambda x: x >= 1)
+SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 UNIT_INTERVAL: Rule = ("a number in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 

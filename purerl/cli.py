@@ -157,11 +157,11 @@ def replay(run: Path, /, *, seed: int, configuration: int = 0) -> None:
 def list_envs() -> None:
     """The environments."""
     table = Table("name", "observation", "actions", "states", "time limit")
-    for name in envs.names():
+    for label, name in envs.kinds().items():
         env = purerl.make(name)
         states = str(env.mdp.num_states) if hasattr(env, "mdp") else "-"
         shape = list(env.observation.shape)
-        table.add_row(name, f"{env.observation.dtype} {shape}", str(env.num_actions), states, str(getattr(env, "limit", "-")))
+        table.add_row(label, f"{env.observation.dtype} {shape}", str(env.num_actions), states, str(getattr(env, "limit", "-")))
     Console().print(table)
 
 

@@ -13,7 +13,7 @@ from purerl.agents.base import Episode, Mean
 from purerl.checks import ABOVE_ZERO, POSITIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
 from purerl.envs.base import Environment, Transition, interact
 from purerl.exploration import epsilon_greedy
-from purerl.networks import MLP
+from purerl.networks import MLP, ConvNet
 from purerl.random import as_key
 from purerl.schedule import Schedule, at, linear
 
@@ -62,6 +62,8 @@ class DQN(struct.PyTreeNode):
         buffer_size: transitions that the replay buffer holds, a multiple of one iteration's.
         learning_starts: transitions that ``init`` collects with uniformly drawn actions, a multiple of one iteration's.
         features: sizes of the network's hidden layers.
+        channels: where observations are boards ``[H, W, C]``, the outputs of convolutions of 3 by 3 cells before them
+            (:class:`~purerl.networks.ConvNet`); none by default.
         target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI 2016).
         loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half of it, and linear from an error of 1 on).
         max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0; by default never. A bound makes
@@ -84,6 +86,7 @@ class DQN(struct.PyTreeNode):
     buffer_size: int = struct.field(pytree_node=False, default=10_000)
     learning_starts: int = struct.field(pytree_node=False, default=1_000)
     features: tuple[int, ...] = struct.field(pytree_node=False, default=(120, 84))
+    channels: tuple[int, ...] = struct.field(pytree_node=False, default=())
     target: str = struct.field(pytree_node=False, default="q_learning")
     loss: str = struct.field(pytree_node=False, default="mse")
 
@@ -97,8 +100,15 @@ class DQN(struct.PyTreeNode):
             max_grad_norm=ABOVE_ZERO,
         )
         check_choice(self, target=TARGETS, loss=LOSSES)
-        if not isinstance(self.features, tuple) or not all(isinstance(n, int) and n > 0 for n in self.features):
-            raise ValueError(f"DQN: features is {self.features!r}; allowed: a tuple of positive whole numbers")
+        for name in ("features", "channels"):
+            sizes = getattr(self, name)
+            if not isinstance(sizes, tuple) or not all(isinstance(n, int) and n > 0 for n in sizes):
+                raise ValueError(f"DQN: {name} is {sizes!r}; allowed: a tuple of positive whole numbers")
+        if self.channels and hasattr(self.env, "observation") and len(self.env.observation.shape) != 3:
+            shape = list(self.env.observation.shape)
+            raise ValueError(
+                f"DQN: channels is {self.channels}; allowed: only where an observation is [H, W, C], and not {shape}"
+            )
         check_size(self, "train_period", "num_envs", "batch_size")
         check_size(self, "target_period", "buffer_size", "learning_starts", multiple_of=self.transitions_per_step)
         if self.batch_size > self.buffer_size:
@@ -109,7 +119,9 @@ class DQN(struct.PyTreeNode):
         return self.train_period * self.num_envs
 
     @property
-    def network(self) -> MLP:
+    def network(self) -> MLP | ConvNet:
+        if self.channels:
+            return ConvNet(self.channels, self.features, self.env.num_actions)
         return MLP(self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape))
 
     def init(self, key: jax.Array) -> DQNState:

@@ -1,16 +1,77 @@
 """Environments by name.
 
-==================== =========================================== ===================== =====
-name                 observation                                 actions               limit
-==================== =========================================== ===================== =====
-``CartPole-v1``      float32 ``[4]``: x, x_dot, theta, theta_dot left, right           500
-``FrozenLake-v1``    int32 in ``[0, 16)``                        left, down, right, up 100
-``FrozenLake8x8-v1`` int32 in ``[0, 64)``                        left, down, right, up 200
-``CliffWalking-v1``  int32 in ``[0, 48)``                        up, right, down, left none
-``Grid2x3-v0``       int32 in ``[0, 6)``                         up, right, down, left 50
-==================== =========================================== ===================== =====
+========================================== ====================== ======= =====
+name                                       observation            actions limit
+========================================== ====================== ======= =====
+``Grid2x3-v0``                             int32 in ``[0, 6)``    4       50
+``FrozenLake-v1``                          int32 in ``[0, 16)``   4       100
+``FrozenLake8x8-v1``                       int32 in ``[0, 64)``   4       200
+``CliffWalking-v1``                        int32 in ``[0, 48)``   4       -
+``CliffWalkingSlippery-v1``                int32 in ``[0, 48)``   4       -
+``Taxi-v3``                                int32 in ``[0, 500)``  6       200
+``Taxi-v4``                                int32 in ``[0, 500)``  6       200
+``Blackjack-v1``                           int32 in ``[0, 390)``  2       -
+``CartPole-v0``                            float32 ``[4]``        2       200
+``CartPole-v1``                            float32 ``[4]``        2       500
+``MountainCar-v0``                         float32 ``[2]``        3       200
+``MountainCarContinuous-v0``               float32 ``[2]``        3       999
+``Acrobot-v1``                             float32 ``[6]``        3       500
+``Pendulum-v1``                            float32 ``[3]``        5       200
+``MinAtar/Asterix-v0``                     bool ``[10, 10, 4]``   6       -
+``MinAtar/Asterix-v1``                     bool ``[10, 10, 4]``   5       -
+``MinAtar/Breakout-v0``                    bool ``[10, 10, 4]``   6       -
+``MinAtar/Breakout-v1``                    bool ``[10, 10, 4]``   3       -
+``MinAtar/Freeway-v0``                     bool ``[10, 10, 7]``   6       -
+``MinAtar/Freeway-v1``                     bool ``[10, 10, 7]``   3       -
+``MinAtar/Seaquest-v0``                    bool ``[10, 10, 10]``  6       -
+``MinAtar/Seaquest-v1``                    bool ``[10, 10, 10]``  6       -
+``MinAtar/SpaceInvaders-v0``               bool ``[10, 10, 6]``   6       -
+``MinAtar/SpaceInvaders-v1``               bool ``[10, 10, 6]``   4       -
+``FourRooms-v0``                           int32 in ``[0, 169)``  4       500
+``WindyGrid-v0``                           int32 in ``[0, 70)``   4       -
+``DynaMaze-v0``                            int32 in ``[0, 54)``   4       -
+``BlockingMaze-v0``                        int32 in ``[0, 54)``   4       -
+``ShortcutMaze-v0``                        int32 in ``[0, 54)``   4       -
+``RandomMaze-v0``                          bool ``[11, 11, 3]``   4       500
+``KeyDoor-v0``                             int32 in ``[0, 192)``  6       640
+``RandomWalk-v0``                          int32 in ``[0, 21)``   1       -
+``RandomWalk5-v0``                         int32 in ``[0, 7)``    1       -
+``RandomWalk1000-v0``                      int32 in ``[0, 1002)`` 1       -
+``BairdStar-v0``                           float32 ``[8]``        2       -
+``BoyanChain-v0``                          float32 ``[4]``        1       -
+``MaximizationBias-v0``                    int32 in ``[0, 3)``    10      -
+``RiverSwim-v0``                           int32 in ``[0, 6)``    2       -
+``Garnet-v0``                              int32 in ``[0, 30)``   4       -
+``ProbeConstant-v0``                       float32 ``[1]``        1       -
+``ProbeObservation-v0``                    float32 ``[1]``        1       -
+``ProbeDelay-v0``                          float32 ``[1]``        1       -
+``ProbeAction-v0``                         float32 ``[1]``        2       -
+``ProbeContext-v0``                        float32 ``[1]``        2       -
+``bsuite/bandit/0`` to ``19``              float32 ``[1, 1]``     11      -
+``bsuite/bandit_noise/0`` to ``19``        float32 ``[1, 1]``     11      -
+``bsuite/bandit_scale/0`` to ``19``        float32 ``[1, 1]``     11      -
+``bsuite/cartpole/0`` to ``19``            float32 ``[1, 6]``     3       -
+``bsuite/cartpole_noise/0`` to ``19``      float32 ``[1, 6]``     3       -
+``bsuite/cartpole_scale/0`` to ``19``      float32 ``[1, 6]``     3       -
+``bsuite/cartpole_swingup/0`` to ``19``    float32 ``[1, 8]``     3       -
+``bsuite/catch/0`` to ``19``               float32 ``[10, 5]``    3       -
+``bsuite/catch_noise/0`` to ``19``         float32 ``[10, 5]``    3       -
+``bsuite/catch_scale/0`` to ``19``         float32 ``[10, 5]``    3       -
+``bsuite/deep_sea/0`` to ``20``            float32 ``[10, 10]``   2       -
+``bsuite/deep_sea_stochastic/0`` to ``20`` float32 ``[10, 10]``   2       -
+``bsuite/discounting_chain/0`` to ``19``   float32 ``[1, 2]``     5       -
+``bsuite/memory_len/0`` to ``22``          float32 ``[1, 3]``     2       -
+``bsuite/memory_size/0`` to ``16``         float32 ``[1, 3]``     2       -
+``bsuite/mountain_car/0`` to ``19``        float32 ``[1, 3]``     3       -
+``bsuite/mountain_car_noise/0`` to ``19``  float32 ``[1, 3]``     3       -
+``bsuite/mountain_car_scale/0`` to ``19``  float32 ``[1, 3]``     3       -
+``bsuite/umbrella_distract/0`` to ``22``   float32 ``[1, 4]``     2       -
+``bsuite/umbrella_length/0`` to ``22``     float32 ``[1, 23]``    2       -
+========================================== ====================== ======= =====
 
-Names, time limits and numbers are Gymnasium 1.3's, but for ``Grid2x3-v0``, which is ours.
+The limit is the number of steps after which an episode is truncated. Names, limits and numbers are Gymnasium's for toy text and
+classic control, MinAtar's own (``v0`` has all six actions, ``v1`` those that make a difference) and bsuite's. ``Grid2x3-v0``,
+the gridworlds that follow MinAtar, and the small problems with known answers after them have their names from here.
 """
 
 import difflib
@@ -37,6 +98,18 @@ def names() -> tuple[str, ...]:
     return tuple(ENVIRONMENTS)
 
 
+def kinds() -> dict[str, str]:
+    """The names for a reader, ``{label: name}``: an experiment of bsuite is one entry, and its first setting stands for all.
+
+    >>> kinds()["bsuite/catch/0 to 19"]
+    'bsuite/catch/0'
+    """
+    groups: dict[str, list[str]] = {}
+    for name in ENVIRONMENTS:
+        groups.setdefault(name.rsplit("/", 1)[0] if name.startswith("bsuite/") else name, []).append(name)
+    return {group[0] + (f" to {len(group) - 1}" if len(group) > 1 else ""): group[0] for group in groups.values()}
+
+
 def make(name: str, **parameters) -> Environment:
     """The environment called ``name``, with its time limit.
 
@@ -56,7 +129,7 @@ def make(name: str, **parameters) -> Environment:
         lowercase = {known.lower(): known for known in ENVIRONMENTS}
         near = difflib.get_close_matches(str(name).lower(), lowercase, n=1)
         guess = f"did you mean {lowercase[near[0]]!r}? " if near else ""
-        raise ValueError(f"unknown environment {name!r}; {guess}known: {', '.join(ENVIRONMENTS)}")
+        raise ValueError(f"unknown environment {name!r}; {guess}known: {', '.join(kinds())}")
     build, limit = ENVIRONMENTS[name]
     allowed = inspect.signature(build).parameters
     for parameter in parameters:

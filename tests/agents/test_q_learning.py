@@ -113,7 +113,7 @@ def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_
     assert len(experience) == num_steps
 
     table, visits, after = np.full(q.shape[1:], 0.5), np.zeros(q.shape[1:], int), []
-    for t, (s, a, r, terminated, _truncated, s_next) in enumerate(experience):
+    for t, (s, a, r, terminated, _truncated, s_next, _metrics) in enumerate(experience):
         alpha = 0.9 * (1 + (visits[s, a] if count_visits else t) / 2) ** -0.6
         target = r if terminated else r + 0.97 * table[s_next].max()
         table[s, a] += alpha * (target - table[s, a])

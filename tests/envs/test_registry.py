@@ -3,31 +3,66 @@
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import purerl.envs
 import purerl.random
-from purerl.envs import CartPole, GridWorld, TimeLimit, make, names, registry
+from purerl.envs import CartPole, GridWorld, TimeLimit, interact, kinds, make, names, registry
+
+GYMNASIUMS = [name for name in names() if name in gymnasium.registry and name != "Blackjack-v1"]
+LANES, STEPS = 3, 40
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", list(kinds().values()))
 def test_what_is_made_keeps_the_contract(name):
+    """Shapes and dtypes as declared at every step, no NaN, no key used twice, lanes equal to a loop over them, one program."""
     env = make(name)
-    key = purerl.random.key(0)
-    state = env.reset(key)
-    for action in range(env.num_actions):
-        reached, outcome = env.step(key, state, action)
-        assert jax.eval_shape(env.observe, reached) == env.observation
-        assert jax.tree.map(lambda x: (x.shape, x.dtype), reached) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
-        assert [x.dtype for x in outcome[:3]] == [jnp.float32, jnp.bool_, jnp.bool_]
+    assert jax.tree.structure(env) == jax.tree.structure(make(name))  # made again, it is the same program
+
+    def rollout(key):
+        key, reset_key = jax.random.split(key)
+
+        def step(state, t):  # a scan refuses a state whose shapes or dtypes change
+            action_key, env_key = jax.random.split(jax.random.fold_in(key, t))
+            action = jax.random.randint(action_key, (), 0, env.num_actions)
+            return interact(env, env_key, state, action)
+
+        return jax.lax.scan(step, env.reset(reset_key), jnp.arange(STEPS))
+
+    def run(key, same_key):
+        keys, same_keys = jax.random.split(key, LANES), jax.random.split(same_key, LANES)
+        return jax.vmap(rollout)(keys), jax.lax.map(rollout, same_keys)
+
+    key = purerl.random.key(0, "pcg4d")
+    with jax.debug_key_reuse(True):
+        traced = jax.jit(run).trace(key, key)
+    # Unoptimised, because compiling is what takes the time here.
+    together, one_by_one = traced.lower().compile({"xla_backend_optimization_level": 0})(key, key)
+
+    def agree(a, b):
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # rounding, and what 40 steps make of it
+            assert np.isfinite(a).all()
+        else:
+            np.testing.assert_array_equal(a, b)
+
+    jax.tree.map(agree, together, one_by_one)
+    transition = together[1]
+    for observation in (transition.observation, transition.next_observation):
+        assert jax.ShapeDtypeStruct(observation.shape[2:], observation.dtype) == env.observation
+    assert [x.dtype for x in transition[2:5]] == [jnp.float32, jnp.bool_, jnp.bool_]
+    picture = env.render(jax.tree.map(lambda x: x[0], together[0]))
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and len(np.unique(picture)) > 1
 
 
-@pytest.mark.parametrize("name", [name for name in names() if name != "Grid2x3-v0"])
+@pytest.mark.parametrize("name", GYMNASIUMS)
 def test_limits_and_sizes_are_gymnasiums(name):
     env, reference = make(name), gymnasium.make(name)
     assert getattr(env, "limit", None) == reference.spec.max_episode_steps
     assert isinstance(env, TimeLimit) == (reference.spec.max_episode_steps is not None)
-    assert env.num_actions == reference.action_space.n
+    if isinstance(reference.action_space, gymnasium.spaces.Discrete):
+        assert env.num_actions == reference.action_space.n
     if isinstance(reference.observation_space, gymnasium.spaces.Discrete):
         assert env.mdp.num_states == reference.observation_space.n
     else:
@@ -55,18 +90,18 @@ def test_parameters_reach_the_builder():
 def test_a_typo_is_answered_with_what_was_meant(typed, meant):
     with pytest.raises(ValueError, match=f"unknown environment '{typed}'; did you mean '{meant}'\\?") as error:
         make(typed)
-    assert all(name in str(error.value) for name in names())
+    assert all(kind in str(error.value) for kind in kinds())
 
 
 def test_what_resembles_nothing_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="unknown environment 'Go'; known: CartPole-v1, "):
+    with pytest.raises(ValueError, match="unknown environment 'Go'; known: Grid2x3-v0, FrozenLake-v1, "):
         make("Go")
 
 
 def test_unknown_parameters_are_answered_with_the_known():
     with pytest.raises(ValueError, match="CliffWalking-v1 has no parameter 'wind'; allowed: slip"):
         make("CliffWalking-v1", wind=1)
-    with pytest.raises(ValueError, match="FrozenLake8x8-v1 has no parameter 'rows'; allowed: slip"):
+    with pytest.raises(ValueError, match="FrozenLake8x8-v1 has no parameter 'rows'; allowed: slip, reward_schedule"):
         make("FrozenLake8x8-v1", rows=["SG"])
     with pytest.raises(ValueError, match="CartPole-v1 has no parameter 'mass'; allowed: gravity, masscart,"):
         make("CartPole-v1", mass=1)
@@ -78,8 +113,15 @@ def test_a_wrong_value_is_the_builders_to_refuse():
 
 
 def test_the_page_lists_every_name():
-    for name in names():
+    for name in kinds().values():
         assert f"``{name}``" in registry.__doc__
+
+
+def test_kinds_stand_for_all_names():
+    assert len(names()) == len(set(names())) == 452
+    assert list(kinds())[:2] == ["Grid2x3-v0", "FrozenLake-v1"]
+    assert kinds()["bsuite/deep_sea/0 to 20"] == "bsuite/deep_sea/0"
+    assert len(kinds()) == 44 + 20
 
 
 def test_public_names_exist():

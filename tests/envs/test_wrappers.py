@@ -206,13 +206,12 @@ def test_the_next_observation_is_the_one_reached(name):
         np.testing.assert_array_equal(shown[:, 1], t)
 
 
-@pytest.mark.parametrize("name", [name for name in WRAPPERS if "all" in name])
-def test_vmap_equals_a_loop(name):
+def test_vmap_equals_a_loop():
     """Over environments that differ in a leaf inside, and over states."""
 
     @jax.jit
     def run(size, key):
-        env = WRAPPERS[name](Walk(size=size))
+        env = WRAPPERS["all"](Walk(size=size))
         return interact(env, key, env.reset(key), 1)
 
     sizes, keys = jnp.array([1.0, 2.0, 0.5]), jax.random.split(key_of(1), 3)
@@ -373,8 +372,8 @@ def test_the_sticky_model_says_what_happens():
 
         return jax.lax.scan(step, (env.reset(key), 0.0, True), jnp.arange(1, 200))[0][1]
 
-    returns = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(key_of(0), 5000)))
-    assert abs(returns.mean() - predicted) < 4 * returns.std() / np.sqrt(5000)
+    returns = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(key_of(0), 2000)))
+    assert abs(returns.mean() - predicted) < 4 * returns.std() / np.sqrt(2000)
     assert 0.05 < predicted < 0.95
 
 

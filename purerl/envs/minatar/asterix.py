@@ -5,12 +5,11 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import Rule, check_numbers
+from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, SIZE, UP, MinAtar
 
-SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 ONES = jnp.uint32(0x11111111)  # a bit in each of the eight digits
 PLAYER, ENEMY, TRAIL, GOLD = range(4)
 SPAWN_INTERVAL, MOVE_INTERVAL, RAMP_INTERVAL, LAST_RAMP = 10, 5, 100, 9
@@ -121,9 +120,9 @@ class Asterix(MinAtar):
         pick = (word & 0xFFFF) * (rank >> 28) >> 16
         before = ((pick + 8) * ONES - rank) >> 3 & ONES
         row = jnp.where(spawns, before * 15 + 1, 0)
-        drawn = (word >> 16) * 6 >> 16  # 0 to 5: the heading, and one of three
+        drawn = (word >> 16) * 6 >> 16  # of 0 to 5, the last two are gold
         left = state.left | row * SIZE
-        kind = state.kind & ~(row * 3) | row * jnp.where(drawn < 4, drawn & 1, drawn - 2)
+        kind = state.kind & ~(row * 3) | row * jnp.where(drawn < 2, drawn, drawn - 2)
 
         x = jnp.clip(state.x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1)
         y = jnp.clip(state.y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 1, SIZE - 2)

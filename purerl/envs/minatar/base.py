@@ -85,7 +85,7 @@ class MinAtar(struct.PyTreeNode):
         return jnp.right_shift(jnp.int32(table), 3 * jnp.asarray(action, jnp.int32)) & 7
 
     def render(self, state) -> np.ndarray:
-        seen = np.asarray(self.observe(state))
+        seen = np.asarray(jax.jit(type(self).observe)(self, state))
         colours = np.full((SIZE, SIZE, 3), drawing.BLACK, np.uint8)
         for channel, colour in enumerate(self.COLOURS):
             colours[seen[..., channel]] = colour

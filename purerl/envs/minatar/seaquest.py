@@ -5,12 +5,11 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import Rule, check_numbers
+from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, SIZE, UP, MinAtar
+from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, SIZE, UP, MinAtar, expand
 
-SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 MAX_OXYGEN, MAX_DIVERS, LAST_RAMP, SLOTS = 200, 6, 19, 32
 ENEMY_INTERVAL, DIVER_INTERVAL, SHOT_INTERVAL, ENEMY_SHOT_INTERVAL = 20, 30, 5, 10
 
@@ -146,7 +145,7 @@ class Seaquest(MinAtar):
     )
     COLOURS: ClassVar = (
         drawing.YELLOW,
-        drawing.ORANGE,
+        drawing.BROWN,
         drawing.WHITE,
         drawing.GREY,
         drawing.PINK,
@@ -219,8 +218,8 @@ class Seaquest(MinAtar):
         right = (action == RIGHT) | (_get(state.player, HEADING) == 1) & (action != LEFT)
         here = _word(x=x, y=y, there=1)
 
-        # A bullet hits, of those in its cell, the eldest fish or else the eldest submarine; if there is none, the one that moves
-        # into its cell, if any. That has the lowest rank. What one bullet hits at once the other cannot hit by its move.
+        # A bullet hits the eldest fish in its cell or else the eldest submarine; if there is none, the one that moves into the
+        # cell, if any. That has the lowest rank. What one bullet hits at once the other cannot hit after the move.
         cell = _mask(X, Y, THERE)
         there = _get(enemies, THERE) == 1
         moves = there & (_get(enemies, WAIT) == 0)
@@ -255,8 +254,8 @@ class Seaquest(MinAtar):
             divers += picked
             swimmers[i] = jnp.where(picked, 0, after)
 
-        # Who is hit at once neither moves nor shoots nor touches the player. Who is hit after the move has still shot; it is not
-        # where the player is, as no bullet of the player's ever is. Bullets touch before and after their move.
+        # Who is hit at once neither moves nor shoots nor touches the player. Who is hit after the move has shot before; it does
+        # not touch the player, as no bullet of the player's is ever in the player's cell.
         shot = [jnp.where(flag, victim, -1) for flag, victim in zip(at_once, victims, strict=True)]
         lives = there & (place != shot[0]) & (place != shot[1])
         phase = _get(enemies, PHASE)
@@ -307,51 +306,48 @@ class Seaquest(MinAtar):
         return reached, Outcome(reward.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
+        # Words of a row each, which hold ten columns of up to three channels.
         rows = jnp.arange(SIZE, dtype=jnp.uint32)
         one = jnp.uint32(1)
 
         def bit(word):
-            return one << 3 * _get(word, X)
+            return one << _get(word, X)
 
         def behind(word):
-            return jnp.where(_get(word, HEADING) == 1, bit(word) >> 3, bit(word) << 3) & (1 << 30) - 1
+            return jnp.where(_get(word, HEADING) == 1, bit(word) >> 1, bit(word) << 1) & _mask((0, SIZE))
 
         def at(word, bits):
             return jnp.where((rows == _get(word, Y)) & (_get(word, THERE) == 1), bits, 0)
 
         enemies = state.enemies
-        bodies = jnp.where(_get(enemies, THERE) == 1, bit(enemies) << 2 - _get(enemies, FISH) | behind(enemies), 0)
-        shots = _get(enemies, SHOT) << 3 * _get(enemies, SHOT_X)
+        body = bit(enemies) << jnp.where(_get(enemies, FISH) == 1, jnp.uint32(10), jnp.uint32(20)) | behind(enemies)
+        body = jnp.where(_get(enemies, THERE) == 1, body, 0)
+        shot = _get(enemies, SHOT) << _get(enemies, SHOT_X)
         in_row = _get(enemies, Y) == rows[:, None]
         bodies, shots = jax.lax.reduce(
-            (jnp.where(in_row, bodies, 0), jnp.where(in_row, shots, 0)),
+            (jnp.where(in_row, body, 0), jnp.where(in_row, shot, 0)),
             (jnp.uint32(0), jnp.uint32(0)),
             lambda a, b: (a[0] | b[0], a[1] | b[1]),
             (1,),
         )
+        trails, divers = bodies, jnp.zeros_like(rows)
         for diver in _halves(state.swimmers):
-            bodies |= at(diver, behind(diver))
-            shots |= at(diver, bit(diver) << 2)
-        for bullet in _halves(state.bullets):
-            shots |= at(bullet, bit(bullet) << 1)
-        back = jnp.where(_get(state.player, HEADING) == 1, bit(state.player) >> 2, bit(state.player) << 4)
-        front = at(state.player, bit(state.player) | back)
-        oxygen = (one << _get(state.player, OXYGEN) // (MAX_OXYGEN // 10)) - 1
-        onboard = (one << 9) - (one << (9 - jnp.maximum(state.divers, 0)).astype(jnp.uint32))
-        gauges = jnp.where(rows == SIZE - 1, oxygen | onboard << 10, 0)
-
-        column = jnp.arange(SIZE, dtype=jnp.uint32)
-        body, shot, me, gauge = (
-            words[:, None] >> bits * column for words, bits in ((bodies, 3), (shots, 3), (front, 3), (gauges, 1))
+            trails |= at(diver, behind(diver))
+            divers |= at(diver, bit(diver))
+        later, earlier = _halves(state.bullets)
+        heading = _get(state.player, HEADING)
+        air = (one << _get(state.player, OXYGEN) // (MAX_OXYGEN // 10)) - 1
+        on_board = (one << 9) - (one << (9 - jnp.maximum(state.divers, 0)).astype(jnp.uint32))
+        words = (
+            at(state.player, bit(state.player)),
+            at(state.player, jnp.where(heading == 1, bit(state.player) >> 1, bit(state.player) << 1)),
+            at(later, bit(later)) | at(earlier, bit(earlier)),
+            trails,
+            shots,
+            bodies >> 10,
+            bodies >> 20,
+            jnp.where(rows == SIZE - 1, air, 0),
+            jnp.where(rows == SIZE - 1, on_board, 0),
+            divers,
         )
-        channels = (
-            me & 3
-            | (shot & 2) << 1
-            | (body & 1) << 3
-            | (shot & 1) << 4
-            | (body & 6) << 4
-            | (gauge & 1) << 7
-            | (gauge >> 10 & 1) << 8
-            | (shot & 4) << 7
-        )
-        return channels[..., None] >> jnp.arange(10, dtype=jnp.uint32) & 1 == 1
+        return expand(jnp.stack(words, axis=-1))

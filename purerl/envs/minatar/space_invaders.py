@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.checks import Rule, check_numbers
+from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import FIRE, LEFT, RIGHT, SIZE, MinAtar
 
-SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 CANNON, ALIEN, ALIEN_LEFT, ALIEN_RIGHT, SHOT, BOMB = range(6)
 ROWS, COLUMNS = 4, 6  # of a wave
 WAVE, FIRST_COLUMN = jnp.uint32(2 ** (ROWS * COLUMNS) - 1), 2

@@ -236,7 +236,7 @@ def test_deep_sea_equals_bsuite(stochastic):
         return TheirDeepSea(size, deterministic=not stochastic, mapping_seed=seeds[lane])
 
     assert compare(theirs, script, states, transitions, atol=1e-6) == 50_000
-    assert treasure.sum() > 1_000 and (ends & (column == 0)).sum() > 10
+    assert treasure.sum() > 500 and (ends & (column == 0)).sum() > 10
     if stochastic:
         assert stats.kstest(noise[ends], "norm").pvalue > 1e-4
         assert stats.binomtest(int(held.sum()), int((right & (row < last)).sum()), 1 / size).pvalue > 1e-4

@@ -1,0 +1,134 @@
+"""Our environments against gymnax's: random policy, automatic reset, one thread.
+
+Each step's observation is produced, and consumed by summing it. Environments of gymnax run with JAX's default keys, as its
+users have them; ours with the two generators of :mod:`purerl.random`.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import purerl
+from experiments.benchmarks.report import MILLIONS, SECONDS, Table
+from experiments.benchmarks.timing import Case, Cases, Timing, compiled, measure_in_new_process
+from purerl import loop
+from purerl.envs import Environment, interact
+
+try:
+    import gymnax
+except ImportError:
+    gymnax = None
+
+SIZES = (1, 16, 256, 4096)
+PEER = "gymnax"
+
+
+class Pair(NamedTuple):
+    """Ours and theirs, by name; how many steps of ours are one of the timed calls at 4,096 environments; least ratios."""
+
+    ours: str
+    theirs: str
+    steps: int
+    goal: tuple[float, ...] = (20, 5, 5, 3)
+
+
+PAIRS = {
+    "CartPole": Pair("CartPole-v1", "CartPole-v1", 512),
+    "MountainCar": Pair("MountainCar-v0", "MountainCar-v0", 512),
+    "Acrobot": Pair("Acrobot-v1", "Acrobot-v1", 128),
+    "Breakout": Pair("MinAtar/Breakout-v1", "Breakout-MinAtar", 128),
+    "Asterix": Pair("MinAtar/Asterix-v1", "Asterix-MinAtar", 128, (20, 10, 10, 10)),
+    "Freeway": Pair("MinAtar/Freeway-v1", "Freeway-MinAtar", 128, (20, 10, 10, 10)),
+    "SpaceInvaders": Pair("MinAtar/SpaceInvaders-v1", "SpaceInvaders-MinAtar", 128, (20, 10, 10, 10)),
+    "Seaquest": Pair("MinAtar/Seaquest-v1", "", 128),
+    "Catch": Pair("bsuite/catch/0", "Catch-bsuite", 256),
+    "DeepSea": Pair("bsuite/deep_sea/0", "DeepSea-bsuite", 256),
+}
+THREEFRY_GOAL = (8, 2.5, 2.5, 2)
+COMPILE_GOAL = 1.5
+MINATAR = tuple(name for name, pair in PAIRS.items() if pair.ours.startswith("MinAtar"))
+
+
+def consume(observation: jax.Array) -> jax.Array:
+    """Boards are summed as whole numbers, ours and theirs, since a sum of floats is one long chain of additions."""
+    return jnp.sum(observation.astype(jnp.int32)) if observation.ndim > 1 else jnp.sum(observation)
+
+
+def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
+    """Uniformly random actions in ``[N]`` environments: the sums of the rewards and of the observations of each."""
+
+    def one(key):
+        key, reset_key = jax.random.split(key)
+
+        def step(carry, t):
+            key, state, total, seen = carry
+            act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
+            action = jax.random.randint(act_key, (), 0, env.num_actions)
+            state, transition = interact(env, env_key, state, action)
+            return (key, state, total + transition.reward, seen + consume(transition.observation)), None
+
+        begin = key, env.reset(reset_key), jnp.float32(0), consume(jnp.zeros(env.observation.shape, env.observation.dtype))
+        return loop.scan(step, begin, jnp.arange(num_steps, dtype=jnp.int32))[0][2:]
+
+    return jax.vmap(one)(keys)
+
+
+def theirs(name: str, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
+    """The same with gymnax, in the manner of its examples."""
+    env, params = gymnax.make(name)
+
+    def one(key):
+        key, reset_key = jax.random.split(key)
+        observation, state = env.reset(reset_key, params)
+
+        def step(carry, _):
+            key, state, total, seen = carry
+            key, act_key, step_key = jax.random.split(key, 3)
+            action = env.action_space(params).sample(act_key)
+            observation, state, reward, *_ = env.step(step_key, state, action, params)
+            return (key, state, total + reward, seen + consume(observation)), None
+
+        begin = key, state, jnp.float32(0), consume(jnp.zeros_like(observation))
+        return jax.lax.scan(step, begin, length=num_steps)[0][2:]
+
+    return jax.vmap(one)(keys)
+
+
+def cases(name: str) -> Cases:
+    """For a new process: one environment of ours at every size, beside gymnax's."""
+    pair = PAIRS[name]
+    out = {}
+    for n in SIZES:
+        length = pair.steps * min(4096 // n, 128)
+        column = f"{n} envs"
+        if gymnax and pair.theirs:
+            few = max(length // 8, 16)
+            keys = jax.random.split(jax.random.key(0), n)
+            out[PEER, column] = Case(partial(compiled, partial(theirs, pair.theirs, num_steps=few), keys), n * few)
+        for impl in ("threefry", "pcg4d"):
+            keys = jax.random.split(purerl.random.key(0, impl), n)
+            function = partial(ours, purerl.make(pair.ours), num_steps=length)
+            out[f"purerl {impl}", column] = Case(partial(compiled, function, keys), n * length)
+    return out
+
+
+def benchmark() -> list[Table]:
+    tables, builds = [], {}
+    for name, pair in PAIRS.items():
+        timings = measure_in_new_process(__name__, "cases", name, cores=1)
+        goals = {("purerl pcg4d", f"{n} envs"): goal for n, goal in zip(SIZES, pair.goal, strict=True)}
+        goals |= {("purerl threefry", f"{n} envs"): goal for n, goal in zip(SIZES, THREEFRY_GOAL, strict=True)}
+        notes = (
+            [] if gymnax and pair.theirs else ["Nothing to compare with: gymnax does not have it, or is not installed here."]
+        )
+        tables.append(Table(f"{name}, random policy, steps", MILLIONS, timings, PEER, goals, True, notes))
+        if name in MINATAR:
+            builds |= {
+                (f"{name}, {row}", column): Timing(*[timing.build] * 4)
+                for (row, column), timing in timings.items()
+                if column in ("1 envs", "4096 envs")
+            }
+    goals = {(row, column): COMPILE_GOAL for row, column in builds if "purerl" in row}
+    return [*tables, Table("MinAtar, tracing and compiling a random rollout", SECONDS, builds, goals=goals)]

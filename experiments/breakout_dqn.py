@@ -1,0 +1,62 @@
+"""What does DQN learn of MinAtar's Breakout in a million steps?
+
+    python -m experiments.breakout_dqn --seeds 4
+
+Ten thousand of the steps are the replay buffer's warm-up. Actions are sticky, as MinAtar has them. The final greedy policy of
+every seed is judged by 100 episodes, and one episode of the first seed is drawn.
+"""
+
+from pathlib import Path
+
+import jax
+
+import purerl
+from purerl.cli import show
+from purerl.schedule import linear
+
+WARM_UP = 10_000
+
+
+def main(
+    seeds: int = 4,
+    num_steps: int = 1_000_000,
+    out: Path = Path("results/breakout_dqn"),
+    convolution: bool = False,
+    resume: bool = False,
+) -> purerl.SweepResult:
+    """Run DQN on MinAtar/Breakout-v1, and report it.
+
+    Args:
+        seeds: how many.
+        num_steps: environment transitions of each run, warm-up included.
+        out: folder of the results.
+        convolution: the network of the MinAtar paper, 16 channels before 128 units, in place of two layers of 128 units.
+        resume: go on with what is in that folder.
+    """
+    learning = num_steps - WARM_UP
+    agent = purerl.DQN(
+        env=purerl.make("MinAtar/Breakout-v1"),
+        learning_rate=linear(5e-4, 0.0, learning),
+        epsilon=linear(1.0, 0.02, learning // 5),
+        channels=(16,) if convolution else (),
+        features=(128,) if convolution else (128, 128),
+        target_period=1_000,
+        train_period=4,
+        num_envs=2,
+        batch_size=64,
+        buffer_size=100_000,
+        learning_starts=WARM_UP,
+    )
+    result = purerl.sweep(
+        agent, seeds, num_steps=learning, lanes=2, out=out, resume=resume, keep_state=True, label="DQN on MinAtar/Breakout-v1"
+    )
+    show(result, out)
+    first = jax.tree.map(lambda x: x[0, 0], result.state)
+    print(f"picture: {purerl.record(agent, first, out / 'episode.gif', key=purerl.random.key(0), max_steps=300, fps=12)}")
+    return result
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(main)
