@@ -12,6 +12,19 @@ import jax.numpy as jnp
 
 from purerl import mdp
 from purerl.agents.base import Agent
+from purerl.envs.base import restart
+
+
+def begin(agent: Agent, state: Any, key: jax.Array) -> Any:
+    """A start state of ``agent.env`` for an evaluation, which knows what the environment has kept from learning.
+
+    An agent that was put into another environment than it has learnt in, with states of another structure, and one without
+    ``env_state``, begins with a plain reset.
+    """
+    fresh = agent.env.reset(key)
+    if not hasattr(agent, "env_state") or jax.tree.structure(agent.env_state(state)) != jax.tree.structure(fresh):
+        return fresh
+    return restart(agent.env, key, agent.env_state(state))
 
 
 class Evaluation(Protocol):
@@ -50,9 +63,9 @@ class GreedyEpisodes:
             returns = returns + jnp.where(running, outcome.reward, 0)
             return t + 1, env_states, returns, running & ~(outcome.terminated | outcome.truncated)
 
-        start = jax.vmap(env.reset)(jax.random.split(reset_key, self.episodes))
-        begin = jnp.int32(0), start, jnp.zeros(self.episodes), jnp.ones(self.episodes, bool)
-        _, _, returns, _ = jax.lax.while_loop(lambda e: (e[0] < self.max_steps) & e[3].any(), step, begin)
+        start = jax.vmap(begin, (None, None, 0))(agent, state, jax.random.split(reset_key, self.episodes))
+        first = jnp.int32(0), start, jnp.zeros(self.episodes), jnp.ones(self.episodes, bool)
+        _, _, returns, _ = jax.lax.while_loop(lambda e: (e[0] < self.max_steps) & e[3].any(), step, first)
         return {"evaluation_return": jnp.mean(returns)}
 
 

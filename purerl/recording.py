@@ -14,6 +14,7 @@ import numpy as np
 
 from purerl.agents.base import Agent
 from purerl.checkpoint import write_atomically
+from purerl.evaluation import begin
 from purerl.random import as_key
 
 _LEAST_SIDE = 240  # pixels of a picture's longer side
@@ -96,7 +97,7 @@ def _episode(agent, state, key, max_steps):
         reached, outcome = env.step(step_key, env_state, action)
         return reached, (reached, outcome.terminated | outcome.truncated)
 
-    start = env.reset(reset_key)
+    start = begin(agent, state, reset_key)
     _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps))
     states = jax.tree.map(lambda first, others: jnp.concatenate([first[None], others]), start, reached)
     return states, jnp.where(done.any(), jnp.argmax(done) + 1, max_steps)

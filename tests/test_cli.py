@@ -96,6 +96,6 @@ def test_a_deep_agent_sees_a_finite_state_as_one_hot():
 
 def test_lists(command):
     code, printed = command("envs")
-    assert code is None and all(name in printed for name in purerl.envs.names())
+    assert code is None and all(kind in printed for kind in purerl.envs.kinds())
     code, printed = command("agents")
     assert code is None and "learning_rate" in printed and "DQN" in printed

@@ -10,7 +10,7 @@ from purerl import envs
 from purerl.agents import QLearningState
 from purerl.agents.base import Episode
 from purerl.envs import OneHot, TimeLimit
-from purerl.evaluation import Exact, GreedyEpisodes, default
+from purerl.evaluation import Exact, GreedyEpisodes, begin, default
 
 WALLED = envs.gridworld(("S.#.", ".H#G", "..#."), slip=0.2, step_reward=-0.1)  # nothing behind the wall is ever reached
 
@@ -228,3 +228,29 @@ def test_default_is_exact_where_the_model_is_known():
 def test_evaluations_are_part_of_a_programs_identity():
     assert hash(GreedyEpisodes(3, 7)) == hash(GreedyEpisodes(3, 7))
     assert GreedyEpisodes(3, 7) != GreedyEpisodes(3, 8)
+
+
+def test_evaluations_begin_with_what_the_environment_remembers():
+    """The walls of this maze change after 5 steps of learning, and every way then leads to another number of steps."""
+    maze = envs.grids.changing_maze(["S.G", "###", "..."], ["S#G", ".#.", "..."], change=5)
+    agent = purerl.QLearning(env=TimeLimit(maze, 2), epsilon=0.0)
+    right = jnp.zeros((9, 4)).at[:, 1].set(1.0)
+    state = agent.init(purerl.random.key(0))._replace(q=right)
+    evaluation = GreedyEpisodes(episodes=3)
+
+    def value(state):
+        return float(evaluation(agent, state, purerl.random.key(1), None)["evaluation_return"])
+
+    assert value(state) == 1.0  # two steps to the right
+    later = jax.lax.scan(agent.step, state, jnp.arange(5))[0]
+    assert value(later._replace(q=right)) == 0.0  # against the new wall
+
+
+def test_normalised_observations_are_judged_by_the_statistics_learnt():
+    env = envs.ObservationNormalise(purerl.make("CartPole-v1"))
+    agent = purerl.DQN(env=env, buffer_size=100, batch_size=10, learning_starts=100, target_period=10)
+    state = jax.jit(agent.init)(purerl.random.key(0))
+    began = jax.jit(lambda state: begin(agent, state, purerl.random.key(1)))(state)
+    assert float(began.count) == pytest.approx(float(state.env_state.count[0]) + 1)
+    assert float(began.count) > 100
+    assert float(env.reset(purerl.random.key(1)).count) < 2

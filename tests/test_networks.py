@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from purerl.networks import MLP
+from purerl.networks import MLP, ConvNet
 
 KEY = jax.random.key(0)
 
@@ -114,6 +114,23 @@ def test_gradient_is_that_of_finite_differences():
     check_grads(loss, (params,), order=1, modes=["rev"], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bool_])
+def test_convolutions_are_laxs(dtype):
+    """The matrix product over patches is XLA's own convolution, with its kernel in row-major order over the nine cells."""
+    network = ConvNet(channels=(5, 3), features=(7,), num_outputs=2)
+    params = parameters(network, (10, 6, 4), dtype)
+    boards = np.random.default_rng(1).random((2, 3, 10, 6, 4)) < 0.3
+
+    x = jnp.asarray(boards, jnp.float32).reshape(6, 10, 6, 4)
+    for i, (before, after) in enumerate([(4, 5), (5, 3)]):
+        layer = params["params"][f"Dense_{i}"]
+        kernel = layer["kernel"].reshape(3, 3, before, after)
+        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = nn.relu(x + layer["bias"])
+    expected = MLP((7,), 2).apply({"params": params["params"]["MLP_0"]}, x.reshape(6, -1))
+    np.testing.assert_allclose(network.apply(params, boards.astype(dtype)), expected.reshape(2, 3, 2), rtol=1e-5, atol=1e-5)
+
+
 def test_is_hashable_and_compares_by_its_fields():
     assert MLP((8,), 2) == MLP((8,), 2)
     assert hash(MLP((8,), 2)) == hash(MLP((8,), 2))
@@ -129,6 +146,10 @@ def test_is_hashable_and_compares_by_its_fields():
         (lambda: MLP((8,), 0), "num_outputs is 0; allowed: a positive integer"),
         (lambda: MLP((8,), 2, observation_ndim=-1), "observation_ndim is -1"),
         (lambda: MLP((8,), 2).init(KEY, jnp.float32(1)), r"observation has shape \(\); allowed: observation_ndim=1"),
+        (lambda: ConvNet((), (8,), 2), r"channels is \(\); allowed: a tuple of positive integers, not empty"),
+        (lambda: ConvNet((4, 0), (8,), 2), r"channels is \(4, 0\)"),
+        (lambda: ConvNet((4,), (0,), 2).init(KEY, jnp.zeros((5, 5, 1))), r"features is \(0,\)"),
+        (lambda: ConvNet((4, 4), (8,), 2).init(KEY, jnp.zeros((4, 9, 1))), "allowed: more than 4 rows and columns"),
     ],
 )
 def test_wrong_arguments_are_named(make, message):

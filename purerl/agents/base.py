@@ -29,6 +29,10 @@ class Agent(Protocol):
     def values(self, state: State, observation: jax.Array) -> jax.Array:
         """Of an agent that has them, the action values ``Q(s, .)`` it has learnt: float32 ``[A]``."""
 
+    def env_state(self, state: State) -> Any:
+        """Of an agent in whose environment something outlasts episodes, such as statistics to observe by: the state of one
+        environment, with which evaluations begin. Without this method they begin with a plain reset."""
+
     def act(self, state: State, key: jax.Array, observation: jax.Array) -> jax.Array:
         """The target policy, for evaluation: int32 ``[]``."""
 

@@ -184,6 +184,9 @@ class DQN(struct.PyTreeNode):
     def values(self, state: DQNState, observation: jax.Array) -> jax.Array:
         return self.network.apply(state.params, observation)
 
+    def env_state(self, state: DQNState) -> Any:
+        return jax.tree.map(lambda x: x[0], state.env_state)
+
     def act(self, state: DQNState, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
         return jnp.argmax(self.values(state, observation)).astype(jnp.int32)

@@ -97,6 +97,9 @@ class QLearning(struct.PyTreeNode):
     def values(self, state: QLearningState, observation: jax.Array) -> jax.Array:
         return state.q[observation]
 
+    def env_state(self, state: QLearningState) -> Any:
+        return state.env_state
+
     def act(self, state: QLearningState, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
         return jnp.argmax(self.values(state, observation)).astype(jnp.int32)

@@ -106,6 +106,16 @@ class Wrapper(struct.PyTreeNode):
         return self.env.observation
 
     @property
+    def action(self):
+        """Shape and dtype of a continuous action, where the inner environment has them (AttributeError otherwise)."""
+        return self.env.action
+
+    @property
+    def action_bounds(self):
+        """The least and the largest continuous action, likewise."""
+        return self.env.action_bounds
+
+    @property
     def mdp(self):
         """The exact model, where the inner environment has one (AttributeError otherwise). It knows no time limit."""
         return self.env.mdp

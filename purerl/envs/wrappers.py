@@ -119,8 +119,8 @@ class ObservationNormalise(Wrapper):
     transition is seen through the statistics up to ``S_t`` and its ``next_observation`` through those up to ``S_{t+1}``, one
     update later; the latter is, within an episode, the next transition's ``observation``. What a replay buffer keeps stays as
     it was seen. Under ``vmap`` each environment has statistics of its own. ``reset`` begins them anew, ``restart`` carries
-    them on: who evaluates a policy learnt through this wrapper must ``restart`` from a state it was learnt in. A policy
-    through moving statistics is not one over the states of a finite model, so none is shown.
+    them on, and evaluations and recordings ``restart`` from the state that the agent has learnt in (its first environment's,
+    where there are several). A policy through moving statistics is not one over the states of a finite model, so none is shown.
 
     Attributes:
         epsilon: added to the variance, > 0.

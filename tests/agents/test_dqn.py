@@ -174,7 +174,7 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
     oldest_first = (added + np.arange(size)) % size
     kept = jax.tree.map(lambda x: np.asarray(x)[oldest_first], state.buffer)  # [size], oldest first
     kept = jax.tree.map(lambda x: x.reshape(-1, num_envs, *x.shape[1:]), kept)
-    o, a, r, terminated, truncated, o_next = kept
+    o, a, r, terminated, truncated, o_next, _ = kept
     assert len(set(a.ravel().tolist())) == 3
     np.testing.assert_array_equal(o_next, o + np.stack([a, np.zeros_like(a)], axis=-1))  # also where the episode ended
     np.testing.assert_array_equal(r, 10 * o_next[..., 0] + a)
@@ -300,3 +300,22 @@ def test_it_learns_to_balance():
 def test_sizes_that_do_not_fit_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         purerl.DQN(env=purerl.make("CartPole-v1"), **fields)
+
+
+def test_boards_go_through_convolutions():
+    """Bool boards are replayed as they are, and learning moves every layer."""
+    env = purerl.make("MinAtar/Breakout-v1")
+    sizes = {"buffer_size": 400, "learning_starts": 80, "target_period": 40, "train_period": 4, "batch_size": 16}
+    agent = purerl.DQN(env=env, channels=(4,), features=(16,), **sizes)
+    init, run = jax.jit(agent.init), jax.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20)))
+    state = init(purerl.random.key(0))
+    after, metrics = run(state)
+    assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (400, 10, 10, 4)
+    assert np.isfinite(metrics["loss"].total).all()
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after.params, state.params)
+    assert jax.tree.all(moved) and agent.values(after, env.observe(env.reset(purerl.random.key(1)))).shape == (3,)
+
+
+def test_convolutions_are_for_boards_only():
+    with pytest.raises(ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"):
+        purerl.DQN(env=purerl.make("CartPole-v1"), channels=(4,))

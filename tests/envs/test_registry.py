@@ -16,11 +16,12 @@ LANES, STEPS = 3, 40
 
 @pytest.mark.parametrize("name", list(kinds().values()))
 def test_what_is_made_keeps_the_contract(name):
-    """Shapes and dtypes as declared at every step, no NaN, no key used twice, lanes equal to a loop over them, one program."""
+    """Shapes and dtypes as declared at every step, no NaN, no key used twice, one program; lanes, each with leaves of its own,
+    equal to a loop over them."""
     env = make(name)
     assert jax.tree.structure(env) == jax.tree.structure(make(name))  # made again, it is the same program
 
-    def rollout(key):
+    def rollout(env, key):
         key, reset_key = jax.random.split(key)
 
         def step(state, t):  # a scan refuses a state whose shapes or dtypes change
@@ -30,9 +31,11 @@ def test_what_is_made_keeps_the_contract(name):
 
         return jax.lax.scan(step, env.reset(reset_key), jnp.arange(STEPS))
 
+    lanes = jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * LANES), env)
+
     def run(key, same_key):
         keys, same_keys = jax.random.split(key, LANES), jax.random.split(same_key, LANES)
-        return jax.vmap(rollout)(keys), jax.lax.map(rollout, same_keys)
+        return jax.vmap(rollout)(lanes, keys), jax.lax.map(lambda key: rollout(env, key), same_keys)
 
     key = purerl.random.key(0, "pcg4d")
     with jax.debug_key_reuse(True):

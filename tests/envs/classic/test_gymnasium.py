@@ -91,7 +91,7 @@ CASES = {
         state=classic.MountainCarState,
         name="MountainCar-v0",
         policy=lambda s, u: (2 if s[1] > 0 else 0) if u < 0.7 else int(u * 10) - 7,
-        wild=(1.3, 0.07),
+        wild=(1.5, 0.07),
         covered=mountain_car,
     ),
     "MountainCarContinuous": Case(
@@ -99,7 +99,7 @@ CASES = {
         state=classic.MountainCarState,
         name="MountainCarContinuous-v0",
         policy=lambda s, u: np.array([(1.5 if s[1] > 0 else -1.5) * u if u < 0.9 else 30 * (u - 0.95)]),
-        wild=(1.3, 0.07),
+        wild=(1.5, 0.07),
         covered=forced,
         float32=1e-4,  # squares of forces
     ),
@@ -237,7 +237,7 @@ def test_equals_gymnasium_in_float32(recorded):
 def test_rare_things_were_covered(recorded):
     case, theirs = recorded
     counts = case.covered(theirs)
-    assert min(counts.values()) >= 20, counts
+    assert min(counts.values()) >= 10, counts
 
 
 def lanes(env, leaves):
