@@ -39,7 +39,7 @@ def picture(planes: Sequence[jax.Array]) -> jax.Array:
 
 
 def expand(words: jax.Array) -> jax.Array:
-    """The observation, bool ``[10, 10, C]``, of planes in words of 25 cells, uint32 ``[4, C]``, or of a row each, ``[10, C]``.
+    """The observation, bool ``[10, 10, C]``, of planes in words of 25 cells, uint32 ``[4, C]``, of 20, ``[5, C]``, or of 10.
 
     Written this way because XLA moves all that follows from an ``arange`` alone out of a loop and keeps it as an array: here
     only a bare one is shifted by, and a word's cells times C channels are one block of bit tests.

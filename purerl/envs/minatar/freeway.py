@@ -122,7 +122,8 @@ class Freeway(MinAtar):
         car = jnp.where(speed > 0, jnp.uint32(1) << column, 0)
         trail = jnp.where(speed > 0, jnp.uint32(1) << jnp.where(right == 1, left_of, right_of), 0)
         others = jnp.where(channel == 1, car[:, None], jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0)))
-        return expand(jnp.where(channel == 0, chicken[:, None], others))
+        rows = jnp.where(channel == 0, chicken[:, None], others)
+        return expand(rows[::2] | rows[1::2] << SIZE)
 
 
 def _is(digits, value):
