@@ -2,8 +2,8 @@
 
     python -m experiments.breakout_dqn --seeds 4
 
-Ten thousand of the steps are the replay buffer's warm-up. Actions are sticky, as MinAtar has them. The final greedy policy of
-every seed is judged by 100 episodes, and one episode of the first seed is drawn.
+Ten thousand more before them are the replay buffer's warm-up. Actions are sticky, as MinAtar has them. The final greedy policy
+of every seed is judged by 100 episodes, and one episode of the first seed is drawn.
 """
 
 from pathlib import Path
@@ -28,16 +28,15 @@ def main(
 
     Args:
         seeds: how many.
-        num_steps: environment transitions of each run, warm-up included.
+        num_steps: environment transitions of each run, after the warm-up.
         out: folder of the results.
         convolution: the network of the MinAtar paper, 16 channels before 128 units, in place of two layers of 128 units.
         resume: go on with what is in that folder.
     """
-    learning = num_steps - WARM_UP
     agent = purerl.DQN(
         env=purerl.make("MinAtar/Breakout-v1"),
-        learning_rate=linear(5e-4, 0.0, learning),
-        epsilon=linear(1.0, 0.02, learning // 5),
+        learning_rate=linear(5e-4, 0.0, num_steps),
+        epsilon=linear(1.0, 0.02, num_steps // 5),
         channels=(16,) if convolution else (),
         features=(128,) if convolution else (128, 128),
         target_period=1_000,
@@ -48,7 +47,7 @@ def main(
         learning_starts=WARM_UP,
     )
     result = purerl.sweep(
-        agent, seeds, num_steps=learning, lanes=2, out=out, resume=resume, keep_state=True, label="DQN on MinAtar/Breakout-v1"
+        agent, seeds, num_steps=num_steps, lanes=2, out=out, resume=resume, keep_state=True, label="DQN on MinAtar/Breakout-v1"
     )
     show(result, out)
     first = jax.tree.map(lambda x: x[0, 0], result.state)
