@@ -156,7 +156,10 @@ def replay(run: Path, /, *, seed: int, configuration: int = 0) -> None:
 
 def list_envs() -> None:
     """The environments."""
-    table = Table("name", "observation", "actions", "states", "time limit")
+    table = Table()
+    table.add_column("name", no_wrap=True)
+    for column in ("observation", "actions", "states", "time limit"):
+        table.add_column(column)
     for label, name in envs.kinds().items():
         env = purerl.make(name)
         states = str(env.mdp.num_states) if hasattr(env, "mdp") else "-"

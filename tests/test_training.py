@@ -77,7 +77,9 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "dqn with schedules" else name for name in AGENTS]
+)
 def test_a_run_cut_into_segments_is_the_run(name):
     """At odd places, into pieces shorter and longer than a block of ``loop.scan``; nothing is kept but the state."""
     agent, (length, cuts) = AGENTS[name], CUTS[name]

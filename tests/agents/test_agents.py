@@ -46,7 +46,10 @@ AGENTS = {
 }
 NETWORKS = {"dqn", "dqn, schedules"}
 KEYS = jax.random.split(purerl.random.key(4, "pcg4d"), 3)
-every_agent = pytest.mark.parametrize("name", AGENTS)
+SLOW = {"dqn, schedules"}  # what it has beyond the others is seen often enough when all is run
+every_agent = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in AGENTS]
+)
 
 
 def run(agent, key, iterations=20):
@@ -193,7 +196,7 @@ def test_no_key_is_used_twice(name):
         jax.jit(run).lower(AGENTS[name], key)
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", ["q_learning", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_keys_of_every_kind_are_taken(name):
     legacy = jax.random.PRNGKey(3)
     assert legacy.dtype == jnp.uint32

@@ -1,5 +1,7 @@
 """Environments by name: what is registered, and how wrong requests are answered."""
 
+import re
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,18 @@ GYMNASIUMS = [name for name in names() if name in gymnasium.registry and name !=
 LANES, STEPS = 3, 40
 
 
-@pytest.mark.parametrize("name", list(kinds().values()))
+# The same classes with other limits, sizes, rewards or more actions: their turn comes with the slow tests.
+ALIKE = re.compile(
+    r"MinAtar/.*-v0|RandomWalk.*|Taxi-v4|CartPole-v0|CliffWalkingSlippery-v1|FrozenLake8x8-v1"
+    r"|bsuite/(.*_(noise|scale|stochastic|size|distract))/0"
+)
+
+
+def slow_where_alike(name):
+    return pytest.param(name, marks=pytest.mark.slow) if ALIKE.fullmatch(name) else name
+
+
+@pytest.mark.parametrize("name", list(map(slow_where_alike, kinds().values())))
 def test_what_is_made_keeps_the_contract(name):
     """Shapes and dtypes as declared at every step, no NaN, no key used twice, one program; lanes, each with leaves of its own,
     equal to a loop over them."""

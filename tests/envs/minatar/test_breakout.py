@@ -36,7 +36,7 @@ def experience():
     env = Breakout()
 
     def step(state, t):
-        act_key, luck_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0), t), 3)
+        act_key, luck_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0, "pcg4d"), t), 3)
         ahead = jnp.clip(state.ball_x + state.ball_dx, 0, 9)
         follow = jnp.where(ahead < state.paddle, 1, jnp.where(ahead > state.paddle, 3, 0))
         # Nine times in ten it follows the ball. What it does in between moves it off the middle, and it loses now and then.
@@ -44,7 +44,7 @@ def experience():
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1)), jnp.arange(STEPS))[1])
+    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1])
     return jax.tree.map(np.asarray, run())
 
 

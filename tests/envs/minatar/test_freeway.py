@@ -50,13 +50,13 @@ def experience():
     env = Freeway()
 
     def step(state, t):
-        act_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0), t))
+        act_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0, "pcg4d"), t))
         # Mostly upwards, so that it arrives; the rest is anything.
         action = jnp.where(jax.random.uniform(act_key) < 0.8, 2, jax.random.randint(act_key, (), 0, 6))
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1)), jnp.arange(STEPS))[1])
+    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1])
     return jax.tree.map(np.asarray, run())
 
 
