@@ -32,6 +32,30 @@ def cells(colours: ArrayLike, size: int = 16) -> np.ndarray:
     return picture
 
 
+_MAP_CELL = 32  # pixels along a side of a cell of a map
+
+
+def text(rows: Sequence[str], agent: tuple[int, int]) -> str:
+    """The map, a line a row, with ``@`` for the agent at (row, column).
+
+    >>> print(text(["S.", "#G"], (0, 1)))
+    S@
+    #G
+    """
+    row, column = agent
+    return "\n".join(line[:column] + "@" + line[column + 1 :] if i == row else line for i, line in enumerate(rows))
+
+
+def paint(colours: np.ndarray, agent: tuple[int, int]) -> np.ndarray:
+    """Cells of these colours with a blue disc for the agent at (row, column): uint8 ``[32 rows, 32 columns, 3]``."""
+    picture = cells(colours, _MAP_CELL)
+    figure = disc(0, 0, 0.34, BLUE)
+    tile = draw([figure], -0.5, 0.5, -0.5, 0.5, width=_MAP_CELL - 1, background=tuple(colours[agent]))
+    top, left = _MAP_CELL * agent[0], _MAP_CELL * agent[1]
+    picture[top : top + _MAP_CELL - 1, left : left + _MAP_CELL - 1] = tile
+    return picture
+
+
 def shades(values: ArrayLike) -> np.ndarray:
     """Finite numbers as colours from dark (the least) to bright (the largest), uint8 ``[rows, columns, 3]``.
 

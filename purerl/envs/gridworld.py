@@ -13,7 +13,7 @@ letter   cell
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flax import struct
@@ -59,20 +59,16 @@ class GridWorld(FiniteEnvironment):
         S@G
         #.H
         """
-        row, column = divmod(int(state), self.shape[1])
-        here = self.rows[row]
-        return "\n".join([*self.rows[:row], f"{here[:column]}@{here[column + 1 :]}", *self.rows[row + 1 :]])
+        return drawing.text(self.rows, divmod(int(state), self.shape[1]))
 
     def render(self, state):
         """The agent is a blue disc; floor is white, the start grey, goals green, hazards red, cliffs brown, walls black."""
-        size = 32
-        colours = np.array([[COLOURS[letter] for letter in row] for row in self.rows])
-        picture = drawing.cells(colours, size)
-        row, column = divmod(int(state), self.shape[1])
-        agent = drawing.disc(0, 0, 0.34, drawing.BLUE)
-        tile = drawing.draw([agent], -0.5, 0.5, -0.5, 0.5, width=size - 1, background=tuple(colours[row, column]))
-        picture[row * size : (row + 1) * size - 1, column * size : (column + 1) * size - 1] = tile
-        return picture
+        return drawing.paint(colours(self.rows), divmod(int(state), self.shape[1]))
+
+
+def colours(rows: Sequence[str], letters: Mapping[str, drawing.Colour] = COLOURS) -> np.ndarray:
+    """The colour of each cell of a map, uint8 ``[rows, columns, 3]``."""
+    return np.array([[letters[letter] for letter in row] for row in rows], np.uint8)
 
 
 def grid_of(env) -> GridWorld | None:

@@ -6,8 +6,10 @@ import jax
 import numpy as np
 from flax import struct
 
+from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.grids import picture
+from purerl.envs.gridworld import COLOURS as OF_GRIDWORLD
+from purerl.envs.gridworld import colours
 from purerl.mdp.model import FiniteMDP
 
 ROOM = (
@@ -22,6 +24,7 @@ ROOM = (
 )
 LETTERS = ".S#GKD"
 LIES, HELD, OPEN = range(3)
+COLOURS = OF_GRIDWORLD | {"K": drawing.YELLOW, "D": drawing.BROWN, "'": drawing.WHITE}
 
 
 class KeyDoor(FiniteEnvironment):
@@ -42,11 +45,11 @@ class KeyDoor(FiniteEnvironment):
 
     def ascii(self, state: jax.Array) -> str:
         """The map with the agent on it; no key where it is held, and ``'`` for the open door."""
-        return picture.text(*self._picture(state))
+        return drawing.text(*self._picture(state))
 
     def render(self, state):
         rows, agent = self._picture(state)
-        return picture.paint(picture.colours(rows), agent)
+        return drawing.paint(colours(rows, COLOURS), agent)
 
 
 def key_door(rows: Sequence[str] = ROOM) -> KeyDoor:

@@ -8,8 +8,9 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.grids import picture
+from purerl.envs.gridworld import colours
 
 
 def draw_maze(words: jax.Array) -> jax.Array:
@@ -149,8 +150,8 @@ class RandomMaze(struct.PyTreeNode):
 
     def ascii(self, state: RandomMazeState) -> str:
         """The map with the agent on it, ``@``."""
-        return picture.text(*self._picture(state))
+        return drawing.text(*self._picture(state))
 
     def render(self, state):
         rows, agent = self._picture(state)
-        return picture.paint(picture.colours(rows), agent)
+        return drawing.paint(colours(rows), agent)

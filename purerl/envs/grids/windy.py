@@ -4,8 +4,9 @@ import jax
 import numpy as np
 from flax import struct
 
+from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.grids import picture
+from purerl.envs.gridworld import colours
 from purerl.mdp.model import FiniteMDP
 
 HEIGHT, WIDTH, START, GOAL = 7, 10, (3, 0), (3, 7)
@@ -24,14 +25,14 @@ class WindyGrid(FiniteEnvironment):
 
     def ascii(self, state: jax.Array) -> str:
         """The map with the agent on it, and below each column its wind."""
-        return f"{picture.text(self.rows, divmod(int(state), WIDTH))}\n{''.join(map(str, WIND))}"
+        return f"{drawing.text(self.rows, divmod(int(state), WIDTH))}\n{''.join(map(str, WIND))}"
 
     def render(self, state):
         # The stronger the wind, the bluer the air.
         tint = np.array([40, 16, 4], np.uint8) * WIND[:, None].astype(np.uint8)
         floor = np.array([list(row) for row in self.rows]) == "."
-        colours = picture.colours(self.rows) - np.where(floor[..., None], tint, np.uint8(0))
-        return picture.paint(colours, divmod(int(state), WIDTH))
+        windy = colours(self.rows) - np.where(floor[..., None], tint, np.uint8(0))
+        return drawing.paint(windy, divmod(int(state), WIDTH))
 
 
 def windy_grid(moves: int = 4, *, stochastic: bool = False) -> WindyGrid:

@@ -5,10 +5,9 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, SIZE, UP, MinAtar
+from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, SIZE, UP, RampingMinAtar
 
 ONES = jnp.uint32(0x11111111)  # a bit in each of the eight digits
 PLAYER, ENEMY, TRAIL, GOLD = range(4)
@@ -64,7 +63,7 @@ class Situation(NamedTuple):
         return AsterixState(self.left, self.kind, sum(digit.astype(jnp.uint32) << 4 * i for i, digit in enumerate(digits)))
 
 
-class Asterix(MinAtar):
+class Asterix(RampingMinAtar):
     """Pick up gold and keep away from enemies, which cross the board row by row.
 
     Every ``10 - ramp`` steps (at least 1) something comes in, from the left or from the right, as likely. It is gold with
@@ -87,12 +86,6 @@ class Asterix(MinAtar):
     CHANNELS: ClassVar = ("player", "enemy", "trail", "gold")
     COLOURS: ClassVar = (drawing.SKY, drawing.RED, drawing.GREY, drawing.YELLOW)
     MINIMAL: ClassVar = (0, LEFT, UP, RIGHT, DOWN)
-
-    ramping: bool | jax.Array = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_numbers(self, ramping=SWITCH)
 
     def reset(self, key):
         del key  # there is one start

@@ -1,6 +1,5 @@
 """What the five games of MinAtar have in common: a board of 10 by 10 cells, six actions, and a picture in bits."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
@@ -8,34 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 
 SIZE = 10
-WORDS, CELLS = 4, 25  # a plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
-
-
-def cell(index: jax.Array) -> jax.Array:
-    """The plane with one cell set, ``index = 10 * row + column``, int32 ``[]``; none where that is outside of the board.
-
-    Returns:
-        uint32 ``[4]``.
-    """
-    word = index // CELLS
-    return jnp.where(jnp.arange(WORDS) == word, jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32), jnp.uint32(0))
-
-
-def plane(*words: jax.Array) -> jax.Array:
-    """Up to four words, each ``[]``, as a plane, uint32 ``[4]``. To choose them is several times faster than to concatenate."""
-    chosen = jnp.zeros(WORDS, jnp.uint32)
-    for i, word in enumerate(words):
-        chosen = jnp.where(jnp.arange(WORDS) == i, word, chosen)
-    return chosen
-
-
-def picture(planes: Sequence[jax.Array]) -> jax.Array:
-    """Planes, each uint32 ``[4]``, as the observation, bool ``[10, 10, C]``."""
-    return expand(jnp.stack(planes, axis=-1))
 
 
 def expand(words: jax.Array) -> jax.Array:
@@ -90,3 +66,17 @@ class MinAtar(struct.PyTreeNode):
         for channel, colour in enumerate(self.COLOURS):
             colours[seen[..., channel]] = colour
         return drawing.cells(colours, size=24)
+
+
+class RampingMinAtar(MinAtar):
+    """A game that becomes harder while it lasts.
+
+    Attributes:
+        ramping: whether it does. bool.
+    """
+
+    ramping: bool | jax.Array = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, ramping=SWITCH)

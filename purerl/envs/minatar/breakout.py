@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import CELLS, LEFT, RIGHT, SIZE, MinAtar, cell, picture, plane
+from purerl.envs.minatar.base import LEFT, RIGHT, SIZE, MinAtar, expand
 
 WALL = jnp.uint32(2**30 - 1)  # three full rows
+WORDS, CELLS = 4, 25  # a plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25
 
 
 class BreakoutState(NamedTuple):
@@ -98,11 +99,29 @@ class Breakout(MinAtar):
 
     def observe(self, state):
         bricks = state.bricks << SIZE & (1 << CELLS) - 1, state.bricks >> CELLS - SIZE  # they begin with the second row
-        return picture(
-            (
-                cell(SIZE * (SIZE - 1) + state.paddle),
-                cell(SIZE * state.ball_y + state.ball_x),
-                cell(SIZE * state.last_y + state.last_x),
-                plane(*bricks),
-            )
+        planes = (
+            _cell(SIZE * (SIZE - 1) + state.paddle),
+            _cell(SIZE * state.ball_y + state.ball_x),
+            _cell(SIZE * state.last_y + state.last_x),
+            _plane(*bricks),
         )
+        return expand(jnp.stack(planes, axis=-1))
+
+
+def _cell(index: jax.Array) -> jax.Array:
+    """The plane with one cell set, ``index = 10 * row + column``, int32 ``[]``; none where that is outside of the board.
+
+    Returns:
+        uint32 ``[4]``.
+    """
+    word = index // CELLS
+    return jnp.where(jnp.arange(WORDS) == word, jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32), jnp.uint32(0))
+
+
+def _plane(*words: jax.Array) -> jax.Array:
+    """Up to four words, each ``[]``, as a plane, uint32 ``[4]``. Chosen, for XLA
+    makes slow loops of what is concatenated."""
+    chosen = jnp.zeros(WORDS, jnp.uint32)
+    for i, word in enumerate(words):
+        chosen = jnp.where(jnp.arange(WORDS) == i, word, chosen)
+    return chosen

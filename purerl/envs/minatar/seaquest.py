@@ -5,10 +5,9 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, SIZE, UP, MinAtar, expand
+from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, SIZE, UP, RampingMinAtar, expand
 
 MAX_OXYGEN, MAX_DIVERS, LAST_RAMP, SLOTS = 200, 6, 19, 32
 ENEMY_INTERVAL, DIVER_INTERVAL, SHOT_INTERVAL, ENEMY_SHOT_INTERVAL = 20, 30, 5, 10
@@ -101,7 +100,7 @@ def _draw(key):
     return enemy, diver
 
 
-class Seaquest(MinAtar):
+class Seaquest(RampingMinAtar):
     """A submarine shoots fish and other submarines, collects divers and has to come up for air.
 
     Every ``20 - ramp`` steps an enemy comes in at the left or the right edge of one of the rows 1 to 8, each as likely: with
@@ -156,12 +155,6 @@ class Seaquest(MinAtar):
         drawing.BLUE,
     )
     MINIMAL: ClassVar = tuple(range(6))
-
-    ramping: bool | jax.Array = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_numbers(self, ramping=SWITCH)
 
     def reset(self, key):
         del key  # there is one start

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import FIRE, LEFT, RIGHT, SIZE, MinAtar
+from purerl.envs.minatar.base import FIRE, LEFT, RIGHT, SIZE, RampingMinAtar
 
 CANNON, ALIEN, ALIEN_LEFT, ALIEN_RIGHT, SHOT, BOMB = range(6)
 ROWS, COLUMNS = 4, 6  # of a wave
@@ -108,7 +107,7 @@ class Situation(NamedTuple):
         return y - self.top + jnp.where(y < self.top, SIZE, 0)
 
 
-class SpaceInvaders(MinAtar):
+class SpaceInvaders(RampingMinAtar):
     """Shoot down waves of aliens that come closer and drop bombs.
 
     A wave is a block of 4 rows by 6 columns. Every ``min(aliens left, interval)`` steps it moves by a column, or, where an
@@ -134,12 +133,6 @@ class SpaceInvaders(MinAtar):
     CHANNELS: ClassVar = ("cannon", "alien", "alien left", "alien right", "shot", "bomb")
     COLOURS: ClassVar = (drawing.SKY, drawing.GREEN, drawing.GREEN, drawing.PINK, drawing.WHITE, drawing.ORANGE)
     MINIMAL: ClassVar = (0, LEFT, RIGHT, FIRE)
-
-    ramping: bool | jax.Array = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_numbers(self, ramping=SWITCH)
 
     def reset(self, key):
         del key  # there is one start
