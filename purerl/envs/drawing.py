@@ -32,9 +32,6 @@ def cells(colours: ArrayLike, size: int = 16) -> np.ndarray:
     return picture
 
 
-_MAP_CELL = 32  # pixels along a side of a cell of a map
-
-
 def text(rows: Sequence[str], agent: tuple[int, int]) -> str:
     """The map, a line a row, with ``@`` for the agent at (row, column).
 
@@ -48,11 +45,12 @@ def text(rows: Sequence[str], agent: tuple[int, int]) -> str:
 
 def paint(colours: np.ndarray, agent: tuple[int, int]) -> np.ndarray:
     """Cells of these colours with a blue disc for the agent at (row, column): uint8 ``[32 rows, 32 columns, 3]``."""
-    picture = cells(colours, _MAP_CELL)
+    size = 32
+    picture = cells(colours, size)
     figure = disc(0, 0, 0.34, BLUE)
-    tile = draw([figure], -0.5, 0.5, -0.5, 0.5, width=_MAP_CELL - 1, background=tuple(colours[agent]))
-    top, left = _MAP_CELL * agent[0], _MAP_CELL * agent[1]
-    picture[top : top + _MAP_CELL - 1, left : left + _MAP_CELL - 1] = tile
+    tile = draw([figure], -0.5, 0.5, -0.5, 0.5, width=size - 1, background=tuple(colours[agent]))
+    top, left = size * agent[0], size * agent[1]
+    picture[top : top + size - 1, left : left + size - 1] = tile
     return picture
 
 
