@@ -9,7 +9,7 @@ The agent has the numbers of bsuite's own DQN: two hidden layers of 64, an updat
 from pathlib import Path
 
 import purerl
-from purerl import bsuite
+from purerl import bsuite, plotting
 
 QUICK = {"fraction": 0.02, "most_settings": 2}
 
@@ -55,7 +55,7 @@ def main(
         folder = out / label.lower()
         reports[label] = bsuite.run(agent, experiments or None, seeds=seeds, label=label, out=folder, resume=resume, **size)
         print(reports[label].table())
-    print(f"picture: {bsuite.radar(out / 'radar.png', {label: report.tags for label, report in reports.items()})}")
+    print(f"picture: {plotting.radar(out / 'radar.png', {label: report.tags for label, report in reports.items()})}")
     return reports
 
 

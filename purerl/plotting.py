@@ -6,6 +6,7 @@ arguments: nothing is read from or left in matplotlib's global state, and the bo
 Matplotlib is an optional extra, imported only when a figure is made: ``pip install "purerl[experiments]"``.
 """
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
@@ -332,3 +333,52 @@ def gridworld(
         ValueError: as for the figure, or a suffix that names no format.
     """
     return _write(gridworld_figure(maps, layout, directions, **options), path)
+
+
+def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
+    """Scores by tag as a closed line around a centre, for each label.
+
+    Args:
+        scores: ``{label: {tag: [N]}}``, all with the same tags; what is drawn is the mean over seeds that have one.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no scores, or tags that differ.
+    """
+    if not scores or any(list(each) != list(next(iter(scores.values()))) for each in scores.values()):
+        raise ValueError("scores must have a label, and all labels the same tags")
+    tags = list(next(iter(scores.values())))
+    angles = np.linspace(0, 2 * np.pi, len(tags) + 1)
+    figure = _figure(6.0, 5.2 + 0.2 * len(scores))
+    axes = figure.add_subplot(projection="polar")
+    axes.set_theta_zero_location("N")
+    axes.set_theta_direction(-1)
+    for (label, each), colour in zip(scores.items(), _COLOURS, strict=False):
+        means = [np.nanmean(each[tag]) for tag in tags]
+        axes.plot(angles, [*means, means[0]], color=colour, linewidth=1.8, marker="o", markersize=4, label=label, clip_on=False)
+        axes.fill(angles, [*means, means[0]], color=colour, alpha=0.12, linewidth=0)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0.25, 0.5, 0.75, 1.0], labels=["", "0.5", "", "1"], color=_GREY, fontsize="small")
+    axes.set_rlabel_position(math.degrees(angles[1]) / 2)
+    axes.set_xticks(angles[:-1], labels=[tag.replace("_", " ") for tag in tags], color=_INK)
+    for text, angle in zip(axes.get_xticklabels(), angles, strict=False):
+        side = round(math.sin(angle), 6)
+        text.set_horizontalalignment("left" if side > 0 else "right" if side < 0 else "center")
+    axes.tick_params(axis="x", pad=4)
+    axes.grid(color=_PALE, linewidth=0.9)
+    axes.spines["polar"].set_color(_GREY)
+    figure.legend(loc="outside lower center", ncols=min(len(scores), 3), frameon=False)
+    return figure
+
+
+def radar(path: str | Path, scores: Mapping[str, Mapping[str, ArrayLike]]) -> Path:
+    """Write :func:`radar_figure`, which has the same arguments, to ``path``; its suffix decides the format.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: as for the figure, or a suffix that names no format.
+    """
+    return _write(radar_figure(scores), path)

@@ -9,7 +9,7 @@ import pytest
 from bsuite.utils.wrappers import _logarithmic_logging
 
 from experiments import bsuite_suite
-from purerl import bsuite
+from purerl import bsuite, plotting
 from purerl.envs.bsuite import EXPERIMENTS, load
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bsuite")
@@ -179,12 +179,12 @@ def test_table_and_radar(small, tmp_path):
     table = report.table()
     for words in ("credit assignment", "bandit_noise", "2 of 20", "100 of 10,000"):
         assert words in table
-    path = bsuite.radar(tmp_path / "radar.png", {"a": report.tags, "b": {tag: s / 2 + 0.5 for tag, s in report.tags.items()}})
+    path = plotting.radar(tmp_path / "radar.png", {"a": report.tags, "b": {tag: s / 2 + 0.5 for tag, s in report.tags.items()}})
     picture = matplotlib.image.imread(path)
     assert picture.ndim == 3 and picture.std() > 0.01
     assert report.radar(tmp_path / "one.svg").stat().st_size > 1_000
     with pytest.raises(ValueError, match="all labels the same tags"):
-        bsuite.radar_figure({"a": {"basic": [1.0]}, "b": {"noise": [1.0]}})
+        plotting.radar_figure({"a": {"basic": [1.0]}, "b": {"noise": [1.0]}})
 
 
 @pytest.mark.slow
