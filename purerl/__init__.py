@@ -4,8 +4,8 @@ Everything that learns is a pair of pure functions over an immutable pytree, ``i
 (state, metrics)``; an experiment is a scan of ``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
 """
 
-from purerl import bellman, envs, exploration, mdp, networks, random, replay, schedule
-from purerl.agents import DQN, QLearning
+from purerl import agents, bellman, envs, exploration, mdp, networks, policy, random, replay, schedule
+from purerl.agents import DQN, SARSA, DoubleQLearning, ExpectedSARSA, QLearning
 from purerl.envs import make
 from purerl.recording import record
 from purerl.sweep import SweepResult, load, rerun, sweep
@@ -13,8 +13,12 @@ from purerl.training import train
 
 __all__ = [
     "DQN",
+    "SARSA",
+    "DoubleQLearning",
+    "ExpectedSARSA",
     "QLearning",
     "SweepResult",
+    "agents",
     "bellman",
     "envs",
     "exploration",
@@ -22,6 +26,7 @@ __all__ = [
     "make",
     "mdp",
     "networks",
+    "policy",
     "random",
     "record",
     "replay",

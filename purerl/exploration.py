@@ -37,6 +37,32 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     return jnp.sum(passed <= rank, dtype=jnp.int32)
 
 
+def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """The law of :func:`epsilon_greedy`: float32 ``[A]``.
+
+    >>> import jax.numpy as jnp
+    >>> print(epsilon_greedy_probabilities(jnp.array([0.0, 2.0, 2.0, 1.0]), 0.2))
+    [0.05 0.45 0.45 0.05]
+    """
+    chex.assert_rank([values, epsilon], [1, 0])
+    best = ~(values < jnp.max(values))
+    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best, dtype=jnp.float32)
+
+
+def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
+    """An action drawn from ``probabilities``, float ``[A]``, by inversion: int32 ``[]``. One of probability zero is never drawn.
+
+    >>> import jax, jax.numpy as jnp
+    >>> print(draw(jax.random.key(0), jnp.array([0.0, 1.0, 0.0])))
+    1
+    """
+    chex.assert_rank(probabilities, 1)
+    total = jnp.cumsum(probabilities)
+    # Of what the sum really is, so that rounding cannot lead beyond the last action that is possible.
+    u = jax.random.uniform(key, dtype=total.dtype) * total[-1]
+    return jnp.sum(total <= u, dtype=jnp.int32)
+
+
 def _running_count(flags):
     """``jnp.cumsum(flags)``, int32 ``[A]``: by counting bits where they fit a word, which fuses and costs far less on CPU."""
     if flags.shape[0] > 32:

@@ -7,7 +7,7 @@ import pytest
 
 import purerl
 from purerl import envs
-from purerl.agents import QLearningState
+from purerl.agents import TabularState
 from purerl.agents.base import Episode
 from purerl.envs import OneHot, TimeLimit
 from purerl.evaluation import Exact, GreedyEpisodes, begin, default
@@ -61,7 +61,7 @@ def reached(model):
 
 
 def state_of(agent, q):
-    return QLearningState(jax.random.key(0), agent.env.reset(jax.random.key(1)), jnp.float32(q), None, Episode.begin())
+    return TabularState(jax.random.key(0), agent.env.reset(jax.random.key(1)), jnp.float32(q), None, None, Episode.begin())
 
 
 def evaluate(evaluation, agent, state, key=None):

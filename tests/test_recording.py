@@ -11,7 +11,7 @@ from flax import struct
 
 import purerl.random
 from purerl import mdp
-from purerl.agents.q_learning import QLearning
+from purerl.agents import QLearning
 from purerl.envs import StickyActions, TimeLimit
 from purerl.envs.base import Environment, Outcome
 from purerl.envs.grids import dyna_maze, four_rooms

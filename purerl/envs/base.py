@@ -120,6 +120,11 @@ class Wrapper(struct.PyTreeNode):
         """The exact model, where the inner environment has one (AttributeError otherwise). It knows no time limit."""
         return self.env.mdp
 
+    @property
+    def num_states(self):
+        """How many states there are, where the inner environment observes their index (AttributeError otherwise)."""
+        return self.env.num_states
+
     def states(self):
         """Every state of the exact model, in its order, with a leading axis ``[S]``."""
         return jax.vmap(self.begin)(self.env.states())

@@ -12,7 +12,7 @@ from jax.experimental import io_callback
 import purerl
 import purerl.random
 from purerl import mdp, schedule, training
-from purerl.agents import q_learning
+from purerl.agents import tabular
 from purerl.envs import FiniteEnvironment, OneHot, TimeLimit
 from purerl.mdp import FiniteMDP
 
@@ -98,7 +98,7 @@ def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_
         io_callback(lambda x: experience.append(jax.tree.map(np.asarray, x)), None, transition, ordered=True)
         return state, transition
 
-    monkeypatch.setattr(q_learning, "interact", recorded)
+    monkeypatch.setattr(tabular, "interact", recorded)
     agent = purerl.QLearning(
         env=purerl.make(name),
         learning_rate=schedule.power(0.9, 0.6, 2.0),

@@ -1,0 +1,141 @@
+r"""Control by one-step targets: Q-learning, Sarsa, Expected Sarsa and Double Q-learning.
+
+All four move one entry of the table, :math:`Q(S, A) \leftarrow Q(S, A) + \alpha (G - Q(S, A))`, and differ in the target
+:math:`G`. With :math:`d` the terminated flag:
+
+================== ===================================================================== =========================
+method             :math:`G`                                                             learns about
+================== ===================================================================== =========================
+Q-learning         :math:`R + \gamma (1 - d) \max_a Q(S', a)`                            the greedy policy
+Sarsa              :math:`R + \gamma (1 - d) \, Q(S', A')`                               the behaviour
+Expected Sarsa     :math:`R + \gamma (1 - d) \sum_a \pi(a \mid S') Q(S', a)`             any target policy
+Double Q-learning  :math:`R + \gamma (1 - d) \, Q_2(S', \arg\max_a Q_1(S', a))`          the greedy policy
+================== ===================================================================== =========================
+"""
+
+import jax
+import jax.numpy as jnp
+
+from purerl import bellman
+from purerl.agents.tabular import Tabular
+from purerl.policy import Policy
+from purerl.schedule import at
+
+
+class QLearning(Tabular):
+    r"""Off-policy control of a finite MDP by the sampled Bellman optimality operator:
+
+    .. math::
+        Q(S, A) \leftarrow Q(S, A) + \alpha \left( R + \gamma (1 - d) \max_a Q(S', a) - Q(S, A) \right),
+
+    with :math:`A` drawn by any behaviour. It finds :math:`Q^*` with probability one if every pair is
+    visited without end and its step sizes satisfy :math:`\sum \alpha = \infty`, :math:`\sum \alpha^2 < \infty`. Watkins,
+    *Learning from Delayed Rewards* (PhD thesis, Cambridge, 1989); Watkins & Dayan, "Q-learning" (Machine Learning 8, 1992).
+
+    Attributes and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    def learn(self, key, state, transition, t):
+        target = bellman.q_learning(
+            transition.reward, transition.terminated, state.q[transition.next_observation], at(self.discount, t)
+        )
+        return _towards(self, state, transition, target, t)
+
+
+class SARSA(Tabular):
+    r"""On-policy control: the next action in the target is the one that is then taken,
+
+    .. math:: Q(S, A) \leftarrow Q(S, A) + \alpha \left( R + \gamma (1 - d) \, Q(S', A') - Q(S, A) \right).
+
+    With an epsilon-greedy behaviour of constant epsilon its values go to those of the best epsilon-soft policy
+    (:func:`purerl.mdp.epsilon_soft_optimal`), with epsilon falling to zero slowly enough to :math:`Q^*`. :math:`A'` is chosen before the update,
+    as in the book; at a truncation it is drawn for the state that was reached and never taken.
+    Rummery & Niranjan, "On-line Q-learning using connectionist systems" (CUED/F-INFENG/TR 166, 1994); Sutton & Barto,
+    *Reinforcement Learning* (2nd ed., 2018), section 6.4; Singh, Jaakkola, Littman & Szepesvári, "Convergence results for
+    single-step on-policy reinforcement-learning algorithms" (Machine Learning 38, 2000).
+
+    ``memory`` is the action to take next, int32 ``[]``, -1 where an episode begins. Attributes and errors: those of
+    :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    def begin(self, q):
+        return jnp.int32(-1)
+
+    def choose(self, key, state, t):
+        return jnp.where(state.memory < 0, super().choose(key, state, t), state.memory)
+
+    def learn(self, key, state, transition, t):
+        next_action = self.acts_by.sample(key, self.seen(state, transition.next_observation, t))
+        target = bellman.sarsa(
+            transition.reward, transition.terminated, state.q[transition.next_observation], next_action, at(self.discount, t)
+        )
+        done = transition.terminated | transition.truncated
+        return _towards(self, state, transition, target, t)._replace(memory=jnp.where(done, -1, next_action))
+
+
+class ExpectedSARSA(Tabular):
+    r"""The expectation over the target policy's next action in place of a sample:
+
+    .. math:: Q(S, A) \leftarrow Q(S, A) + \alpha \left( R + \gamma (1 - d) \sum_a \pi(a \mid S') Q(S', a) - Q(S, A) \right).
+
+    On-policy where the target is the behaviour, with Sarsa's limits and less variance; off-policy where it is another. With a greedy target
+    it is Q-learning; with a target that does not learn (:class:`~purerl.policy.Fixed`) it finds that policy's :math:`Q_\pi`.
+    van Seijen, van Hasselt, Whiteson & Wiering, "A theoretical and empirical analysis of expected Sarsa" (ADPRL 2009); Sutton
+    & Barto (2018), section 6.6.
+
+    Attributes:
+        target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default. The others and errors: those of
+            :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    target: Policy | None = None
+
+    def learn(self, key, state, transition, t):
+        policy = self.acts_by if self.target is None else self.target
+        probabilities = policy.probabilities(self.seen(state, transition.next_observation, t))
+        target = bellman.expected_sarsa(
+            transition.reward, transition.terminated, state.q[transition.next_observation], probabilities, at(self.discount, t)
+        )
+        return _towards(self, state, transition, target, t)
+
+
+class DoubleQLearning(Tabular):
+    r"""Two tables, one of which, by the toss of a coin, selects the best next action, and the other evaluates it:
+
+    .. math::
+        Q_1(S, A) \leftarrow Q_1(S, A) + \alpha \left(R + \gamma (1 - d) \, Q_2(S', \arg\max_a Q_1(S', a)) - Q_1(S, A)\right)
+
+    or the same with the tables exchanged. The behaviour looks at their mean, which is also what ``values`` gives. It does not suffer
+    from the maximum of noisy estimates being more than the largest of their means. van Hasselt, "Double Q-learning" (NeurIPS
+    2010); Sutton & Barto (2018), section 6.7.
+
+    ``q`` is float32 ``[2, S, A]``; visits are those of both tables together. Attributes and errors: those of
+    :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    def start(self, key, env_state):
+        state = super().start(key, env_state)
+        return state._replace(q=jnp.stack([state.q, state.q]))
+
+    def values(self, state, observation):
+        return jnp.mean(state.q[:, observation], axis=0)
+
+    def learn(self, key, state, transition, t):
+        first = jax.random.bits(key, dtype=jnp.uint32).astype(jnp.int32) & 1  # the table that is updated
+        pair = transition.observation, transition.action
+        target = bellman.double_q(
+            transition.reward,
+            transition.terminated,
+            state.q[first, transition.next_observation],
+            state.q[1 - first, transition.next_observation],
+            at(self.discount, t),
+        )
+        q = state.q.at[first, *pair].add(self.step_size(state, pair, t) * (target - state.q[first, *pair]))
+        return self.count(state._replace(q=q), pair)
+
+
+def _towards(agent, state, transition, target, t):
+    """The table with the entry of the transition moved towards its target."""
+    pair = transition.observation, transition.action
+    q = state.q.at[pair].add(agent.step_size(state, pair, t) * (target - state.q[pair]))
+    return agent.count(state._replace(q=q), pair)
