@@ -12,16 +12,12 @@ import jax
 import jax.numpy as jnp
 
 import purerl
+from experiments.benchmarks.gymnax_keys import consume, gymnax, rollout
 from experiments.benchmarks.report import MILLIONS, SECONDS, Table
 from experiments.benchmarks.timing import Case, Cases, Timing, compiled, measure_in_new_process
 from purerl import loop
 from purerl.envs import Environment, interact
 from purerl.envs.bsuite import Catch, DeepSea
-
-try:
-    import gymnax
-except ImportError:
-    gymnax = None
 
 SIZES = (1, 16, 256, 4096)
 PEER = "gymnax"
@@ -53,11 +49,6 @@ COMPILE_GOAL = 1.5
 MINATAR = ("Breakout", "Asterix", "Freeway", "SpaceInvaders", "Seaquest")
 
 
-def consume(observation: jax.Array) -> jax.Array:
-    """Boards are summed as whole numbers, ours and theirs, since a sum of floats is one long chain of additions."""
-    return jnp.sum(observation.astype(jnp.int32)) if observation.ndim > 1 else jnp.sum(observation)
-
-
 def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
     """Uniformly random actions in ``[N]`` environments: the sums of the rewards and of the observations of each."""
 
@@ -77,27 +68,6 @@ def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, 
     return jax.vmap(one)(keys)
 
 
-def theirs(name: str, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
-    """The same with gymnax, in the manner of its examples."""
-    env, params = gymnax.make(name)
-
-    def one(key):
-        key, reset_key = jax.random.split(key)
-        observation, state = env.reset(reset_key, params)
-
-        def step(carry, _):
-            key, state, total, seen = carry
-            key, act_key, step_key = jax.random.split(key, 3)
-            action = env.action_space(params).sample(act_key)
-            observation, state, reward, *_ = env.step(step_key, state, action, params)
-            return (key, state, total + reward, seen + consume(observation)), None
-
-        begin = key, state, jnp.float32(0), consume(jnp.zeros_like(observation))
-        return jax.lax.scan(step, begin, length=num_steps)[0][2:]
-
-    return jax.vmap(one)(keys)
-
-
 def cases(name: str) -> Cases:
     """For a new process: one environment of ours at every size, beside gymnax's."""
     pair = PAIRS[name]
@@ -108,7 +78,7 @@ def cases(name: str) -> Cases:
         if gymnax and pair.theirs:
             few = max(length // 8, 16)
             keys = jax.random.split(jax.random.key(0), n)
-            out[PEER, column] = Case(partial(compiled, partial(theirs, pair.theirs, num_steps=few), keys), n * few)
+            out[PEER, column] = Case(partial(compiled, partial(rollout, pair.theirs, num_steps=few), keys), n * few)
         for impl in ("threefry", "pcg4d"):
             keys = jax.random.split(purerl.random.key(0, impl), n)
             function = partial(ours, pair.ours(), num_steps=length)

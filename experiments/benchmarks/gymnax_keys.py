@@ -33,22 +33,29 @@ def columns(goals: dict[str, tuple[float, ...]]) -> dict[tuple[str, str], float]
     return {(row, f"{n} envs"): goal for row, values in goals.items() for n, goal in zip(SIZES, values, strict=True)}
 
 
-def rollout(keys: jax.Array, num_steps: int) -> jax.Array:
-    """Uniformly random actions in ``[N]`` environments: the sum of rewards and observations of each, ``[N]``."""
-    env, params = gymnax.make("CartPole-v1")
+def consume(observation: jax.Array) -> jax.Array:
+    """Boards are summed as whole numbers, since a sum of floats is one long chain of additions."""
+    return jnp.sum(observation.astype(jnp.int32)) if observation.ndim > 1 else jnp.sum(observation)
+
+
+def rollout(name: str, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
+    """Uniformly random actions in ``[N]`` environments of gymnax, in the manner of its examples: each one's sum of rewards, and
+    of observations."""
+    env, params = gymnax.make(name)
 
     def one(key):
         key, reset_key = jax.random.split(key)
-        _, state = env.reset(reset_key, params)
+        observation, state = env.reset(reset_key, params)
 
         def step(carry, _):
-            key, state, total = carry
+            key, state, total, seen = carry
             key, act_key, step_key = jax.random.split(key, 3)
             action = env.action_space(params).sample(act_key)
             observation, state, reward, *_ = env.step(step_key, state, action, params)
-            return (key, state, total + reward + jnp.sum(observation)), None
+            return (key, state, total + reward, seen + consume(observation)), None
 
-        return jax.lax.scan(step, (key, state, 0.0), length=num_steps)[0][2]
+        begin = key, state, jnp.float32(0), consume(jnp.zeros_like(observation))
+        return jax.lax.scan(step, begin, length=num_steps)[0][2:]
 
     return jax.vmap(one)(keys)
 
@@ -56,7 +63,9 @@ def rollout(keys: jax.Array, num_steps: int) -> jax.Array:
 def cases(keys: dict) -> dict[tuple[str, str], Case]:
     """:func:`rollout` with the keys of each generator, at every size."""
     return {
-        (row, f"{n} envs"): Case(partial(compiled, partial(rollout, num_steps=length), jax.random.split(key(0), n)), n * length)
+        (row, f"{n} envs"): Case(
+            partial(compiled, partial(rollout, "CartPole-v1", num_steps=length), jax.random.split(key(0), n)), n * length
+        )
         for row, key in keys.items()
         for n, length in SIZES.items()
     }
