@@ -10,21 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
 import purerl
-from purerl import envs, mdp, plotting, schedule
-from purerl.agents import AGENTS
+from purerl import envs, mdp, plotting, policy, schedule
+from purerl.agents import AGENTS, METHODS, Tabular
 from purerl.agents.base import replace
 from purerl.results import SweepResult
 
+# What may be built in a value of --set.
 _SCHEDULES = {name: getattr(schedule, name) for name in ("constant", "linear", "exponential", "power")}
+_POLICIES = {name: getattr(policy, name) for name in ("Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson")}
+_BUILDERS = _SCHEDULES | _POLICIES
 
 
 def parse(text: str) -> tuple[str, list[Any]]:
-    """``name=v1,v2,...`` as a name and its values: Python literals, bare words and schedules.
+    """``name=v1,v2,...`` as a name and its values: Python literals, bare words, schedules and policies.
 
     Raises:
         ValueError: the text is not of that form.
@@ -48,10 +52,10 @@ def _value(node):
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id not in _SCHEDULES:
-            raise ValueError(f"{node.func.id!r} is no schedule; there are: {', '.join(_SCHEDULES)}")
+        if node.func.id not in _BUILDERS:
+            raise ValueError(f"{node.func.id!r} is no schedule or policy; there are: {', '.join(_BUILDERS)}")
         arguments = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
-        return _SCHEDULES[node.func.id](*map(_value, node.args), **arguments)
+        return _BUILDERS[node.func.id](*map(_value, node.args), **arguments)
     return ast.literal_eval(node)
 
 
@@ -63,14 +67,19 @@ def make_agent(name: str, env_name: str) -> Any:
     Raises:
         ValueError: there is no such agent or environment.
     """
-    if name not in AGENTS:
-        near = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.3)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(AGENTS)}")
+    _known(name)
     env = purerl.make(env_name)
     if name == "DQN" and jnp.issubdtype(env.observation.dtype, jnp.integer) and not env.observation.shape:
         env = envs.OneHot(env, env.mdp.num_states)
     return AGENTS[name](env=env)
+
+
+def _known(name):
+    if name not in AGENTS:
+        near = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.3)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(AGENTS)}")
+    return name
 
 
 def run(
@@ -95,7 +104,7 @@ def run(
         env: a name that `envs` lists.
         seeds: how many: 0, 1, ...
         num_steps: environment transitions of each run.
-        set: hyperparameters, name=value, or name=v1,v2,... to sweep; schedules like epsilon=linear(1.0,0.05,10000) too.
+        set: hyperparameters, name=value, or name=v1,v2,... to sweep; also epsilon=linear(1.0,0.05,10000), behaviour=UCB(2.0).
         points: points of each learning curve.
         lanes: runs computed side by side.
         impl: random generator, threefry or pcg4d.
@@ -119,7 +128,7 @@ def run(
         base_seed=base_seed,
         out=out,
         resume=resume,
-        keep_state=agent == "QLearning",
+        keep_state=isinstance(instance, Tabular) and envs.grid_of(instance.env) is not None,
         label=f"{agent} on {env}",
     )
     show(result, out)
@@ -168,14 +177,25 @@ def list_envs() -> None:
     Console().print(table)
 
 
-def list_agents() -> None:
-    """The agents, and their hyperparameters with default values."""
-    table = Table("agent", "hyperparameter", "default")
-    for name, kind in AGENTS.items():
-        for field in dataclasses.fields(kind):
+def list_agents(name: str = "", /) -> None:
+    """The agents with their papers, or the hyperparameters of one.
+
+    Args:
+        name: of an agent.
+    """
+    if name:
+        print(f"{name}: {METHODS[_known(name)].line}")
+        table = Table("hyperparameter", "default")
+        for field in dataclasses.fields(AGENTS[name]):
             if field.name != "env":
-                table.add_row(name, field.name, str(field.default))
-                name = ""
+                table.add_row(field.name, "" if field.default is dataclasses.MISSING else str(field.default))
+    else:
+        table = Table()
+        table.add_column("agent", no_wrap=True)
+        for column in ("what it is", "paper", "learns about", "goes to"):
+            table.add_column(column)
+        for name, method in METHODS.items():
+            table.add_row(name, *method[1:])
     Console().print(table)
 
 
@@ -201,8 +221,9 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
         paths.append(result.plot(folder / f"{name}.png", name, log="xy" if positive else ""))
     grid = None if result.state is None else envs.grid_of(result.agents[-1].env)
     if grid is not None:
-        learnt = result.state.q[-1, 0]
-        best = mdp.optimal_q(grid.mdp, result.agents[-1].discount)
+        agent, state = result.agents[-1], jax.tree.map(lambda leaf: jnp.asarray(leaf[-1, 0]), result.state)
+        learnt = jax.vmap(agent.values, (None, 0))(state, grid.states())
+        best = mdp.optimal_q(grid.mdp, agent.discount)
         maps = {
             f"learnt, seed {result.seeds[0]}": (learnt.max(1), mdp.greedy(learnt)),
             "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),

@@ -6,6 +6,7 @@ import pytest
 
 import purerl
 from purerl import cli
+from purerl.agents import AGENTS
 from purerl.checkpoint import read_arrays, write_arrays
 
 RUN = [
@@ -98,4 +99,8 @@ def test_lists(command):
     code, printed = command("envs")
     assert code is None and all(kind in printed for kind in purerl.envs.kinds())
     code, printed = command("agents")
-    assert code is None and "learning_rate" in printed and "DQN" in printed
+    assert code is None and all(name in printed for name in AGENTS)
+    code, printed = command("agents", "SARSA")
+    assert code is None and "learning_rate" in printed and "DQN" not in printed
+    code, _ = command("agents", "Sarsa")
+    assert "did you mean 'SARSA'?" in code
