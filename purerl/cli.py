@@ -76,8 +76,9 @@ def make_agent(name: str, env_name: str) -> Any:
 
 def _known(name):
     if name not in AGENTS:
-        near = difflib.get_close_matches(name, AGENTS, n=1, cutoff=0.3)
-        guess = f"did you mean {near[0]!r}? " if near else ""
+        spelt = {known.lower(): known for known in AGENTS}
+        near = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.3)
+        guess = f"did you mean {spelt[near[0]]!r}? " if near else ""
         raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(AGENTS)}")
     return name
 
