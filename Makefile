@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --durations=10 --numprocesses=$(WORKERS) --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint bench clean
+.PHONY: help demo textbook test test-slow lint bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -16,6 +16,9 @@ help: ## this list
 
 demo: $(VENV)/.experiments ## Q-learning and DQN over many seeds, with a table and pictures in results/demo
 	$(BIN)/python -m experiments.demo
+
+textbook: $(VENV)/.experiments ## figures of Sutton & Barto's textbook against exact answers, in results/textbook
+	$(BIN)/python -m experiments.textbook
 
 test: $(VENV)/.test ## all tests but the slow ones, and the examples in docstrings
 	$(PYTEST) -m "not slow"

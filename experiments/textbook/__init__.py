@@ -1,1 +1,1 @@
-"""Figures of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd edition, 2018), with intervals and exact answers."""
+"""Figures of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd ed., 2018), with intervals and exact answers."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 OUT = Path("results/textbook")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
 EXACT = {"color": "0.35", "linestyle": "--", "linewidth": 1}  # lines of what is known exactly
-_BEGAN = time.perf_counter()
 
 
 class Interval(NamedTuple):
@@ -89,7 +87,6 @@ def save(
     record = {
         "command": f"python -m experiments.textbook.{name}",
         "claims": {claim: bool(holds) for claim, holds in claims.items()},
-        "seconds": round(time.perf_counter() - _BEGAN, 1),
         "numbers": _plain(numbers),
     }
     out.mkdir(parents=True, exist_ok=True)
