@@ -1,7 +1,8 @@
-"""All figures, or those named: ``python -m experiments.textbook [NAME...]``; with ``--gallery`` also the page that shows them."""
+"""All figures, or those named: ``python -m experiments.textbook [NAME...]``; with ``--gallery`` the page that shows them too."""
 
 import argparse
 import importlib
+import os
 import shutil
 import time
 import traceback
@@ -14,6 +15,14 @@ from experiments.textbook.common import OUT
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / ".github" / "textbook"
+INTRODUCTION = """# The textbook, reproduced
+
+Figures and examples of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd edition, 2018), each by a script of this
+folder that uses the library's own agents and environments, with 95% intervals and, where it is known, the exact answer
+(dashed). `make textbook` draws them all into `results/textbook/`, pictures beside their numbers as JSON, and says which of the
+book's claims the numbers bear out; `.venv/bin/python -m experiments.textbook.figure_6_2` draws one. This page is written by
+`.venv/bin/python -m experiments.textbook --gallery`.
+"""
 
 
 def _number(name):
@@ -25,21 +34,12 @@ NAMES = sorted((path.stem for path in HERE.glob("*_[0-9]*.py")), key=_number)
 
 def _page(records):
     """The gallery in Markdown: of each script what it asks, its picture, and what came out."""
-    lines = [
-        "# The textbook, reproduced",
-        "",
-        "Figures and examples of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd edition, 2018), each by a script of",
-        "this folder that uses the library's own agents and environments, with 95% intervals and, where it is known, the exact",
-        "answer (dashed). `make textbook` draws them all into `results/textbook/`, pictures beside their numbers as JSON, and says",
-        "which of the book's claims the numbers bear out; `.venv/bin/python -m experiments.textbook.figure_6_2` draws one. This",
-        "page is written by `.venv/bin/python -m experiments.textbook --gallery`.",
-        "",
-    ]
+    lines = [INTRODUCTION]
     for name, record in records.items():
         title, _, text = importlib.import_module(f"experiments.textbook.{name}").__doc__.partition("\n")
         marks = [f"- {'yes' if holds else '**NO**'}: {claim}" for claim, holds in record["claims"].items()]
         lines += [f"## {title}", "", text.strip(), "", f"![{name}](../../.github/textbook/{name}.png)", "", *marks, ""]
-        lines += [f"`{name}.py`, {record['seconds']:.0f} s on two cores.", ""]
+        lines += [f"`{name}.py`, {record['seconds']:.0f} s on {os.cpu_count()} cores.", ""]
     return "\n".join(lines)
 
 
