@@ -1,4 +1,4 @@
-"""All figures, or those named: ``python -m experiments.textbook [NAME...]``; with ``--gallery`` the page that shows them too."""
+"""All figures, or those named: ``python -m experiments.textbook [NAME...]``; with ``--gallery`` the page of them too."""
 
 import argparse
 import importlib
