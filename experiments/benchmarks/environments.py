@@ -1,7 +1,8 @@
 """Our environments against gymnax's: random policy, automatic reset, one thread.
 
 Each step's observation is produced, and consumed by summing it. Environments of gymnax run with JAX's default keys, as its
-users have them; ours with the two generators of :mod:`purerl.random`.
+users have them; ours with the two generators of :mod:`purerl.random`. Beside CartPole stands EnvPool, in C++ and on one thread,
+where that is installed; its actions are drawn beforehand.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import purerl
 from experiments.benchmarks.gymnax_keys import consume, gymnax, rollout
@@ -18,6 +20,11 @@ from experiments.benchmarks.timing import Case, Cases, Timing, compiled, measure
 from purerl import loop
 from purerl.envs import Environment, interact
 from purerl.envs.bsuite import Catch, DeepSea
+
+try:
+    import envpool
+except ImportError:
+    envpool = None
 
 SIZES = (1, 16, 256, 4096)
 PEER = "gymnax"
@@ -68,6 +75,22 @@ def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, 
     return jax.vmap(one)(keys)
 
 
+def pool(name: str, num_envs: int, num_steps: int) -> Callable[[], float]:
+    """EnvPool's environments as a call: the sum of rewards and observations."""
+    envs = envpool.make(name, env_type="gymnasium", num_envs=num_envs, num_threads=1)
+    actions = np.random.default_rng(0).integers(0, 2, (num_steps, num_envs), np.int32)
+    envs.reset()
+
+    def call():
+        total = 0.0
+        for row in actions:
+            observation, reward, *_ = envs.step(row)
+            total += reward.sum() + observation.sum()
+        return total
+
+    return call
+
+
 def cases(name: str) -> Cases:
     """For a new process: one environment of ours at every size, beside gymnax's."""
     pair = PAIRS[name]
@@ -79,6 +102,9 @@ def cases(name: str) -> Cases:
             few = max(length // 8, 16)
             keys = jax.random.split(jax.random.key(0), n)
             out[PEER, column] = Case(partial(compiled, partial(rollout, pair.theirs, num_steps=few), keys), n * few)
+        if envpool and name == "CartPole":
+            few = max(1024 // n, 16)
+            out["EnvPool", column] = Case(partial(pool, pair.theirs, n, few), n * few)
         for impl in ("threefry", "pcg4d"):
             keys = jax.random.split(purerl.random.key(0, impl), n)
             function = partial(ours, pair.ours(), num_steps=length)
