@@ -50,7 +50,8 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
 
 
 def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
-    """An action drawn from ``probabilities``, float ``[A]``, by inversion: int32 ``[]``. One of probability zero is never drawn.
+    """An action drawn from ``probabilities``, float ``[A]``, by inversion: int32 ``[]``. One of probability zero is never
+    drawn.
 
     >>> import jax, jax.numpy as jnp
     >>> print(draw(jax.random.key(0), jnp.array([0.0, 1.0, 0.0])))

@@ -1,8 +1,8 @@
 r"""Policies: how actions are chosen where values are known, as frozen pytrees.
 
-A policy gives ``probabilities(seen) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and ``sample(key, seen) -> int32 []``. ``seen`` is
-all that one may look at. The same policy serves as behaviour, which chooses, and as target, which is learnt about: where a
-method has both they are two arguments.
+A policy gives ``probabilities(seen) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and ``sample(key, seen) -> int32 []``.
+``seen`` is all that one may look at. The same policy serves as behaviour, which chooses, and as target, which is learnt about:
+where a method has both they are two arguments.
 """
 
 from typing import NamedTuple
@@ -47,7 +47,8 @@ class Policy(struct.PyTreeNode):
 
 
 class Greedy(Policy):
-    """One of the actions of largest ``index``, which is their value unless a subclass knows better; ties are broken uniformly."""
+    """One of the actions of largest ``index``, which is their value unless a subclass knows better; ties are broken
+    uniformly."""
 
     def index(self, seen: Seen) -> jax.Array:
         """What is maximised, float32 ``[A]``."""
@@ -61,7 +62,8 @@ class Greedy(Policy):
 
 
 class EpsilonGreedy(Policy):
-    """:func:`purerl.exploration.epsilon_greedy`; with a constant ``epsilon`` the epsilon-soft policies' own, with 1 the uniform one.
+    """:func:`purerl.exploration.epsilon_greedy`; with a constant ``epsilon`` the epsilon-soft policies' own, with 1 the
+    uniform one.
 
     Attributes:
         epsilon: in ``[0, 1]``; a schedule is called with ``t``.

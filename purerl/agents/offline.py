@@ -15,14 +15,13 @@ from purerl.random import as_key
 class Offline(struct.PyTreeNode):
     """Any off-policy method on a fixed data set; with :class:`~purerl.agents.one_step.QLearning`, batch Q-learning.
 
-    One transition is learnt from at a step, and the environment is not touched. Sweeps through a data set that holds every pair
-    often enough lead to the optimum of the *empirical* model, that is, of the frequencies in it. Lange, Gabel & Riedmiller, "Batch reinforcement
-    learning" (in Wiering & van Otterlo, *Reinforcement Learning: State of the Art*, 2012).
+    One transition is learnt from at a step, and the environment is not touched. Sweeps through a data set that holds every
+    pair often enough lead to the optimum of the *empirical* model, that is, of the frequencies in it. Lange, Gabel &
+    Riedmiller, "Batch reinforcement learning" (in Wiering & van Otterlo, *Reinforcement Learning: State of the Art*, 2012).
 
     Attributes:
-        agent: the method.
-        data: the transitions, leaves ``[N, ...]``, such as :func:`collect` gives.
-        shuffled: whether transitions are drawn at random with replacement. Otherwise they come in their order, over and over, as methods
+        agent: the method. data: the transitions, leaves ``[N, ...]``, such as :func:`collect` gives. shuffled: whether
+        transitions are drawn at random with replacement. Otherwise they come in their order, over and over, as methods
             that look at more than one need it. Static.
     """
 

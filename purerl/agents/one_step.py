@@ -48,11 +48,11 @@ class SARSA(Tabular):
     .. math:: Q(S, A) \leftarrow Q(S, A) + \alpha \left( R + \gamma (1 - d) \, Q(S', A') - Q(S, A) \right).
 
     With an epsilon-greedy behaviour of constant epsilon its values go to those of the best epsilon-soft policy
-    (:func:`purerl.mdp.epsilon_soft_optimal`), with epsilon falling to zero slowly enough to :math:`Q^*`. :math:`A'` is chosen before the update,
-    as in the book; at a truncation it is drawn for the state that was reached and never taken.
-    Rummery & Niranjan, "On-line Q-learning using connectionist systems" (CUED/F-INFENG/TR 166, 1994); Sutton & Barto,
-    *Reinforcement Learning* (2nd ed., 2018), section 6.4; Singh, Jaakkola, Littman & Szepesvári, "Convergence results for
-    single-step on-policy reinforcement-learning algorithms" (Machine Learning 38, 2000).
+    (:func:`purerl.mdp.epsilon_soft_optimal`), with epsilon falling to zero slowly enough to :math:`Q^*`. :math:`A'` is chosen
+    before the update, as in the book; at a truncation it is drawn for the state that was reached and never taken. Rummery &
+    Niranjan, "On-line Q-learning using connectionist systems" (CUED/F-INFENG/TR 166, 1994); Sutton & Barto, *Reinforcement
+    Learning* (2nd ed., 2018), section 6.4; Singh, Jaakkola, Littman & Szepesvári, "Convergence results for single-step
+    on-policy reinforcement-learning algorithms" (Machine Learning 38, 2000).
 
     ``memory`` is the action to take next, int32 ``[]``, -1 where an episode begins. Attributes and errors: those of
     :class:`~purerl.agents.tabular.Tabular`.
@@ -78,10 +78,10 @@ class ExpectedSARSA(Tabular):
 
     .. math:: Q(S, A) \leftarrow Q(S, A) + \alpha \left( R + \gamma (1 - d) \sum_a \pi(a \mid S') Q(S', a) - Q(S, A) \right).
 
-    On-policy where the target is the behaviour, with Sarsa's limits and less variance; off-policy where it is another. With a greedy target
-    it is Q-learning; with a target that does not learn (:class:`~purerl.policy.Fixed`) it finds that policy's :math:`Q_\pi`.
-    van Seijen, van Hasselt, Whiteson & Wiering, "A theoretical and empirical analysis of expected Sarsa" (ADPRL 2009); Sutton
-    & Barto (2018), section 6.6.
+    On-policy where the target is the behaviour, with Sarsa's limits and less variance; off-policy where it is another. With a
+    greedy target it is Q-learning; with a target that does not learn (:class:`~purerl.policy.Fixed`) it finds that policy's
+    :math:`Q_\pi`. van Seijen, van Hasselt, Whiteson & Wiering, "A theoretical and empirical analysis of expected Sarsa" (ADPRL
+    2009); Sutton & Barto (2018), section 6.6.
 
     Attributes:
         target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default. The others and errors: those of
@@ -105,9 +105,9 @@ class DoubleQLearning(Tabular):
     .. math::
         Q_1(S, A) \leftarrow Q_1(S, A) + \alpha \left(R + \gamma (1 - d) \, Q_2(S', \arg\max_a Q_1(S', a)) - Q_1(S, A)\right)
 
-    or the same with the tables exchanged. The behaviour looks at their mean, which is also what ``values`` gives. It does not suffer
-    from the maximum of noisy estimates being more than the largest of their means. van Hasselt, "Double Q-learning" (NeurIPS
-    2010); Sutton & Barto (2018), section 6.7.
+    or the same with the tables exchanged. The behaviour looks at their mean, which is also what ``values`` gives. It does not
+    suffer from the maximum of noisy estimates being more than the largest of their means. van Hasselt, "Double Q-learning"
+    (NeurIPS 2010); Sutton & Barto (2018), section 6.7.
 
     ``q`` is float32 ``[2, S, A]``; visits are those of both tables together. Attributes and errors: those of
     :class:`~purerl.agents.tabular.Tabular`.

@@ -151,3 +151,37 @@ def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) ->
         terminated=jnp.zeros(shape, bool),
         initial=jnp.full(num_states, 1 / num_states),
     )
+
+
+def time_expanded(mdp: FiniteMDP, horizon: int) -> FiniteMDP:
+    """The model in which time is part of the state: state ``h * S + s`` is ``s`` after ``h`` steps, and the ``horizon``-th
+    step ends the episode. A policy that depends on time becomes an ordinary one, and the best within ``horizon`` steps
+    (:func:`~purerl.mdp.solve.finite_horizon`) an ordinary optimum.
+
+    Args:
+        mdp: the model, ``S`` states.
+        horizon: steps of an episode, at least 1. Static.
+
+    Returns:
+        A model of ``horizon * S`` states.
+
+    Raises:
+        ValueError: ``horizon`` is less than one.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon is {horizon}; allowed: 1 or more")
+    size = mdp.num_states
+    stage = np.arange(horizon)[:, None, None, None]
+    last = stage == horizon - 1
+
+    def every(table):
+        return jnp.broadcast_to(table, (horizon, *table.shape))
+
+    tables = {
+        "probability": every(mdp.probability),
+        "next_state": every(mdp.next_state) + size * np.minimum(stage + 1, horizon - 1),
+        "reward": every(mdp.reward),
+        "terminated": every(mdp.terminated) | last,
+    }
+    initial = jnp.concatenate([mdp.initial, jnp.zeros((horizon - 1) * size, mdp.initial.dtype)])
+    return FiniteMDP(**{name: table.reshape(-1, *table.shape[2:]) for name, table in tables.items()}, initial=initial)

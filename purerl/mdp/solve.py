@@ -52,21 +52,36 @@ class Solution(NamedTuple):
     error_bound: jax.Array
 
 
-def _solver(function=None, *, static=(), below_one=False):
-    """Check the arguments that go by the names ``policy`` and ``discount``, and compile the rest as one program."""
+_ALLOWED = {  # of arguments beside policy and discount
+    "epsilon": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
+    "temperature": ("a finite number above 0", lambda x: 0 < x < np.inf),
+    "lambda_": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
+}
+
+
+def solver(function=None, *, static=(), below_one=False):
+    """Check the arguments that go by the names ``policy``, ``discount`` and those in ``_ALLOWED``, and compile the rest as one
+    program."""
     if function is None:
-        return functools.partial(_solver, static=static, below_one=below_one)
+        return functools.partial(solver, static=static, below_one=below_one)
     compiled = jax.jit(function, static_argnames=static)
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def solver(*args, **kwargs):
+    def checked(*args, **kwargs):
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         given = call.arguments
         if "policy" in given:
             given["policy"] = check_policy(given["mdp"], given["policy"])
         dtype = given["mdp"].reward.dtype
+        for name in given.keys() & _ALLOWED.keys():
+            allowed, accepts = _ALLOWED[name]
+            if is_concrete(given[name]) and not (np.shape(given[name]) == () and accepts(given[name])):
+                raise ValueError(f"{name} is {given[name]}; allowed: {allowed}")
+            given[name] = jnp.asarray(given[name], dtype)
+        if "discount" not in given:
+            return compiled(**given)
         if is_concrete(given["discount"]):
             discount = np.asarray(given["discount"]).astype(dtype)
             if not (discount.shape == () and 0 <= discount <= 1 and (discount < 1 or not below_one)):
@@ -74,7 +89,7 @@ def _solver(function=None, *, static=(), below_one=False):
         given["discount"] = jnp.asarray(given["discount"], dtype)
         return compiled(**given)
 
-    return solver
+    return checked
 
 
 def _mean(weights, values, axis=-1):
@@ -122,16 +137,18 @@ def _distance(x, y):
     return jnp.max(jnp.where(x == y, 0, jnp.abs(x - y)))  # infinities of one sign are equal
 
 
-def _solution(mdp, discount, reduce, values, policy, iterations):
+def _solution(mdp, discount, reduce, values, policy, iterations, weigh=None, more_rounding=0.0):
     """The solution and its error bound from ``values`` near a fixed point of ``reduce(backup(.))``.
 
-    ``policy`` is a function of ``q``.
+    ``policy`` is a function of ``q``. By how much ``reduce`` can differ between two ``q`` is ``weigh`` of how much they do,
+    which is ``reduce`` itself where it is linear or a maximum. ``more_rounding`` is what it errs beside sums and products.
     """
+    weigh = reduce if weigh is None else weigh
     q = backup(mdp, values, discount)
     reduced = reduce(q)
-    change, rounding = _distance(reduced, values), _rounding(mdp, discount)(values)
+    change, rounding = _distance(reduced, values), _rounding(mdp, discount)(values) + more_rounding
     goes_on = discount * (1 + _precision(mdp)) * jnp.sum(jnp.where(mdp.terminated, 0, mdp.probability), axis=-1)
-    modulus = jnp.max(reduce(goes_on))
+    modulus = jnp.max(weigh(goes_on))
     of_values = (modulus * change + rounding) / (1 - modulus)
     # q is off by what the values put in were, as far as the action goes on: maybe more than the policy's own actions do.
     of_q = jnp.max(goes_on) * (change + of_values) + rounding
@@ -163,7 +180,7 @@ def _fixed_point(mdp, discount, reduce, tolerance, max_iterations):
     return values, iterations
 
 
-@_solver
+@solver
 def value_iteration(
     mdp: FiniteMDP, discount: float | jax.Array, tolerance: float = 0.0, max_iterations: int = 1_000_000
 ) -> Solution:
@@ -211,6 +228,86 @@ def optimal_q(
     return value_iteration(mdp, discount, tolerance, max_iterations).q
 
 
+@solver
+def epsilon_soft_optimal(
+    mdp: FiniteMDP,
+    discount: float | jax.Array,
+    epsilon: float | jax.Array,
+    tolerance: float = 0.0,
+    max_iterations: int = 1_000_000,
+) -> Solution:
+    r"""The best of the policies that take every action with probability :math:`\epsilon / A` at least:
+
+    .. math::
+        \tilde q(s, a) = \sum_k p_k \left(r_k + \gamma (1 - d_k) \tilde v(s'_k)\right), \qquad
+        \tilde v(s) = (1 - \epsilon) \max_a \tilde q(s, a) + \frac{\epsilon}{A} \sum_a \tilde q(s, a).
+
+    It is what on-policy control with an epsilon-greedy behaviour goes to. Sutton & Barto (2018), section 5.4; John, "When the
+    best move isn't optimal: Q-learning with exploration" (AAAI 1994). ``policy`` is float ``[S, A]``.
+
+    Args:
+        mdp: the model.
+        discount: in ``[0, 1]``.
+        epsilon: in ``[0, 1]``.
+        tolerance: the largest change to stop at.
+        max_iterations: the most sweeps over all states.
+
+    Raises:
+        ValueError: ``discount`` or ``epsilon`` is not in ``[0, 1]``.
+    """
+
+    def reduce(q):
+        return (1 - epsilon) * _best(q) + epsilon * jnp.mean(q, axis=-1)
+
+    def policy(q):
+        return epsilon / mdp.num_actions + (1 - epsilon) * jax.nn.one_hot(greedy(q), mdp.num_actions, dtype=q.dtype)
+
+    values, iterations = _fixed_point(mdp, discount, reduce, tolerance, max_iterations)
+    return _solution(mdp, discount, reduce, values, policy, iterations)
+
+
+@solver
+def soft_optimal(
+    mdp: FiniteMDP,
+    discount: float | jax.Array,
+    temperature: float | jax.Array,
+    tolerance: float = 0.0,
+    max_iterations: int = 1_000_000,
+) -> Solution:
+    r"""The optimum where every decision also earns its entropy, :math:`\tau H(\pi(\cdot \mid s))`:
+
+    .. math::
+        v(s) = \tau \ln \sum_a e^{q(s, a) / \tau}, \qquad \pi(a \mid s) = e^{(q(s, a) - v(s)) / \tau}.
+
+    As :math:`\tau` falls to zero it becomes the ordinary optimum, from which :math:`v` is never farther than :math:`\tau \ln A
+    / (1 - \gamma)`. Ziebart, *Modeling purposeful adaptive behavior with the principle of maximum causal entropy* (PhD thesis,
+    CMU, 2010); Haarnoja, Tang, Abbeel & Levine, "Reinforcement learning with deep energy-based policies" (ICML 2017).
+    ``policy`` is float ``[S, A]``.
+
+    Args:
+        mdp: the model.
+        discount: in ``[0, 1]``; at 1 values are finite only where every policy ends soon enough.
+        temperature: :math:`\tau`, above 0.
+        tolerance: the largest change to stop at.
+        max_iterations: the most sweeps over all states.
+
+    Raises:
+        ValueError: ``discount`` is not in ``[0, 1]``, or ``temperature`` not above 0.
+    """
+
+    def reduce(q):
+        return temperature * jax.nn.logsumexp(q / temperature, axis=-1)
+
+    values, iterations = _fixed_point(mdp, discount, reduce, tolerance, max_iterations)
+    # The sum of exponentials errs by A + 8 roundings of its terms at most, and what is divided by the temperature by one.
+    eps = jnp.finfo(values.dtype).eps
+    entropy = temperature * jnp.log(jnp.asarray(mdp.num_actions, values.dtype))
+    more_rounding = eps * (2 * jnp.max(jnp.abs(values)) + (mdp.num_actions + 8) * temperature + 2 * entropy)
+    return _solution(
+        mdp, discount, reduce, values, lambda q: jax.nn.softmax(q / temperature, axis=-1), iterations, _best, more_rounding
+    )
+
+
 def _reaches(possible, next_state, goal):
     """The states from which a ``goal`` can be reached, itself counted: bool ``[S]``."""
 
@@ -249,7 +346,7 @@ def _evaluate(mdp, pi, discount, max_exact_states, tolerance=0.0, max_iterations
     return values + jnp.where(gains, jnp.inf, 0) - jnp.where(loses, jnp.inf, 0), iterations
 
 
-@_solver(static=("max_exact_states",))
+@solver(static=("max_exact_states",))
 def evaluate_policy(
     mdp: FiniteMDP,
     policy: jax.Array,
@@ -282,7 +379,7 @@ def evaluate_policy(
     return _solution(mdp, discount, functools.partial(_mean, pi), values, lambda _: policy, iterations)
 
 
-@_solver(static=("max_exact_states",))
+@solver(static=("max_exact_states",))
 def policy_iteration(
     mdp: FiniteMDP, discount: float | jax.Array, max_iterations: int = 1000, max_exact_states: int = 2048
 ) -> Solution:
@@ -332,7 +429,55 @@ def expected_return(mdp: FiniteMDP, policy: jax.Array, discount: float | jax.Arr
     return _mean(mdp.initial, evaluate_policy(mdp, policy, discount).values)
 
 
-@_solver(static=("max_exact_states",), below_one=True)
+def _visits(mdp, pi, discount, max_exact_states):
+    """``sum_t discount^t P(S_t = s, the episode not over before t)``, float ``[S]``."""
+    weight = discount * pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
+    if mdp.num_states <= max_exact_states:
+        here = jnp.arange(mdp.num_states)[:, None, None]
+        matrix = jnp.eye(mdp.num_states, dtype=weight.dtype).at[mdp.next_state, here].add(-weight)
+        return jnp.linalg.solve(matrix, mdp.initial)
+
+    def flow(carry):
+        total, current, _ = carry
+        current = jnp.zeros_like(current).at[mdp.next_state].add(weight * current[:, None, None])
+        return total + current, current, jnp.sum(current)
+
+    # What is still to come sums to at most the present sum divided by 1 - discount, or by the chance that a step ends it all.
+    precision = jnp.finfo(weight.dtype).eps
+    start = mdp.initial, mdp.initial, jnp.ones((), weight.dtype)
+    return lax.while_loop(lambda carry: carry[2] > precision * jnp.maximum(1 - discount, precision), flow, start)[0]
+
+
+@solver(static=("max_exact_states",))
+def visits(mdp: FiniteMDP, policy: jax.Array, discount: float | jax.Array = 1.0, max_exact_states: int = 2048) -> jax.Array:
+    """How often an episode is in each state: ``sum_t discount^t P(S_t = s, the episode not over before t)``, by default without
+    discount, as in the box of Sutton & Barto (2018), section 9.2. Divided by its sum it is the on-policy distribution.
+
+    At ``discount == 1`` every episode must surely end; nothing is promised otherwise.
+
+    Args:
+        mdp: the model.
+        policy: int ``[S]`` or float ``[S, A]``.
+        discount: in ``[0, 1]``.
+        max_exact_states: as in :func:`evaluate_policy`.
+
+    Returns:
+        float ``[S]``.
+
+    Raises:
+        ValueError: ``discount`` is not in ``[0, 1]``, or ``policy`` is not a policy for ``mdp``.
+
+    Example:
+        A coin is tossed until heads: two tosses are to be expected.
+
+        >>> coin = FiniteMDP([[[0.5, 0.5]]], [[[0, 0]]], [[[1.0, 0.0]]], [[[True, False]]], [1.0])
+        >>> visits(coin, np.array([0])).tolist()
+        [2.0]
+    """
+    return _visits(mdp, action_probabilities(mdp, policy), discount, max_exact_states)
+
+
+@solver(static=("max_exact_states",), below_one=True)
 def occupancy(mdp: FiniteMDP, policy: jax.Array, discount: float | jax.Array, max_exact_states: int = 2048) -> jax.Array:
     """The discounted state occupancy ``(1 - discount) sum_t discount^t P(S_t = s, the episode not over before t)``.
 
@@ -352,25 +497,10 @@ def occupancy(mdp: FiniteMDP, policy: jax.Array, discount: float | jax.Array, ma
     Raises:
         ValueError: ``discount`` is not in ``[0, 1)``, or ``policy`` is not a policy for ``mdp``.
     """
-    pi = action_probabilities(mdp, policy)
-    weight = discount * pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
-    start = (1 - discount) * mdp.initial
-    if mdp.num_states <= max_exact_states:
-        here = jnp.arange(mdp.num_states)[:, None, None]
-        matrix = jnp.eye(mdp.num_states, dtype=start.dtype).at[mdp.next_state, here].add(-weight)
-        return jnp.linalg.solve(matrix, start)
-
-    def flow(carry):
-        total, current = carry
-        current = jnp.zeros_like(current).at[mdp.next_state].add(weight * current[:, None, None])
-        return total + current, current
-
-    # What is still to come sums to at most the present sum divided by 1 - discount.
-    left = (1 - discount) * jnp.finfo(start.dtype).eps
-    return lax.while_loop(lambda carry: jnp.sum(carry[1]) > left, flow, (start, start))[0]
+    return (1 - discount) * _visits(mdp, action_probabilities(mdp, policy), discount, max_exact_states)
 
 
-@_solver
+@solver
 def finite_horizon(mdp: FiniteMDP, horizon: int | jax.Array, discount: float | jax.Array = 1.0) -> jax.Array:
     """The best expected return within ``horizon`` steps, by a policy that may depend on time: ``T^horizon 0``
     (Puterman, section 4.5). What a learner can reach at most under a time limit.
