@@ -41,8 +41,8 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     """The law of :func:`epsilon_greedy`: float32 ``[A]``.
 
     >>> import jax.numpy as jnp
-    >>> print(epsilon_greedy_probabilities(jnp.array([0.0, 2.0, 2.0, 1.0]), 0.2))
-    [0.05 0.45 0.45 0.05]
+    >>> print(epsilon_greedy_probabilities(jnp.array([0.0, 2.0, 2.0, 1.0]), 0.5))
+    [0.125 0.375 0.375 0.125]
     """
     chex.assert_rank([values, epsilon], [1, 0])
     best = ~(values < jnp.max(values))

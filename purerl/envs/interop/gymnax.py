@@ -34,6 +34,13 @@ class Gymnax(Foreign):
             raise ValueError(f"{self.theirs.name} has actions {space}; allowed: Discrete (a wrapper may choose among others)")
         return space.n
 
+    @property
+    def num_states(self) -> int:
+        space = self.theirs.observation_space(self.params)
+        if not isinstance(space, spaces.Discrete):
+            raise AttributeError(f"{self.theirs.name} observes {space} and not the index of a state")
+        return space.n
+
     def reset(self, key):
         observation, inner = self.theirs.reset_env(key, self.params)
         return strong(ForeignState(inner, observation))
