@@ -61,7 +61,7 @@ class GreedyEpisodes:
             actions = jax.vmap(agent.act, (None, 0, 0))(state, keys[:, 0], jax.vmap(env.observe)(env_states))
             env_states, outcome = jax.vmap(env.step)(keys[:, 1], env_states, actions)
             returns = returns + jnp.where(running, outcome.reward, 0)
-            return t + 1, env_states, returns, running & ~(outcome.terminated | outcome.truncated)
+            return t + 1, env_states, returns, running & ~outcome.done
 
         start = jax.vmap(begin, (None, None, 0))(agent, state, jax.random.split(reset_key, self.episodes))
         first = jnp.int32(0), start, jnp.zeros(self.episodes), jnp.ones(self.episodes, bool)
@@ -93,6 +93,48 @@ class Exact:
         return {"q_error": error, "policy_value": value, "policy_regret": best - value}
 
 
+@dataclasses.dataclass(frozen=True)
+class ExactValues:
+    r"""For agents that predict, with ``value``, ``behaviour`` and ``target``, against the exact values of ``agent.env.mdp``.
+
+    - ``value_error``: the root of the mean of :math:`(\hat v(s) - v_\pi(s))^2` over the states in which an action can ever be
+      taken, all counted alike.
+    """
+
+    def prepare(self, agent):
+        policy = agent.behaviour if agent.target is None else agent.target
+        pi = jax.vmap(lambda s: policy.probabilities(agent.seen(s, jnp.int32(0))))(jnp.arange(agent.env.num_states))
+        return mdp.evaluate_policy(agent.env.mdp, pi, agent.discount).values, mdp.reachable(agent.env.mdp)
+
+    def __call__(self, agent, state, key, prepared):
+        values, reachable = prepared
+        learnt = jax.vmap(agent.value, (None, 0))(state, jnp.arange(agent.env.num_states))
+        return {"value_error": jnp.sqrt(jnp.mean((learnt - values) ** 2, where=reachable))}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactGain:
+    """For agents that want a large average reward and estimate it, with ``gain``, against the best of ``agent.env.mdp``.
+
+    - ``gain_error``: how far the estimate is from the largest average reward.
+    - ``policy_gain``: the average reward of the greedy policy, from the start.
+    - ``policy_regret``: how far that is from the optimum.
+    """
+
+    def prepare(self, agent):
+        return mdp.optimal_average_reward(agent.env.mdp).gain
+
+    def __call__(self, agent, state, key, prepared):
+        q = jax.vmap(agent.values, (None, 0))(state, jax.vmap(agent.env.observe)(agent.env.states()))
+        gain = jnp.sum(agent.env.mdp.initial * mdp.gains(agent.env.mdp, mdp.greedy(q)))
+        return {"gain_error": jnp.abs(agent.gain(state) - prepared), "policy_gain": gain, "policy_regret": prepared - gain}
+
+
 def default(agent: Agent) -> Evaluation:
-    """:class:`Exact` where the environment shows its model, :class:`GreedyEpisodes` elsewhere."""
-    return Exact() if hasattr(agent.env, "mdp") else GreedyEpisodes()
+    """By greedy episodes, unless the environment shows its model; then exactly, by what the agent estimates."""
+    if not hasattr(agent.env, "mdp"):
+        return GreedyEpisodes()
+    return next((judge for name, judge in _JUDGES.items() if hasattr(agent, name)), Exact())
+
+
+_JUDGES = {"gain": ExactGain(), "value": ExactValues()}

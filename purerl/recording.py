@@ -95,7 +95,7 @@ def _episode(agent, state, key, max_steps):
         act_key, step_key = jax.random.split(jax.random.fold_in(key, t))
         action = agent.act(state, act_key, env.observe(env_state))
         reached, outcome = env.step(step_key, env_state, action)
-        return reached, (reached, outcome.terminated | outcome.truncated)
+        return reached, (reached, outcome.done)
 
     start = begin(agent, state, reset_key)
     _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps))

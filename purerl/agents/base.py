@@ -53,7 +53,7 @@ class Episode(NamedTuple):
         the reward, ``episode_return`` may be that of the environment inside.
         """
         so_far = self.episode_return + transition.reward
-        done = transition.terminated | transition.truncated
+        done = transition.done
         mean = Mean(jnp.where(done, so_far, 0), jnp.float32(done))
         return Episode(jnp.where(done, 0, so_far)), {"episode_return": mean} | transition.metrics
 

@@ -39,7 +39,7 @@ class QLearning(Tabular):
         target = bellman.q_learning(
             transition.reward, transition.terminated, state.q[transition.next_observation], at(self.discount, t)
         )
-        return _towards(self, state, transition, target, t)
+        return self.towards(state, (transition.observation, transition.action), target, t)
 
 
 class SARSA(Tabular):
@@ -69,8 +69,8 @@ class SARSA(Tabular):
         target = bellman.sarsa(
             transition.reward, transition.terminated, state.q[transition.next_observation], next_action, at(self.discount, t)
         )
-        done = transition.terminated | transition.truncated
-        return _towards(self, state, transition, target, t)._replace(memory=jnp.where(done, -1, next_action))
+        state = self.towards(state, (transition.observation, transition.action), target, t)
+        return state._replace(memory=jnp.where(transition.done, -1, next_action))
 
 
 class ExpectedSARSA(Tabular):
@@ -96,7 +96,7 @@ class ExpectedSARSA(Tabular):
         target = bellman.expected_sarsa(
             transition.reward, transition.terminated, state.q[transition.next_observation], probabilities, at(self.discount, t)
         )
-        return _towards(self, state, transition, target, t)
+        return self.towards(state, (transition.observation, transition.action), target, t)
 
 
 class DoubleQLearning(Tabular):
@@ -132,10 +132,3 @@ class DoubleQLearning(Tabular):
         )
         q = state.q.at[first, *pair].add(self.step_size(state, pair, t) * (target - state.q[first, *pair]))
         return self.count(state._replace(q=q), pair)
-
-
-def _towards(agent, state, transition, target, t):
-    """The table with the entry of the transition moved towards its target."""
-    pair = transition.observation, transition.action
-    q = state.q.at[pair].add(agent.step_size(state, pair, t) * (target - state.q[pair]))
-    return agent.count(state._replace(q=q), pair)

@@ -34,9 +34,86 @@ class TabularState(NamedTuple):
     episode: Episode
 
 
-class Tabular(struct.PyTreeNode):
-    r"""A method of control with a table of action values, one transition a step. What a method adds is :meth:`learn`, and
-    where it needs more than the table, :meth:`begin`.
+class Table(struct.PyTreeNode):
+    r"""What has a table of values for the actions in each state, learns from one transition a step, and acts greedily when it
+    is judged. A method adds :attr:`acts_by` and :meth:`learn`, and where it needs more than the table, :meth:`begin`.
+
+    Attributes:
+        env: an environment of ``env.num_states`` states that observes their index.
+
+    Raises:
+        ValueError: an environment that does not observe the index of its state.
+    """
+
+    env: Environment
+
+    transitions_per_step = 1
+    counts = False  # whether visits to each pair are counted
+    initial_value = 0.0
+
+    def __post_init__(self):
+        check_index(self)
+
+    @property
+    def acts_by(self) -> Policy:
+        """The behaviour policy."""
+        raise NotImplementedError
+
+    def begin(self, q: jax.Array) -> Any:
+        """The memory to start with."""
+        return None
+
+    def learn(self, key: jax.Array, state: TabularState, transition: Transition, t: jax.Array) -> TabularState:
+        """The method: ``q``, ``visits`` and ``memory`` after a transition. The rest of the state stays as it is;
+        ``env_state`` is already the one to go on from."""
+        raise NotImplementedError
+
+    def choose(self, key: jax.Array, state: TabularState, t: jax.Array) -> jax.Array:
+        """The behaviour's action in the present state."""
+        return self.acts_by.sample(key, self.seen(state, self.env.observe(state.env_state), t))
+
+    def init(self, key: jax.Array) -> TabularState:
+        reset_key, key = jax.random.split(as_key(key))
+        return self.start(key, self.env.reset(reset_key))
+
+    def start(self, key: jax.Array, env_state: Any) -> TabularState:
+        """A state with nothing learnt."""
+        shape = self.env.num_states, self.env.num_actions
+        q = jnp.full(shape, self.initial_value, jnp.float32)
+        visits = jnp.zeros(shape, jnp.int32) if self.counts or self.acts_by.counts else None
+        return TabularState(key, env_state, q, visits, self.begin(q), Episode.begin())
+
+    def step(self, state: TabularState, t: jax.Array):
+        act_key, env_key, learn_key = jax.random.split(jax.random.fold_in(state.key, t), 3)
+        action = self.choose(act_key, state, t)
+        env_state, transition = interact(self.env, env_key, state.env_state, action)
+        episode, metrics = state.episode.update(transition)
+        return self.learn(learn_key, state._replace(env_state=env_state, episode=episode), transition, t), metrics
+
+    def seen(self, state: TabularState, observation: jax.Array, t: jax.Array) -> Seen:
+        """What a policy may look at in a state."""
+        visits = None if state.visits is None else state.visits[observation]
+        return Seen(observation, self.values(state, observation), visits, t)
+
+    def count(self, state: TabularState, pair: tuple[jax.Array, jax.Array], due: bool | jax.Array = True) -> TabularState:
+        """One visit to a pair more, if they are counted and it is ``due``."""
+        if state.visits is None:
+            return state
+        return state._replace(visits=state.visits.at[pair].add(jnp.asarray(due, jnp.int32)))
+
+    def values(self, state: TabularState, observation: jax.Array) -> jax.Array:
+        return state.q[observation]
+
+    def env_state(self, state: TabularState) -> Any:
+        return state.env_state
+
+    def act(self, state: TabularState, key: jax.Array, observation: jax.Array) -> jax.Array:
+        del key
+        return jnp.argmax(self.values(state, observation)).astype(jnp.int32)
+
+
+class Tabular(Table):
+    r"""A method of discounted control with a step size.
 
     Attributes:
         env: an environment of ``env.num_states`` states that observes their index.
@@ -52,7 +129,6 @@ class Tabular(struct.PyTreeNode):
         ValueError: a number out of its range, or an environment that does not observe the index of its state.
     """
 
-    env: Environment
     learning_rate: float | jax.Array | Schedule = 0.1
     discount: float | jax.Array | Schedule = 0.99
     epsilon: float | jax.Array | Schedule = 0.1
@@ -60,71 +136,35 @@ class Tabular(struct.PyTreeNode):
     behaviour: Policy | None = None
     count_visits: bool = struct.field(pytree_node=False, default=False)
 
-    transitions_per_step = 1
-
     def __post_init__(self):
         check_numbers(self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE)
-        check_index(self)
+        super().__post_init__()
+
+    @property
+    def counts(self) -> bool:
+        return self.count_visits
 
     @property
     def acts_by(self) -> Policy:
-        """The behaviour policy."""
         return EpsilonGreedy(self.epsilon) if self.behaviour is None else self.behaviour
-
-    def begin(self, q: jax.Array) -> Any:
-        """The memory to start with."""
-        return None
-
-    def learn(self, key: jax.Array, state: TabularState, transition: Transition, t: jax.Array) -> TabularState:
-        """The method: ``q``, ``visits`` and ``memory`` after a transition. The rest of the state stays as it is."""
-        raise NotImplementedError
-
-    def choose(self, key: jax.Array, state: TabularState, t: jax.Array) -> jax.Array:
-        """The behaviour's action in the present state."""
-        return self.acts_by.sample(key, self.seen(state, self.env.observe(state.env_state), t))
-
-    def init(self, key: jax.Array) -> TabularState:
-        reset_key, key = jax.random.split(as_key(key))
-        return self.start(key, self.env.reset(reset_key))
-
-    def start(self, key: jax.Array, env_state: Any) -> TabularState:
-        """A state with nothing learnt."""
-        shape = self.env.num_states, self.env.num_actions
-        q = jnp.full(shape, self.initial_value, jnp.float32)
-        counted = self.count_visits or self.acts_by.counts
-        visits = jnp.zeros(shape, jnp.int32) if counted else None
-        return TabularState(key, env_state, q, visits, self.begin(q), Episode.begin())
-
-    def step(self, state: TabularState, t: jax.Array):
-        act_key, env_key, learn_key = jax.random.split(jax.random.fold_in(state.key, t), 3)
-        action = self.choose(act_key, state, t)
-        env_state, transition = interact(self.env, env_key, state.env_state, action)
-        episode, metrics = state.episode.update(transition)
-        state = self.learn(learn_key, state, transition, t)
-        return state._replace(env_state=env_state, episode=episode), metrics
-
-    def seen(self, state: TabularState, observation: jax.Array, t: jax.Array) -> Seen:
-        """What a policy may look at in a state."""
-        visits = None if state.visits is None else state.visits[observation]
-        return Seen(observation, self.values(state, observation), visits, t)
 
     def step_size(self, state: TabularState, pair: tuple[jax.Array, jax.Array], t: jax.Array) -> jax.Array:
         """The learning rate for a pair ``(s, a)``, float32 ``[]``."""
         return at(self.learning_rate, state.visits[pair] if self.count_visits else t)
 
-    def count(self, state: TabularState, pair: tuple[jax.Array, jax.Array]) -> TabularState:
-        """One visit to a pair more, if they are counted."""
-        return state if state.visits is None else state._replace(visits=state.visits.at[pair].add(1))
-
-    def values(self, state: TabularState, observation: jax.Array) -> jax.Array:
-        return state.q[observation]
-
-    def env_state(self, state: TabularState) -> Any:
-        return state.env_state
-
-    def act(self, state: TabularState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        del key
-        return jnp.argmax(self.values(state, observation)).astype(jnp.int32)
+    def towards(
+        self,
+        state: TabularState,
+        pair: tuple[jax.Array, jax.Array],
+        target: jax.Array,
+        t: jax.Array,
+        weight: float | jax.Array = 1.0,
+        due: bool | jax.Array = True,
+    ) -> TabularState:
+        """``Q(s, a)`` moved towards its target by the step size times ``weight``, and a visit counted, if it is ``due``."""
+        move = weight * self.step_size(state, pair, t) * (target - state.q[pair])
+        q = state.q.at[pair].add(jnp.where(due, move, 0.0))
+        return self.count(state._replace(q=q), pair, due)
 
 
 def check_index(agent: Any) -> None:

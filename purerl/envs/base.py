@@ -38,6 +38,11 @@ class Outcome(NamedTuple):
     truncated: jax.Array
     metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
 
+    @property
+    def done(self) -> jax.Array:
+        """Whether the episode has ended, bool ``[]``."""
+        return self.terminated | self.truncated
+
 
 class Transition(NamedTuple):
     """One step of experience, ``(S_t, A_t, R_{t+1}, S_{t+1})``, and how it ended.
@@ -53,6 +58,11 @@ class Transition(NamedTuple):
     truncated: jax.Array
     next_observation: jax.Array
     metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
+
+    @property
+    def done(self) -> jax.Array:
+        """Whether the episode has ended, bool ``[]``."""
+        return self.terminated | self.truncated
 
 
 class Environment(Protocol):
@@ -197,7 +207,7 @@ def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) 
     """
     step_key, reset_key = jax.random.split(key)
     reached, outcome = env.step(step_key, state, action)
-    done = outcome.terminated | outcome.truncated
+    done = outcome.done
     transition = Transition(
         observation=env.observe(state),
         action=action,

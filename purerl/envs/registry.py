@@ -42,6 +42,7 @@ name                                       observation            actions limit
 ``MaximizationBias-v0``                    int32 in ``[0, 3)``    10      -
 ``RiverSwim-v0``                           int32 in ``[0, 6)``    2       -
 ``Garnet-v0``                              int32 in ``[0, 30)``   4       -
+``Testbed-v0``                             int32 in ``[0, 1)``    10      -
 ``ProbeConstant-v0``                       float32 ``[1]``        1       -
 ``ProbeObservation-v0``                    float32 ``[1]``        1       -
 ``ProbeDelay-v0``                          float32 ``[1]``        1       -

@@ -343,7 +343,7 @@ class EpisodeStatistics(Wrapper):
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
         state = EpisodeStatisticsState(inner, state.episode_return + outcome.reward, state.episode_length + 1)
-        done = outcome.terminated | outcome.truncated
+        done = outcome.done
 
         def mean(of_episode):
             return Mean(jnp.where(done, of_episode, 0).astype(jnp.float32), done.astype(jnp.float32))

@@ -3,6 +3,7 @@
 from purerl.mdp.average import (
     AverageReward,
     average_reward,
+    gains,
     mixing_time,
     optimal_average_reward,
     stationary,
@@ -45,6 +46,7 @@ __all__ = [
     "finite_horizon",
     "from_dense",
     "from_gymnasium",
+    "gains",
     "garnet",
     "greedy",
     "linear_program",

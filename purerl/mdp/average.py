@@ -150,6 +150,33 @@ def optimal_average_reward(mdp: FiniteMDP, tolerance: float = 0.0, max_iteration
 
 
 @solver
+def gains(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
+    r"""The average reward of a policy from each state on, whatever its chain: several recurrent classes, periodic or not.
+
+    It is :math:`P^* r` with :math:`P^* = \lim_k ((I + P) / 2)^k`, of which ``k = 2**30`` is taken by squaring.
+
+    Args:
+        mdp: the model.
+        policy: int ``[S]`` or float ``[S, A]``.
+
+    Returns:
+        float ``[S]``.
+
+    Raises:
+        ValueError: ``policy`` is not a policy for ``mdp``.
+    """
+    pi = action_probabilities(mdp, policy)
+    matrix = transition_matrix(mdp, pi)
+
+    def square(_, power):
+        twice = power @ power
+        return twice / jnp.sum(twice, axis=-1, keepdims=True)
+
+    limit = lax.fori_loop(0, LONGEST.bit_length() - 1, square, (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2)
+    return limit @ _mean(pi, _backup(mdp, jnp.zeros(mdp.num_states, matrix.dtype)))
+
+
+@solver
 def mixing_time(mdp: FiniteMDP, policy: jax.Array, distance: float | jax.Array = 0.25) -> jax.Array:
     r"""The least :math:`t` with :math:`\max_s \frac 1 2 \sum_{s'} |P^t(s, s') - \mu(s')| \le` ``distance``, wherever the chain
     begins (Levin & Peres, *Markov Chains and Mixing Times*, 2nd ed., 2017, section 4.5).

@@ -119,7 +119,7 @@ class Record(Wrapper):
 
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
-        done = outcome.terminated | outcome.truncated
+        done = outcome.done
         open_ = state.episodes < self.episodes
 
         def grown(total, name):

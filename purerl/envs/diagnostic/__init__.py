@@ -10,12 +10,15 @@ from purerl.envs.diagnostic.maximization_bias import MaximizationBias, maximizat
 from purerl.envs.diagnostic.probes import probe_action, probe_constant, probe_context, probe_delay, probe_observation
 from purerl.envs.diagnostic.random_walk import random_walk
 from purerl.envs.diagnostic.river_swim import river_swim
+from purerl.envs.diagnostic.testbed import Testbed, TestbedState
 
 __all__ = [
     "BairdStar",
     "Chain",
     "Featured",
     "MaximizationBias",
+    "Testbed",
+    "TestbedState",
     "baird_star",
     "boyan_chain",
     "garnet",
@@ -39,6 +42,7 @@ ENVIRONMENTS = {
     "MaximizationBias-v0": (maximization_bias, None),
     "RiverSwim-v0": (river_swim, None),
     "Garnet-v0": (garnet, None),
+    "Testbed-v0": (Testbed, None),
     "ProbeConstant-v0": (probe_constant, None),
     "ProbeObservation-v0": (probe_observation, None),
     "ProbeDelay-v0": (probe_delay, None),

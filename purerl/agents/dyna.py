@@ -1,0 +1,191 @@
+"""Control by acting and planning in turn with a learnt model: Dyna-Q, Dyna-Q+ and prioritised sweeping (Sutton & Barto, 2018,
+chapter 8).
+
+The model is a table of what last followed each pair. For an environment that always answers alike it is exact once a pair has
+been seen; for another it is a sample.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl import bellman, exploration
+from purerl.agents.tabular import Tabular
+from purerl.checks import NOT_NEGATIVE, check_numbers, check_size
+from purerl.schedule import at
+
+
+class Model(NamedTuple):
+    """What last followed each pair.
+
+    Attributes:
+        next_state: int32 ``[S, A]``.
+        reward: float32 ``[S, A]``.
+        terminated: bool ``[S, A]``.
+    """
+
+    next_state: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+
+    @classmethod
+    def empty(cls, q: jax.Array) -> "Model":
+        """Every pair stays where it is, for nothing."""
+        here = jnp.broadcast_to(jnp.arange(q.shape[0], dtype=jnp.int32)[:, None], q.shape)
+        return cls(here, jnp.zeros_like(q), jnp.zeros(q.shape, bool))
+
+    def learn(self, pair, transition) -> "Model":
+        followed = transition.next_observation, transition.reward, transition.terminated
+        return Model(*(table.at[pair].set(value) for table, value in zip(self, followed, strict=True)))
+
+    def target(self, q, pair, discount, bonus=0.0):
+        """Q-learning's, of a pair as the model has it."""
+        next_state, reward, terminated = (table[pair] for table in self)
+        return bellman.q_learning(reward + bonus, terminated, q[next_state], discount)
+
+
+class Planner(NamedTuple):
+    """The memory of Dyna.
+
+    Attributes:
+        model: the model.
+        states: those that have been seen, in the order in which they were, int32 ``[S]``.
+        size: how many of them there are, int32 ``[]``.
+        last: when each pair was last tried, -1 for never, int32 ``[S, A]``.
+    """
+
+    model: Model
+    states: jax.Array
+    size: jax.Array
+    last: jax.Array
+
+    def learn(self, pair, transition, t) -> "Planner":
+        new = jnp.all(self.last[pair[0]] < 0)
+        place = jnp.where(new, self.size, len(self.states))  # beyond the end, where nothing is written
+        states, size = self.states.at[place].set(pair[0], mode="drop"), self.size + new.astype(jnp.int32)
+        return Planner(self.model.learn(pair, transition), states, size, self.last.at[pair].set(t))
+
+
+class DynaQ(Tabular):
+    r"""Q-learning from each transition, and then from ``planning_steps`` more that the model imagines, each of a state drawn
+    from those seen and an action drawn from those tried there. Sutton, "Integrated architectures for learning, planning, and
+    reacting based on approximating dynamic programming" (ICML 1990); Sutton & Barto (2018), section 8.2.
+
+    Attributes:
+        planning_steps: ``n``, at least 1. Static. The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    planning_steps: int = struct.field(pytree_node=False, default=10)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_size(self, "planning_steps")
+
+    def begin(self, q):
+        nowhere = jnp.zeros(q.shape[0], jnp.int32)
+        return Planner(Model.empty(q), nowhere, jnp.int32(0), jnp.full(q.shape, -1, jnp.int32))
+
+    def imagined(self, tried: jax.Array) -> jax.Array:
+        """Which actions of a seen state are planned with, bool ``[A]``."""
+        return tried
+
+    def bonus(self, since: jax.Array) -> jax.Array:
+        """What is added to the model's reward for a pair not tried for so many steps."""
+        return jnp.float32(0)
+
+    def learn(self, key, state, transition, t):
+        pair, discount = (transition.observation, transition.action), at(self.discount, t)
+        target = bellman.q_learning(transition.reward, transition.terminated, state.q[transition.next_observation], discount)
+        state = self.towards(state, pair, target, t)
+        planner = state.memory.learn(pair, transition, t)
+        state_key, action_key = jax.random.split(key)
+        places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size)
+        action_keys = jax.random.split(action_key, self.planning_steps)
+
+        def plan(i, q):
+            imagined = planner.states[places[i]]
+            allowed = self.imagined(planner.last[imagined] >= 0)
+            pair = imagined, exploration.epsilon_greedy(action_keys[i], allowed.astype(jnp.float32), 0.0)
+            target = planner.model.target(q, pair, discount, self.bonus(t - planner.last[pair]))
+            return q.at[pair].add(self.step_size(state, pair, t) * (target - q[pair]))
+
+        return state._replace(q=jax.lax.fori_loop(0, self.planning_steps, plan, state.q), memory=planner)
+
+
+class DynaQPlus(DynaQ):
+    r"""Dyna-Q that is curious: what the model says of a pair that was not tried for :math:`\tau` steps is rewarded by
+    :math:`\kappa \sqrt \tau` more. Actions that were never tried are imagined too, as leading back to their state for nothing.
+    It finds what has changed, also for the better. Sutton (1990); Sutton & Barto (2018), section 8.3.
+
+    Attributes:
+        curiosity: :math:`\kappa`, not negative. The others and errors: those of :class:`DynaQ`.
+    """
+
+    curiosity: float | jax.Array = 1e-3
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, curiosity=NOT_NEGATIVE)
+
+    def imagined(self, tried):
+        return jnp.ones_like(tried)
+
+    def bonus(self, since):
+        return self.curiosity * jnp.sqrt(since.astype(jnp.float32))
+
+
+class Queue(NamedTuple):
+    """The memory of prioritised sweeping: the model, which pairs it knows, bool ``[S, A]``, and the priority of each, float32
+    ``[S, A]``, 0 where it is not in the queue."""
+
+    model: Model
+    tried: jax.Array
+    priority: jax.Array
+
+
+class PrioritizedSweeping(Tabular):
+    r"""Planning where it matters: pairs wait with a priority of :math:`|R + \gamma \max_a Q(S', a) - Q(S, A)|`, if it exceeds a
+    threshold. After each transition, up to ``planning_steps`` times, the first in the queue is updated and all the pairs that
+    the model says lead to its state get a new priority. Nothing else is learnt from the transition. The queue is a table, whose
+    largest entry is the first. Moore & Atkeson, "Prioritized sweeping" (Machine Learning 13, 1993); Peng & Williams, "Efficient
+    learning and planning within the Dyna framework" (Adaptive Behavior 1, 1993); Sutton & Barto (2018), section 8.4, for
+    deterministic environments.
+
+    Attributes:
+        planning_steps: ``n``, at least 1. Static.
+        threshold: :math:`\theta`, not negative. The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+    """
+
+    planning_steps: int = struct.field(pytree_node=False, default=5)
+    threshold: float | jax.Array = 1e-4
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_size(self, "planning_steps")
+        check_numbers(self, threshold=NOT_NEGATIVE)
+
+    def begin(self, q):
+        return Queue(Model.empty(q), jnp.zeros(q.shape, bool), jnp.zeros_like(q))
+
+    def learn(self, key, state, transition, t):
+        pair, discount = (transition.observation, transition.action), at(self.discount, t)
+        model, tried = state.memory.model.learn(pair, transition), state.memory.tried.at[pair].set(True)
+        error = jnp.abs(model.target(state.q, pair, discount) - state.q[pair])
+        priority = state.memory.priority
+        priority = priority.at[pair].max(jnp.where(error > self.threshold, error, 0))
+
+        def plan(_, carry):
+            state, priority = carry
+            pair = jnp.divmod(jnp.argmax(priority), self.env.num_actions)
+            waiting = priority[pair] > 0
+            state = self.towards(state, pair, model.target(state.q, pair, discount), t, due=waiting)
+            priority = priority.at[pair].set(0)
+            value = jnp.max(state.q[pair[0]])
+            errors = jnp.abs(model.reward + discount * jnp.where(model.terminated, 0, value) - state.q)
+            leads_here = waiting & tried & (model.next_state == pair[0]) & ~model.terminated
+            return state, jnp.maximum(priority, jnp.where(leads_here & (errors > self.threshold), errors, 0))
+
+        state, priority = jax.lax.fori_loop(0, self.planning_steps, plan, (state, priority))
+        return state._replace(memory=Queue(model, tried, priority))
