@@ -17,7 +17,7 @@ from purerl.agents.one_step import SARSA, DoubleQLearning, ExpectedSARSA, QLearn
 from purerl.agents.optimistic import UCBQLearning
 from purerl.agents.prediction import TD, MonteCarloPrediction, NStepTD, Prediction, PredictionState, TDLambda
 from purerl.agents.tabular import Table, Tabular, TabularState
-from purerl.agents.traces import QLambda, SARSALambda
+from purerl.agents.traces import TRACES, QLambda, SARSALambda
 
 
 class Method(NamedTuple):
@@ -88,6 +88,7 @@ __all__ = [
     "SARSA",
     "TD",
     "TDC",
+    "TRACES",
     "Agent",
     "DQNState",
     "DifferentialQLearning",

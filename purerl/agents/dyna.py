@@ -104,14 +104,16 @@ class DynaQ(Tabular):
         places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size)
         action_keys = jax.random.split(action_key, self.planning_steps)
 
-        def plan(i, q):
-            imagined = planner.states[places[i]]
+        def plan(q, drawn):
+            place, action_key = drawn
+            imagined = planner.states[place]
             allowed = self.imagined(planner.last[imagined] >= 0)
-            pair = imagined, exploration.epsilon_greedy(action_keys[i], allowed.astype(jnp.float32), 0.0)
+            pair = imagined, exploration.epsilon_greedy(action_key, allowed.astype(jnp.float32), 0.0)
             target = planner.model.target(q, pair, discount, self.bonus(t - planner.last[pair]))
-            return q.at[pair].add(self.step_size(state, pair, t) * (target - q[pair]))
+            return q.at[pair].add(self.step_size(state, pair, t) * (target - q[pair])), None
 
-        return state._replace(q=jax.lax.fori_loop(0, self.planning_steps, plan, state.q), memory=planner)
+        q, _ = jax.lax.scan(plan, state.q, (places, action_keys))
+        return state._replace(q=q, memory=planner)
 
 
 class DynaQPlus(DynaQ):

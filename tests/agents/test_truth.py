@@ -1,0 +1,324 @@
+"""Where methods of control go, against exact solutions: the optimum, or the best epsilon-soft policy's values, or the gain."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import purerl
+import purerl.random
+from purerl import agents, evaluation, mdp, policy, schedule, training
+from purerl.envs import FiniteEnvironment, TimeLimit
+from purerl.envs.diagnostic import Testbed
+
+GAMMA, EPSILON, OMEGA = 0.8, 0.3, 0.8
+NUM_SEEDS = 64
+
+
+def ending(i, branching=2, ends=0.15):
+    """Random models of four states and two actions, in which any step may be the last of its episode."""
+    model = mdp.garnet(purerl.random.seed_key(5, i, "pcg4d"), 4, 2, branching)
+
+    def more(table, value):
+        return jnp.concatenate([table, jnp.full((*table.shape[:2], 1), value, table.dtype)], axis=-1)
+
+    return mdp.FiniteMDP(
+        probability=more(model.probability * (1 - ends), ends),
+        next_state=more(model.next_state, 0),
+        reward=more(model.reward, 1.0),
+        terminated=more(model.terminated, True),
+        initial=model.initial,
+    )
+
+
+# Step sizes of n ** -0.8, by visits: they satisfy the theorems.
+BASICS = {"learning_rate": schedule.power(1.0, OMEGA), "count_visits": True, "discount": GAMMA}
+SOFT, UNIFORM, HALF = ({"epsilon": epsilon, **BASICS} for epsilon in (EPSILON, 1.0, 0.5))
+GREEDY = {"target": policy.Greedy()}
+# name: (class, hyperparameters, the epsilon of the policies among which its limit is the best)
+METHODS = {
+    "q-learning": (agents.QLearning, UNIFORM, 0),
+    "double q-learning": (agents.DoubleQLearning, UNIFORM, 0),
+    "expected sarsa of the greedy policy": (agents.ExpectedSARSA, UNIFORM | GREEDY, 0),
+    "3-step sarsa of the greedy policy": (agents.NStepSARSA, HALF | GREEDY | {"n": 3}, 0),
+    "tree backup of the greedy policy": (agents.TreeBackup, UNIFORM | GREEDY | {"n": 3}, 0),
+    **{f"q(0.7), {kind}": (agents.QLambda, HALF | {"lambda_": 0.7, "trace": kind}, 0) for kind in agents.TRACES},
+    "off-policy monte carlo": (agents.OffPolicyMonteCarlo, {"discount": GAMMA, "epsilon": 0.5}, 0),
+    "sarsa": (agents.SARSA, SOFT, EPSILON),
+    "expected sarsa": (agents.ExpectedSARSA, SOFT, EPSILON),
+    "3-step sarsa": (agents.NStepSARSA, SOFT | {"n": 3}, EPSILON),
+    "tree backup": (agents.TreeBackup, SOFT | {"n": 3}, EPSILON),
+    **{f"sarsa(0.7), {kind}": (agents.SARSALambda, SOFT | {"lambda_": 0.7, "trace": kind}, EPSILON) for kind in agents.TRACES},
+    "monte carlo, first visits": (agents.MonteCarlo, SOFT, EPSILON),
+    "monte carlo, every visit": (agents.MonteCarlo, SOFT | {"visit": "every"}, EPSILON),
+}
+TIMES = 8_000, 32_000, 128_000
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2, 4, 5))
+def errors(cls, fields, static, epsilon, times=TIMES, lanes=NUM_SEEDS, first_seed=0):
+    """The largest error of the table at some times, each seed with a model of its own: ``[lanes, times]``."""
+
+    def run(i):
+        model = ending(i % NUM_SEEDS)
+        agent = cls(env=FiniteEnvironment.of(model), **fields, **dict(static))
+        limit = mdp.epsilon_soft_optimal(model, GAMMA, epsilon).q
+        state, now, found = agent.init(purerl.random.seed_key(6, first_seed + i, "pcg4d")), 0, []
+        for time in times:
+            state, _ = training.segment(agent, state, now, time - now)
+            now = time
+            found.append(jnp.max(jnp.abs(jax.vmap(agent.values, (None, 0))(state, jnp.arange(4)) - limit)))
+        return jnp.stack(found)
+
+    return jax.vmap(run)(jnp.arange(lanes))
+
+
+def split(fields):
+    """What is traced, and what is static."""
+    static = ("count_visits", "n", "trace", "visit", "target", "planning_steps")
+    return {k: v for k, v in fields.items() if k not in static}, tuple((k, v) for k, v in fields.items() if k in static)
+
+
+def converges(cls, fields, epsilon):
+    """Whether a table comes near its limit, and at the rate of ``t ** (-omega / 2)`` that its step sizes predict."""
+    found = np.asarray(errors(cls, *split(fields), epsilon))
+    slopes = np.polyfit(np.log(TIMES), np.log(found).T, 1)[0]
+    error_of_mean = slopes.std(ddof=1) / np.sqrt(NUM_SEEDS)
+    return found[:, -1].mean() < 0.08 and abs(slopes.mean() + OMEGA / 2) < 4 * error_of_mean + 0.05
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("off-policy monte carlo", "double q-learning")])
+def test_methods_of_control_reach_their_limits_at_the_predicted_rate(name):
+    assert converges(*METHODS[name])
+
+
+def test_double_q_learning_catches_up():
+    """Each table learns from every second step, and underestimates in between: it is late, and falls faster."""
+    found = np.asarray(errors(agents.DoubleQLearning, *split(UNIFORM), 0))
+    assert found[:, -1].mean() < 0.08 and (found.mean(axis=0)[1:] < 0.7 * found.mean(axis=0)[:-1]).all()
+
+
+def test_off_policy_monte_carlo_comes_nearer():
+    """Its averages still hold the returns of former targets, which fade as ``1 / n`` does."""
+    found = np.asarray(errors(*METHODS["off-policy monte carlo"][:1], *split(METHODS["off-policy monte carlo"][1]), 0))
+    assert found[:, -1].mean() < 0.3 and found[:, -1].mean() < 0.6 * found[:, 0].mean()
+
+
+# ------------------------------------------------------------- wrong on purpose
+
+
+class ThroughTheEnd(agents.QLearning):
+    """Bootstraps from a terminal state."""
+
+    def learn(self, key, state, transition, t):
+        return super().learn(key, state, transition._replace(terminated=jnp.bool_(False)), t)
+
+
+class OnePower(agents.NStepSARSA):
+    """Bootstraps with ``discount`` where ``discount ** n`` is due."""
+
+    def learn(self, key, state, transition, t):
+        more = self.discount ** (1 - self.n)
+        there = transition.next_observation
+        wrong = super().learn(key, state._replace(q=state.q.at[there].multiply(more)), transition, t)
+        return wrong._replace(q=wrong.q.at[there].divide(more))
+
+
+WRONG = {
+    "through the end": (ThroughTheEnd, UNIFORM, 0),
+    "one power": (OnePower, SOFT | {"n": 3}, EPSILON),
+    "no importance sampling": (agents.NStepSARSA, HALF | {"n": 3}, 0),
+    "sarsa for the optimum": (agents.SARSA, SOFT, 0),
+    "q-learning for the soft optimum": (agents.QLearning, SOFT, EPSILON),
+    "expected sarsa of a uniform policy": (agents.ExpectedSARSA, UNIFORM | {"target": policy.EpsilonGreedy(1.0)}, 0),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_variants_do_not_get_there(name):
+    assert not converges(*WRONG[name])
+
+
+# ------------------------------------------------------------------- other limits
+
+KEYS = jax.vmap(lambda i: purerl.random.seed_key(9, i, "pcg4d"))(jnp.arange(NUM_SEEDS))
+
+
+def trained(agent, num_steps):
+    return jax.jit(jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps)))(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("cls", "fields"),
+    [
+        (agents.DynaQ, {"planning_steps": 5}),
+        (agents.DynaQPlus, {"planning_steps": 5, "curiosity": 0.0}),
+        (agents.PrioritizedSweeping, {"planning_steps": 5, "threshold": 1e-5}),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_planning_with_a_certain_model_is_exact(cls, fields):
+    """Nothing is random, so that a constant step size leaves no error."""
+
+    def run(i):
+        model = mdp.garnet(purerl.random.seed_key(5, i, "pcg4d"), 6, 3, 1)
+        agent = cls(env=TimeLimit(FiniteEnvironment.of(model), 10), discount=GAMMA, learning_rate=0.5, epsilon=1.0, **fields)
+        state, _ = training.segment(agent, agent.init(purerl.random.seed_key(6, i, "pcg4d")), 0, 4_000)
+        met = jnp.zeros(6, bool).at[state.memory.model.next_state].set(True)
+        tried = state.memory.tried if cls is agents.PrioritizedSweeping else state.memory.last >= 0
+        return jnp.max(jnp.abs(state.q - mdp.optimal_q(model, GAMMA)), where=tried & met[:, None], initial=0), jnp.sum(tried)
+
+    error, tried = jax.jit(jax.vmap(run))(jnp.arange(NUM_SEEDS))
+    assert np.max(error) < 1e-3 and np.mean(tried) > 10
+
+
+def test_curiosity_finds_the_shortcut():
+    """Dyna-Q+ goes on trying, and Dyna-Q keeps to the long way: the book's example 8.3."""
+
+    def late_returns(cls, **fields):
+        env = purerl.make("ShortcutMaze-v0")
+        agent = cls(env=env, discount=0.95, learning_rate=0.5, epsilon=0.1, planning_steps=20, **fields)
+
+        def run(key):
+            state, _ = training.segment(agent, agent.init(key), 0, 5_000)
+            return training.segment(agent, state, 5_000, 1_000)[1]["episode_return"].total
+
+        return np.asarray(jax.jit(jax.vmap(run))(KEYS[:16]))
+
+    plain, curious = late_returns(agents.DynaQ), late_returns(agents.DynaQPlus, curiosity=1e-3)
+    assert curious.mean() > 1.2 * plain.mean()
+
+
+@pytest.mark.parametrize("cls", [agents.DifferentialQLearning, agents.RLearning])
+def test_without_a_discount_the_gain_is_found(cls):
+    env = FiniteEnvironment.of(mdp.garnet(purerl.random.key(2, "pcg4d"), 6, 3, 3))
+    rates = {"learning_rate": schedule.power(0.5, 0.6, 1_000.0), "gain_rate": 0.003 if cls is agents.RLearning else 0.1}
+    agent = cls(env=env, epsilon=0.5, **rates)
+    state, _ = trained(agent, 200_000)
+    best = mdp.optimal_average_reward(env.mdp)
+    judge = evaluation.default(agent)
+    assert isinstance(judge, evaluation.ExactGain)
+    measures = jax.vmap(lambda state, key: judge(agent, state, key, judge.prepare(agent)))(state, KEYS)
+    assert np.mean(measures["policy_regret"]) < 0.01 * best.gain and np.max(measures["policy_regret"]) < 0.05 * best.gain
+    assert np.max(measures["gain_error"]) < 0.3 * best.gain and np.mean(measures["gain_error"]) < 0.1 * best.gain
+
+
+def test_r_max_is_near_the_optimum_once_all_is_known():
+    env = FiniteEnvironment.of(ending(3))
+    agent = agents.RMax(env=env, discount=GAMMA, max_reward=5.0, known_after=1_000)
+    state, _ = trained(agent, 30_000)
+    assert (np.asarray(state.visits) >= 1_000).all()
+    exact = mdp.optimal_q(env.mdp, GAMMA)
+    # Rewards are of order one and counted a thousand times: their mean errs by a hundredth or so, values by five times that.
+    assert np.abs(np.asarray(state.q) - exact).max() < 0.5 and np.abs(np.asarray(state.q).mean(axis=0) - exact).max() < 0.1
+
+
+def test_r_max_is_optimistic_until_then():
+    agent = agents.RMax(env=FiniteEnvironment.of(ending(3)), discount=GAMMA, max_reward=5.0, known_after=1_000)
+    state, _ = trained(agent, 2_000)
+    q, visits = np.asarray(state.q), np.asarray(state.visits)
+    np.testing.assert_allclose(q[visits < 1_000], 25.0, rtol=1e-5)
+    assert (visits < 1_000).any()
+
+
+def test_posterior_sampling_believes_less_and_less_else():
+    env = FiniteEnvironment.of(ending(3))
+    agent = agents.PSRL(env=env, discount=GAMMA, period=10)
+    exact, regrets = mdp.optimal_q(env.mdp, GAMMA), []
+    best = mdp.expected_return(env.mdp, mdp.greedy(exact), GAMMA)
+    for num_steps in (0, 500, 8_000):
+        state, _ = trained(agent, num_steps)
+        value = jax.vmap(lambda q: mdp.expected_return(env.mdp, mdp.greedy(q), GAMMA))(state.q)
+        regrets.append(float(np.mean(best - value)))
+    assert regrets[2] < 0.01 * float(best) + 0.02 < regrets[1] + 0.05 and regrets[1] < 0.5 * regrets[0]
+
+
+def test_optimism_holds_with_the_constant_of_the_proof_and_learns_with_a_small_one():
+    """``Q_h >= Q*_h`` throughout, and the policy comes to be optimal."""
+    model = mdp.garnet(purerl.random.key(2, "pcg4d"), 3, 2, 2)
+    model = model.replace(reward=jax.nn.sigmoid(model.reward))
+    horizon = 4
+    env = FiniteEnvironment.of(mdp.time_expanded(model, horizon))
+    exact = mdp.optimal_q(env.mdp, 1.0)
+    timid = agents.UCBQLearning(env=env, horizon=horizon, confidence=1.0, log_term=10.0)
+    state, _ = trained(timid, 20_000)
+    assert (np.asarray(state.q) >= np.asarray(exact) - 1e-3).all()
+    keen = agents.UCBQLearning(env=env, horizon=horizon, confidence=0.02, log_term=10.0)
+    state, _ = trained(keen, 100_000)
+    value = jax.vmap(lambda q: mdp.expected_return(env.mdp, mdp.greedy(q), 1.0))(state.q)
+    best = mdp.expected_return(env.mdp, mdp.greedy(exact), 1.0)
+    assert np.mean(best - value) < 0.01 * best
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        agents.QLearning(env=Testbed(), discount=0.0, learning_rate=schedule.power(1.0, 1.0), count_visits=True),
+        agents.QLearning(
+            env=Testbed(),
+            discount=0.0,
+            behaviour=policy.UCB(2.0),
+            learning_rate=schedule.power(1.0, 1.0),
+            count_visits=True,
+        ),
+        agents.QLearning(
+            env=Testbed(),
+            discount=0.0,
+            behaviour=policy.Thompson(),
+            learning_rate=schedule.power(1.0, 1.0),
+            count_visits=True,
+        ),
+        agents.GradientBandit(env=Testbed(), learning_rate=0.1),
+        agents.QLearning(env=Testbed(), discount=0.0, learning_rate=0.1, initial_value=5.0, epsilon=0.0),
+    ],
+    ids=["epsilon-greedy", "ucb", "thompson", "gradient", "optimistic"],
+)
+def test_bandits_find_the_best_arm(agent):
+    """More often than not, over a thousand steps; at random it would be one time in ten."""
+    _, metrics = trained(agent, 1_000)
+    share = np.asarray(metrics["optimal_action"].total) / 1_000
+    assert share.mean() - 3 * share.std() / np.sqrt(NUM_SEEDS) > 0.5
+    reward = np.asarray(metrics["reward"].total) / 1_000
+    assert 1.0 < reward.mean() < 1.6  # the best of ten standard normal numbers is 1.54 on average
+
+
+# ---------------------------------------------------------------- all of it, wide
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_sixty_four_models_times_sixty_four_seeds(name):
+    cls, fields, epsilon = METHODS[name]
+    found = np.asarray(errors(cls, *split(fields), epsilon, (4_000, 32_000), 64 * NUM_SEEDS, 1_000))
+    by_model = found.reshape(64, NUM_SEEDS, 2).mean(axis=0)
+    slow = name == "off-policy monte carlo"
+    assert (by_model[:, 1] < (1.0 if slow else 0.3)).all() and np.mean(by_model[:, 1] / by_model[:, 0]) < (0.9 if slow else 0.6)
+
+
+TOYS = {
+    "FrozenLake-v1": (400_000, 0.95, {}),
+    "CliffWalking-v1": (200_000, 0.9, {}),
+    "Blackjack-v1": (1_000_000, 1.0, {}),
+    "Taxi-v3": (400_000, 0.9, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("env_name", TOYS)
+def test_toy_text_is_solved(env_name, name):
+    """The value of the greedy policy from the start, or of the epsilon-greedy one among such, is near the best there is."""
+    num_steps, discount, _ = TOYS[env_name]
+    cls, fields, epsilon = METHODS[name]
+    env = purerl.make(env_name)
+    agent = cls(env=env, **(fields | {"discount": discount}))
+    state, _ = trained(agent, num_steps)
+    q = jax.vmap(lambda state: jax.vmap(agent.values, (None, 0))(state, jnp.arange(env.num_states)))(state)
+    soft = jax.vmap(lambda q: epsilon / q.shape[-1] + (1 - epsilon) * jax.nn.one_hot(mdp.greedy(q), q.shape[-1]))(q)
+    value = jax.vmap(lambda pi: mdp.expected_return(env.mdp, pi, discount))(soft)
+    best = mdp.expected_return(env.mdp, mdp.epsilon_soft_optimal(env.mdp, discount, epsilon).policy, discount)
+    worst = mdp.expected_return(env.mdp, jnp.full(env.mdp.reward.shape[:2], 1 / env.num_actions), discount)
+    print(env_name, name, float(best), float(worst), float(np.mean(value)), float(np.min(value)))
+    assert np.mean(best - value) < 0.1 * (best - worst)
