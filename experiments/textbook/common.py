@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl.random
+from purerl import loop
+from purerl.agents import Agent
 from purerl.checkpoint import write_atomically
 
 if TYPE_CHECKING:
@@ -42,6 +44,80 @@ def over_runs(run: Callable[[jax.Array], Any], runs: int, width: int = 128, seed
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         chunks = list(pool.map(lambda i: jax.tree.map(np.asarray, program(jnp.asarray(i))), numbers))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:runs], *chunks)
+
+
+def steps(agent: Agent, key: jax.Array, num_steps: int) -> dict[str, jax.Array]:
+    """What an agent's metrics say at each step of one run, ``{name: [num_steps]}``."""
+
+    def step(state, t):
+        state, metrics = agent.step(state, t)
+        return state, {name: mean.total for name, mean in metrics.items()}
+
+    return loop.scan(step, agent.init(key), jnp.arange(num_steps, dtype=jnp.int32))[1]
+
+
+def episodes(
+    make: Callable[[Any], Agent],
+    settings: Any,
+    runs: int,
+    num_episodes: int,
+    measure: Callable[[Agent, Any], dict[str, jax.Array]] = lambda agent, state: {},
+    width: int = 128,
+    max_steps: int = 10_000_000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Every setting over the same ``runs`` seeds, each for a number of episodes.
+
+    Lanes of one program go on until the last of them is done, and what they do beyond is not looked at.
+
+    Args:
+        make: the agent of a setting.
+        settings: leaves ``[P, ...]``.
+        runs: seeds.
+        num_episodes: of each run.
+        measure: of the state at the end of an episode.
+        width: lanes of a program.
+        max_steps: after which a run is given up: what it lacks is NaN.
+        seed: of all.
+
+    Returns:
+        ``length`` and ``return`` of every episode and what was measured after it, ``[P, runs, num_episodes]``.
+    """
+    count = jax.tree.leaves(settings)[0].shape[0] * runs
+    width = min(width, count)
+
+    def program(numbers):
+        setting = jax.tree.map(lambda x: jnp.asarray(x)[numbers // runs], settings)
+        keys = jax.vmap(lambda i: purerl.random.seed_key(seed, i, "pcg4d"))(numbers % runs)
+        lane = jnp.arange(width)
+
+        def step(setting, state, t):
+            agent = make(setting)
+            state, metrics = agent.step(state, t)
+            ended = metrics["episode_return"]
+            return state, ended.count > 0, {"return": ended.total, **measure(agent, state)}
+
+        def body(carry):
+            states, t, number, length, records = carry
+            states, done, row = jax.vmap(step, (0, 0, None))(setting, states, t)
+            row["length"] = length + 1
+            place = jnp.where(done, number, num_episodes)
+            records = {name: table.at[lane, place].set(row[name], mode="drop") for name, table in records.items()}
+            return states, t + 1, number + done, jnp.where(done, 0, length + 1), records
+
+        states = jax.vmap(lambda setting, key: make(setting).init(key))(setting, keys)
+        shapes = jax.eval_shape(jax.vmap(step, (0, 0, None)), setting, states, jnp.int32(0))[2]
+        records = {name: jnp.full((width, num_episodes), jnp.nan) for name in (*shapes, "length")}
+        zeros = jnp.zeros(width, jnp.int32)
+        carry = states, jnp.int32(0), zeros, zeros, records
+        return jax.lax.while_loop(lambda c: jnp.any(c[2] < num_episodes) & (c[1] < max_steps), body, carry)[4]
+
+    numbers = np.minimum(np.arange(-(-count // width) * width, dtype=np.int32), count - 1).reshape(-1, width)
+    compiled = jax.jit(program).lower(numbers[0]).compile()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        chunks = list(pool.map(lambda i: jax.tree.map(np.asarray, compiled(jnp.asarray(i))), numbers))
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *chunks)
+    return {name: table.reshape(-1, runs, num_episodes) for name, table in whole.items()}
 
 
 def interval(samples: np.ndarray) -> Interval:
