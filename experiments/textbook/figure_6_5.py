@@ -1,7 +1,8 @@
 """Figure 6.5 and example 6.7: maximisation bias
 
 From A, left leads to B, where every action earns a normal reward of mean -0.1, and right ends the episode for nothing. Step
-size and epsilon 0.1, no discount, 10,000 runs. The dashed line is what the best epsilon-greedy policy does: left in 5% of episodes.
+size and epsilon 0.1, no discount, 10,000 runs. The dashed line is what the best epsilon-greedy policy does: it goes left in 5%
+of episodes.
 """
 
 import numpy as np
