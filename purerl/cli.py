@@ -17,7 +17,7 @@ from rich.table import Table
 
 import purerl
 from purerl import envs, mdp, plotting, policy, schedule
-from purerl.agents import AGENTS, METHODS, Tabular
+from purerl.agents import AGENTS, METHODS
 from purerl.agents.base import replace
 from purerl.results import SweepResult
 
@@ -129,13 +129,18 @@ def run(
         base_seed=base_seed,
         out=out,
         resume=resume,
-        keep_state=isinstance(instance, Tabular) and envs.grid_of(instance.env) is not None,
+        keep_state=_has_a_map(instance),
         label=f"{agent} on {env}",
     )
     show(result, out)
     here = f"{Path(sys.executable).name} -m purerl"
     print(f"\nOne seed again, bit for bit:  {here} replay {shlex.quote(str(out))} --seed {result.seeds[-1]}")
     print(f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume")
+
+
+def _has_a_map(agent):
+    """Whether it learns discounted values of the cells of a grid."""
+    return isinstance(agent, purerl.agents.Table) and hasattr(agent, "discount") and envs.grid_of(agent.env) is not None
 
 
 def report(runs: tuple[Path, ...], /) -> None:
@@ -218,7 +223,7 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
     for name, curve in result.curves.items():
         if curve.shape[-1] == 1:
             continue
-        positive = name in ("q_error", "loss")
+        positive = name in ("q_error", "value_error", "gain_error", "loss")
         paths.append(result.plot(folder / f"{name}.png", name, log="xy" if positive else ""))
     grid = None if result.state is None else envs.grid_of(result.agents[-1].env)
     if grid is not None:

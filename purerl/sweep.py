@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl import chunk, results, training
+from purerl.agents import AGENTS
 from purerl.agents.base import Agent, replace
 from purerl.checkpoint import read_arrays, unflatten, write_arrays
 from purerl.chunk import Settings, Task
@@ -32,8 +33,9 @@ from purerl.random import IMPLEMENTATIONS
 from purerl.results import SweepResult
 
 # (algorithm, backend): lanes of a chunk, by `python -m experiments.benchmarks lanes`: within a fifth of the fastest width, and
-# no wider, for a sweep of few seeds pays for lanes that stand empty. Others: _LANES_ELSE.
-LANES = {("QLearning", "cpu"): 128, ("DQN", "cpu"): 4}
+# no wider, for a sweep of few seeds pays for lanes that stand empty. Measured for Q-learning, whose shape all tables share, and
+# for DQN; those that solve a model of S * A * S numbers want fewer. Others: _LANES_ELSE.
+LANES = dict.fromkeys(((name, "cpu") for name in AGENTS), 128) | {(name, "cpu"): 4 for name in ("DQN", "RMax", "PSRL")}
 _LANES_ELSE = {"cpu": 8, "gpu": 256, "tpu": 256}
 
 

@@ -90,6 +90,14 @@ def test_errors_are_one_clear_line(command, words, says):
     assert says in code and "\n" not in code
 
 
+@pytest.mark.parametrize(
+    ("agent", "measure"), [("TD", "value_error"), ("DifferentialQLearning", "policy_gain"), ("SARSALambda", "q_error")]
+)
+def test_every_kind_of_agent_is_judged_by_what_it_estimates(command, agent, measure):
+    code, printed = command("run", agent, "Grid2x3-v0", "--seeds", "2", "--num-steps", "400", "--points", "4", "--out", "run")
+    assert code is None and measure in printed
+
+
 def test_a_deep_agent_sees_a_finite_state_as_one_hot():
     agent = cli.make_agent("DQN", "Grid2x3-v0")
     assert agent.env.observation.shape == (6,)

@@ -36,10 +36,12 @@ def draw(axes, curves, alphas=ALPHAS):
     """A line for each of several parameters."""
     shades = [COLOURS[i % len(COLOURS)] for i in range(len(curves))]
     for i, ((label, estimate), colour) in enumerate(zip(curves.items(), shades, strict=True)):
-        axes.plot(alphas, estimate.mean, color=colour, label=label, linestyle="-" if i < len(COLOURS) else "--")
-        axes.fill_between(alphas, estimate.low, estimate.high, color=colour, alpha=0.2, linewidth=0)
+        # What diverges is far out of sight, and its interval would hide the others.
+        mean, low, high = (np.where(estimate.mean < 2 * SHOWN, x, np.nan) for x in estimate)
+        axes.plot(alphas, mean, color=colour, label=label, linestyle="-" if i < len(COLOURS) else "--")
+        axes.fill_between(alphas, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.set(xlabel="step size", ylim=(0.25, SHOWN))
-    axes.legend(fontsize="small", ncols=2)
+    axes.legend(fontsize="small", ncols=2, loc="lower right")
 
 
 def figure():

