@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.textbook.common import OUT
+from experiments.textbook.common import OUT, write_record
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / ".github" / "textbook"
@@ -46,7 +47,7 @@ def _page(records):
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.textbook", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all of them if none is named")
-    parser.add_argument("--gallery", action="store_true", help="write experiments/textbook/README.md and its pictures")
+    parser.add_argument("--gallery", action="store_true", help="write experiments/textbook/README.md of what has been drawn")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
@@ -61,6 +62,7 @@ def main() -> None:
             failed.append(name)
         else:
             records[name]["seconds"] = time.perf_counter() - start
+            write_record(name, records[name])
     table = Table("figure", "the book's claims", "seconds")
     for name, record in records.items():
         holds = list(record["claims"].values())
@@ -68,10 +70,11 @@ def main() -> None:
     Console().print(table)
     print(f"{time.perf_counter() - began:.0f} s in all; pictures and numbers in {OUT}")
     if arguments.gallery:
+        known = [name for name in NAMES if (OUT / f"{name}.json").exists()]
         PICTURES.mkdir(parents=True, exist_ok=True)
-        for name in records:
+        for name in known:
             shutil.copy(OUT / f"{name}.png", PICTURES)
-        (HERE / "README.md").write_text(_page(records))
+        (HERE / "README.md").write_text(_page({name: json.loads((OUT / f"{name}.json").read_text()) for name in known}))
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

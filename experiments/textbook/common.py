@@ -167,11 +167,16 @@ def save(
     }
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"{name}.png", lambda file: figure.savefig(file, format="png"))
-    write_atomically(out / f"{name}.json", lambda file: file.write(json.dumps(record, indent=1, allow_nan=False).encode()))
+    write_record(name, record, out)
     print(f"{out / name}.png")
     for claim, holds in record["claims"].items():
         print(f"  {'agrees' if holds else 'DISAGREES'}: {claim}")
     return record
+
+
+def write_record(name: str, record: Mapping[str, Any], out: Path = OUT) -> None:
+    """What is known of a figure, as ``name.json``."""
+    write_atomically(out / f"{name}.json", lambda file: file.write(json.dumps(record, indent=1, allow_nan=False).encode()))
 
 
 def _plain(value):
