@@ -298,7 +298,7 @@ def test_sixty_four_models_times_sixty_four_seeds(name):
 
 
 WHOLE_TABLE = agents.SARSALambda, agents.MonteCarlo, agents.OffPolicyMonteCarlo, agents.NStepSARSA, agents.TreeBackup
-# name: steps, discount, methods left out: of Taxi's 3,000 pairs those that touch many of them at each step, which takes minutes;
+# name: steps, discount, methods left out: of Taxi's 3,000 pairs those that touch many of them at a step, which takes minutes;
 # on FrozenLake off-policy Monte Carlo, which learns from the ends of episodes alone and has hardly begun by then.
 TOYS = {
     "FrozenLake-v1": (1_000_000, 0.95, (agents.OffPolicyMonteCarlo,)),
