@@ -5,7 +5,7 @@ from rich.console import Console
 
 from experiments.benchmarks import report
 
-NAMES = ("gymnax_keys", "environments", "q_learning", "dqn", "lanes")
+NAMES = ("gymnax_keys", "environments", "q_learning", "control", "dqn", "lanes", "value_iteration")
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description="Speed, in ratios to others.")

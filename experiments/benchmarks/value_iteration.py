@@ -1,0 +1,194 @@
+"""Value iteration on a sparse grid, in float64, against pymdptoolbox and QuantEcon where those are installed.
+
+The grid is square and open, every step costs 1 until the corner that ends the episode, and a move slips to either side: four
+actions of three outcomes. All stop where the equation ``max |v* - v| <= EPSILON`` is sure, by the same threshold ``EPSILON (1 -
+discount) / discount``: ours and QuantEcon's on the largest change, pymdptoolbox's on the span of the changes, which is the same
+number here, because the values of the end never change and all others only fall.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmarks.report import SECONDS, Table, Unit
+from experiments.benchmarks.timing import REPEATS, Timing
+
+SIZES = (100, 300, 1000)
+DISCOUNT, SLIP, EPSILON = 0.95, 0.2, 1e-8
+THRESHOLD = EPSILON * (1 - DISCOUNT) / DISCOUNT
+MANY = 10**6  # iterations, more than are needed
+LONG = 60.0  # seconds of a contender's timed runs, after which no other begins
+BOUNDED = 100  # the largest grid on which pymdptoolbox is asked for its bound on the number of iterations
+MEBIBYTES = Unit("MiB at most", lambda amount: amount / 2**20, False)
+PEER = "QuantEcon"
+
+
+class Grid(NamedTuple):
+    """Outcomes of the grid's states and actions, each ``[S, 4, 3]``, where the end goes to itself; reward ``[S, 4]``."""
+
+    probability: np.ndarray
+    next_state: np.ndarray
+    reward: np.ndarray
+
+
+def grid(size: int) -> Grid:
+    """``size`` by ``size`` cells; the last is the end."""
+    row, column = np.divmod(np.arange(size * size, dtype=np.int32), np.int32(size))
+    moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)
+    reached = np.stack([np.clip(row + i, 0, size - 1) * size + np.clip(column + j, 0, size - 1) for i, j in moves], axis=1)
+    reached[-1] = size * size - 1
+    next_state = reached[:, (np.arange(4)[:, None] + (-1, 0, 1)) % 4]
+    reward = np.full(reached.shape, -1.0)
+    reward[-1] = 0
+    return Grid(np.broadcast_to([SLIP / 2, 1 - SLIP, SLIP / 2], next_state.shape), next_state, reward)
+
+
+def _matrix(size):
+    """The law of the next state, ``[4 S, S]``, the actions of a state next to each other."""
+    from scipy import sparse
+
+    probability, next_state, reward = grid(size)
+    begins = np.arange(0, next_state.size + 1, 3, dtype=np.int32)
+    matrix = sparse.csr_matrix((probability.ravel(), next_state.ravel(), begins), shape=(next_state.size // 3, len(reward)))
+    matrix.sum_duplicates()
+    return matrix, reward
+
+
+Solver = Callable[[bool], tuple[Any, int]]  # given whether to make one iteration only: the values, and iterations made
+
+
+def ours(size: int) -> Solver:
+    import purerl
+
+    probability, next_state, reward = grid(size)
+    mdp = purerl.mdp.FiniteMDP(
+        probability=probability,
+        next_state=next_state,
+        reward=np.broadcast_to(reward[..., None], next_state.shape),
+        terminated=next_state == len(reward) - 1,
+        initial=np.eye(1, len(reward))[0],
+    )
+    if mdp.reward.dtype != np.float64:
+        raise ValueError(f"rewards are {mdp.reward.dtype}, not float64: JAX_ENABLE_X64 has to be set")
+
+    def solve(once):
+        solution = purerl.mdp.value_iteration(mdp, DISCOUNT, THRESHOLD, 1 if once else MANY)
+        return np.asarray(solution.values), int(solution.iterations)
+
+    return solve
+
+
+def quantecon(size: int) -> Solver:
+    from quantecon.markov import DiscreteDP
+
+    matrix, reward = _matrix(size)
+    states, actions = (index.ravel() for index in np.indices(reward.shape))
+    problem = DiscreteDP(reward.ravel(), matrix, DISCOUNT, states, actions)
+
+    def solve(once):  # its threshold is of half its epsilon
+        result = problem.solve("value_iteration", epsilon=2 * EPSILON, max_iter=1 if once else MANY)
+        return result.v, result.num_iter
+
+    return solve
+
+
+def toolbox(size: int, bound: bool = False) -> Solver:
+    from mdptoolbox.mdp import ValueIteration
+
+    class Unbounded(ValueIteration):
+        def _boundIter(self, epsilon):  # visits S * S entries
+            self.max_iter = MANY
+
+    matrix, reward = _matrix(size)
+    laws = [matrix[action :: reward.shape[1]] for action in range(reward.shape[1])]
+    problem = (ValueIteration if bound else Unbounded)(laws, reward, DISCOUNT, EPSILON)
+    limit = problem.max_iter
+
+    def solve(once):
+        problem.V, problem.iter, problem.max_iter = np.zeros(len(reward)), 0, 1 if once else limit
+        problem.run()
+        return np.asarray(problem.V), problem.iter
+
+    return solve
+
+
+def toolbox_as_is(size: int) -> Solver:
+    return toolbox(size, bound=True)
+
+
+def contend(name: str, size: int) -> None:
+    """Print as JSON what a contender needs: for a new process."""
+    began = time.perf_counter()
+    solve = globals()[name](size)
+    solve(True)
+    build, seconds = time.perf_counter() - began, []
+    while len(seconds) < REPEATS and sum(seconds) < LONG:
+        began = time.perf_counter()
+        values, iterations = solve(False)
+        seconds.append(time.perf_counter() - began)
+    figures = {"build": build, "seconds": seconds, "iterations": int(iterations), "mean": float(np.mean(values))}
+    print(json.dumps(figures | {"memory": _most_memory()}))
+
+
+def _most_memory():
+    """Of this process, in bytes. Not ``ru_maxrss`` where it can be had otherwise: that has the parent's in it."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return 1024 * int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+CONTENDERS = {  # by row: the package needed, the function, the largest grid
+    "purerl": ("purerl", "ours", max(SIZES)),
+    PEER: ("quantecon", "quantecon", max(SIZES)),
+    "pymdptoolbox": ("mdptoolbox", "toolbox_as_is", BOUNDED),
+    "pymdptoolbox, no bound": ("mdptoolbox", "toolbox", max(SIZES)),
+}
+
+
+def _measure(function, size):
+    program = "import sys; from experiments.benchmarks import value_iteration as v; v.contend(sys.argv[1], int(sys.argv[2]))"
+    command = [sys.executable, "-c", program, function, str(size)]
+    done = subprocess.run(command, env=os.environ | {"JAX_ENABLE_X64": "1"}, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def benchmark() -> list[Table]:
+    seconds, memory, notes = {}, {}, []
+    for size in SIZES:
+        means = []
+        for row, (package, function, largest) in CONTENDERS.items():
+            if find_spec(package) is None:
+                notes.append(f"{row} is not installed here.")
+                continue
+            if size > largest:
+                continue
+            column, found = f"{size} x {size}", _measure(function, size)
+            samples = found["seconds"]
+            seconds[row, column] = Timing(statistics.median(samples), min(samples), max(samples), found["build"])
+            memory[row, column] = Timing(*[found["memory"]] * 3, found["build"])
+            means.append(found["mean"])
+            notes.append(
+                f"{row}, {column}: {found['iterations']} iterations, {len(samples)} runs, built in {found['build']:.1f} s."
+            )
+        if max(means) - min(means) > 2 * EPSILON:
+            raise ValueError(f"on {size} x {size} the mean values differ: {means}")
+    rule = f"Stopped at a change of {THRESHOLD:.2g} (pymdptoolbox: span), so within {EPSILON:g} of the optimal values."
+    about = f"Discount {DISCOUNT}, slip {SLIP}, float64, a process each, any core it can use."
+    return [
+        Table(
+            "Value iteration, grid, 4 actions, 3 outcomes", SECONDS, seconds, PEER, notes=[about, rule, *dict.fromkeys(notes)]
+        ),
+        Table("Value iteration, the same, memory of the process", MEBIBYTES, memory, PEER),
+    ]
