@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl
-from experiments.textbook.common import EXACT, canvas, over_runs, save
+from experiments.textbook.common import COLOURS, EXACT, canvas, over_runs, save
 from purerl import loop, mdp, policy
 from purerl.agents import MonteCarlo
 from purerl.envs.finite import FiniteEnvironment

@@ -184,7 +184,7 @@ def test_garnets_are_made_by_their_seed():
     assert np.any(garnet(seed=6).mdp.reward != env.mdp.reward)
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if name != "Testbed-v0"])
 def test_pictures_show_the_state(name):
     env = purerl.make(name)
     pictures = [env.render(state) for state in range(min(env.num_states, 3))]
