@@ -12,7 +12,7 @@ from purerl.sweep import LANES
 METHODS = (purerl.QLearning, purerl.DoubleQLearning, purerl.SARSA, purerl.ExpectedSARSA, DifferentialQLearning, RLearning)
 PEER = "QLearning"
 IMPLS = ("threefry", "pcg4d")
-ITERATIONS = {1: 2**17, 64: 2**14, 1024: 2**10}  # by seeds: in one call
+ITERATIONS = {1: 2**18, 64: 2**16, 1024: 2**14}  # by seeds: in one call, as long as a segment of a sweep
 WIDTH = LANES["QLearning", "cpu"]
 SHARE = 0.5
 SIZE = 10

@@ -139,12 +139,22 @@ class DynaQPlus(DynaQ):
 
 
 class Queue(NamedTuple):
-    """The memory of prioritised sweeping: the model, which pairs it knows, bool ``[S, A]``, and the priority of each, float32
-    ``[S, A]``, 0 where it is not in the queue."""
+    """The memory of prioritised sweeping.
+
+    Attributes:
+        model: the model.
+        leads_to: the state that follows each pair, -1 where that is not known or the episode ends, int32 ``[S, A]``.
+        priority: of each pair, 0 where it is not in the queue, float32 ``[S, A]``.
+    """
 
     model: Model
-    tried: jax.Array
+    leads_to: jax.Array
     priority: jax.Array
+
+    def first(self) -> tuple[jax.Array, jax.Array]:
+        """The pair of the largest priority."""
+        state = jnp.argmax(jnp.max(self.priority, axis=1))
+        return state, jnp.argmax(self.priority[state])
 
 
 class PrioritizedSweeping(Tabular):
@@ -169,25 +179,27 @@ class PrioritizedSweeping(Tabular):
         check_numbers(self, threshold=NOT_NEGATIVE)
 
     def begin(self, q):
-        return Queue(Model.empty(q), jnp.zeros(q.shape, bool), jnp.zeros_like(q))
+        return Queue(Model.empty(q), jnp.full(q.shape, -1, jnp.int32), jnp.zeros_like(q))
 
     def learn(self, key, state, transition, t):
         pair, discount = (transition.observation, transition.action), at(self.discount, t)
-        model, tried = state.memory.model.learn(pair, transition), state.memory.tried.at[pair].set(True)
+        model = state.memory.model.learn(pair, transition)
+        leads_to = state.memory.leads_to.at[pair].set(jnp.where(transition.terminated, -1, transition.next_observation))
         error = jnp.abs(model.target(state.q, pair, discount) - state.q[pair])
-        priority = state.memory.priority
-        priority = priority.at[pair].max(jnp.where(error > self.threshold, error, 0))
+        priority = state.memory.priority.at[pair].max(jnp.where(error > self.threshold, error, 0))
+        queue = Queue(model, leads_to, priority)
 
-        def plan(_, carry):
-            state, priority = carry
-            pair = jnp.divmod(jnp.argmax(priority), self.env.num_actions)
-            waiting = priority[pair] > 0
-            state = self.towards(state, pair, model.target(state.q, pair, discount), t, due=waiting)
-            priority = priority.at[pair].set(0)
-            value = jnp.max(state.q[pair[0]])
-            errors = jnp.abs(model.reward + discount * jnp.where(model.terminated, 0, value) - state.q)
-            leads_here = waiting & tried & (model.next_state == pair[0]) & ~model.terminated
-            return state, jnp.maximum(priority, jnp.where(leads_here & (errors > self.threshold), errors, 0))
+        def goes_on(carry):
+            state, first, updates = carry
+            return (updates < self.planning_steps) & (state.memory.priority[first] > 0)
 
-        state, priority = jax.lax.fori_loop(0, self.planning_steps, plan, (state, priority))
-        return state._replace(memory=Queue(model, tried, priority))
+        def plan(carry):
+            state, first, updates = carry
+            state, queue = self.towards(state, first, model.target(state.q, first, discount), t), state.memory
+            errors = jnp.abs(model.reward + discount * jnp.max(state.q[first[0]]) - state.q)
+            waits = (leads_to == first[0]) & (errors > self.threshold)
+            priority = jnp.maximum(queue.priority.at[first].set(0), jnp.where(waits, errors, 0))
+            queue = queue._replace(priority=priority)
+            return state._replace(memory=queue), queue.first(), updates + 1
+
+        return jax.lax.while_loop(goes_on, plan, (state._replace(memory=queue), queue.first(), 0))[0]

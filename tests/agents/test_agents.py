@@ -86,8 +86,8 @@ def assert_same_bits(x, y):
 
 
 def assert_close(name, x, y):
-    """To rounding, which twenty updates of a network magnify."""
-    tolerance = {"rtol": 1e-3, "atol": 1e-4} if name in NETWORKS else {"rtol": 1e-6}
+    """To rounding, of numbers of the size of 1, which twenty updates of a network magnify."""
+    tolerance = {"rtol": 1e-3, "atol": 1e-4} if name in NETWORKS else {"rtol": 1e-6, "atol": 1e-6}
     for a, b in zip(plain(x), plain(y), strict=True):
         np.testing.assert_allclose(a, b, **tolerance)
 

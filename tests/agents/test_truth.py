@@ -167,7 +167,7 @@ def test_planning_with_a_certain_model_is_exact(cls, fields):
         agent = cls(env=TimeLimit(FiniteEnvironment.of(model), 10), discount=GAMMA, learning_rate=0.5, epsilon=1.0, **fields)
         state, _ = training.segment(agent, agent.init(purerl.random.seed_key(6, i, "pcg4d")), 0, 4_000)
         met = jnp.zeros(6, bool).at[state.memory.model.next_state].set(True)
-        tried = state.memory.tried if cls is agents.PrioritizedSweeping else state.memory.last >= 0
+        tried = state.memory.leads_to >= 0 if cls is agents.PrioritizedSweeping else state.memory.last >= 0
         return jnp.max(jnp.abs(state.q - mdp.optimal_q(model, GAMMA)), where=tried & met[:, None], initial=0), jnp.sum(tried)
 
     error, tried = jax.jit(jax.vmap(run))(jnp.arange(NUM_SEEDS))

@@ -1,0 +1,110 @@
+"""Example 8.4: prioritised sweeping on mazes
+
+The Dyna maze, and larger ones in which every cell of it is 2, 4, 8 or 16: how many updates it takes until the greedy policy
+comes to the goal, if not by the shortest way, then by one at most a fifth longer, as the book is usually read. (The last of the
+improvements wait for exploration, not for planning.) Prioritised sweeping and Dyna-Q make at most five updates for each step of
+the environment; step size 1, for nothing is random, epsilon 0.1, a discount of 0.95, threshold 1e-5. Medians of 50 runs, with
+the interval that order statistics give, because a run may take very long; the policy is looked at every quarter of the shortest
+way. The dashed line is what nothing can beat, one update for each step of that way.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.textbook.common import COLOURS, EXACT, Interval, canvas, over_runs, save
+from purerl import loop, mdp
+from purerl.agents import DynaQ, PrioritizedSweeping
+from purerl.envs.grids.mazes import DYNA
+from purerl.envs.gridworld import gridworld
+
+RUNS, UPDATES, LONGER = 50, 5, 1.2  # updates of each step at most, and how much longer than the shortest way will do
+FACTORS = ((1, 1), (1, 2), (2, 2), (2, 4), (4, 4))  # rows and columns of a cell
+SETTINGS = {"learning_rate": 1.0, "discount": 0.95, "epsilon": 0.1}
+METHODS = {
+    "Dyna-Q": lambda env: DynaQ(env=env, planning_steps=UPDATES - 1, **SETTINGS),
+    "prioritised sweeping": lambda env: PrioritizedSweeping(
+        env=env, planning_steps=UPDATES, threshold=1e-5, count_visits=True, **SETTINGS
+    ),
+}
+PATIENCE = {"Dyna-Q": 80, "prioritised sweeping": 60}  # steps for each cell, several times what the median run needs
+
+
+def magnified(rows: int, columns: int) -> list[str]:
+    """The Dyna maze with so many cells for one. The start is the first of them, the goal all."""
+    tall = ["".join(cell * columns for cell in row) for row in DYNA for _ in range(rows)]
+    start = next(place for place, row in enumerate(tall) if "S" in row)
+    tall[start] = tall[start].replace("S", "s", 1)
+    return [row.replace("S", ".").replace("s", "S") for row in tall]
+
+
+def updates_needed(name: str, env, way: int, cells: int, key: jax.Array) -> jax.Array:
+    """Until the greedy policy is good enough; infinity if that takes longer than anybody waits."""
+    agent = METHODS[name](env)
+    start, between = jnp.argmax(env.mdp.initial), math.ceil(way / 4)
+
+    def good(q):
+        def follow(_, carry):
+            cell, ended = carry
+            pair = cell, jnp.argmax(q[cell])
+            return env.mdp.next_state[pair][0], ended | env.mdp.terminated[pair][0]
+
+        return jax.lax.fori_loop(0, math.floor(LONGER * way), follow, (start, False))[1]
+
+    def advance(carry):
+        state, t, _ = carry
+        state, _ = loop.scan(agent.step, state, t + jnp.arange(between, dtype=jnp.int32))
+        return state, t + between, good(state.q)
+
+    def goes_on(carry):
+        return ~carry[2] & (carry[1] < PATIENCE[name] * cells)
+
+    state, t, found = jax.lax.while_loop(goes_on, advance, (agent.init(key), jnp.int32(0), False))
+    # What prioritised sweeping counts are updates, of pairs that it takes from the queue.
+    return jnp.where(found, UPDATES * t if name == "Dyna-Q" else jnp.sum(state.visits), jnp.inf)
+
+
+def median(samples: np.ndarray) -> Interval:
+    """Of the first axis, between the order statistics that hold it with 95%."""
+    middle, half = len(samples) / 2, 0.98 * math.sqrt(len(samples))
+    ordered = np.sort(samples, axis=0)
+    return Interval(np.median(samples, axis=0), ordered[math.floor(middle - half) - 1], ordered[math.ceil(middle + half)])
+
+
+def figure():
+    envs = [gridworld(magnified(*factors)) for factors in FACTORS]
+    cells = np.array([sum(len(row) - row.count("#") for row in env.rows) for env in envs])
+    # Without a discount, visits to states sum to the length of an episode.
+    optima = (mdp.visits(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, SETTINGS["discount"]))) for env in envs)
+    ways = np.array([round(float(visits.sum())) for visits in optima])
+    picture, (axes,) = canvas(width=7.5)
+    numbers, found = {"cells": cells, "shortest way": ways}, {}
+    for (name, patience), colour in zip(PATIENCE.items(), COLOURS, strict=False):
+        runs = [
+            over_runs(lambda key, of=of, name=name: updates_needed(name, *of, key), RUNS, width=RUNS // 2)
+            for of in zip(envs, map(int, ways), map(int, cells), strict=True)
+        ]
+        found[name] = numbers[name] = median(np.stack(runs, axis=1))
+        numbers[f"{name}: runs longer than {patience} steps for each cell"] = [np.isinf(run).sum() for run in runs]
+        axes.plot(cells, found[name].mean, color=colour, label=name, marker="o")
+        axes.fill_between(cells, found[name].low, found[name].high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(cells, ways, label="the shortest way", **EXACT)
+    axes.set(xscale="log", yscale="log", xlabel="cells of the maze", ylabel="updates until the policy is good")
+    axes.set_xticks(cells, map(str, cells))
+    axes.minorticks_off()
+    axes.legend()
+    dyna, sweeping = found["Dyna-Q"], found["prioritised sweeping"]
+    ratio = dyna.mean / sweeping.mean
+    claims = {
+        "prioritised sweeping needs fewer updates on every maze": bool((sweeping.high < dyna.low).all()),
+        f"by a factor of five to ten or more (here {ratio.min():.0f} to {ratio.max():.0f})": ratio.min() > 5,
+        "both need more, the larger the maze": bool((np.diff(sweeping.mean) > 0).all() and (np.diff(dyna.mean) > 0).all()),
+        "nothing needs less than the shortest way": bool((sweeping.low >= ways).all()),
+    }
+    return save("example_8_4", picture, numbers, claims)
+
+
+if __name__ == "__main__":
+    figure()
