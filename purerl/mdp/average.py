@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.solve import _mean, greedy, solver
+from purerl.mdp.solve import _mean, expected, greedy, solver
 
 LONGEST = 2**30  # steps after which a chain that has not mixed counts as one that does not
 
@@ -39,8 +39,8 @@ class AverageReward(NamedTuple):
 
 def _backup(mdp, values):
     """``r(s, a) + E values(S')`` where episodes begin anew, float ``[S, A]``."""
-    goes_to = jnp.where(mdp.terminated, jnp.sum(mdp.initial * values), values[mdp.next_state])
-    return _mean(mdp.probability, mdp.reward + goes_to)
+    begins = jnp.sum(mdp.initial * values)
+    return expected(mdp, lambda next_state, reward, terminated: reward + jnp.where(terminated, begins, values[next_state]))
 
 
 def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:

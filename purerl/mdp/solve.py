@@ -24,6 +24,8 @@ Mathematics of Operations Research 16, 1991).
 
 import functools
 import inspect
+import operator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -32,6 +34,8 @@ import numpy as np
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities, check_policy, is_concrete
+
+LARGE, UNROLLED = 2**16, 32  # the least numbers in a table, and the most of a state, for a backup written out term by term
 
 
 class Solution(NamedTuple):
@@ -97,6 +101,22 @@ def _mean(weights, values, axis=-1):
     return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis)
 
 
+def expected(mdp: FiniteMDP, value: Callable[..., jax.Array]) -> jax.Array:
+    """``sum_k probability value(next_state, reward, terminated)``, float ``[S, A]``, where an outcome of probability zero
+    counts for nothing, even with an infinite value. ``value`` works element by element."""
+
+    def term(*at):
+        probability, *outcome = (table[at] for table in (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated))
+        return jnp.where(probability > 0, probability * value(*outcome), 0)
+
+    actions, outcomes = range(mdp.num_actions), range(mdp.num_outcomes)
+    if mdp.reward.size < LARGE or len(actions) * len(outcomes) > UNROLLED:
+        return jnp.sum(term(...), axis=-1)
+    # One loop over the states that stores nothing between: three times as fast as sums over an array [S, A, K], in less memory,
+    # for a second more of compilation.
+    return jnp.stack([functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions], axis=-1)
+
+
 def backup(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> jax.Array:
     """``q(s, a) = sum_k probability (reward + discount (1 - terminated) values[next_state])``.
 
@@ -108,8 +128,13 @@ def backup(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> ja
     Returns:
         float ``[S, A]``.
     """
-    continuation = jnp.where(mdp.terminated, 0, values[mdp.next_state])
-    return _mean(mdp.probability, mdp.reward + discount * continuation)
+
+    def returns(next_state, reward, terminated):
+        # Indices are known to be in range. To look for others would take time, and the memory of another table.
+        value = values.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        return reward + discount * jnp.where(terminated, 0, value)
+
+    return expected(mdp, returns)
 
 
 def greedy(q: jax.Array) -> jax.Array:
@@ -129,7 +154,8 @@ def _precision(mdp):
 
 def _rounding(mdp, discount):
     """How far rounding can take a backup of ``values`` from the true one: a function of ``values``."""
-    largest = jnp.max(_mean(mdp.probability, jnp.abs(mdp.reward)))
+    size = expected(mdp, lambda next_state, reward, terminated: jnp.abs(reward))
+    largest = jnp.max(lax.optimization_barrier(size))  # or XLA would keep every term for it
     return lambda values: _precision(mdp) * (largest + discount * jnp.max(jnp.abs(values)))
 
 
@@ -144,10 +170,10 @@ def _solution(mdp, discount, reduce, values, policy, iterations, weigh=None, mor
     which is ``reduce`` itself where it is linear or a maximum. ``more_rounding`` is what it errs beside sums and products.
     """
     weigh = reduce if weigh is None else weigh
-    q = backup(mdp, values, discount)
+    q = lax.optimization_barrier(backup(mdp, values, discount))  # as in _rounding
     reduced = reduce(q)
     change, rounding = _distance(reduced, values), _rounding(mdp, discount)(values) + more_rounding
-    goes_on = discount * (1 + _precision(mdp)) * jnp.sum(jnp.where(mdp.terminated, 0, mdp.probability), axis=-1)
+    goes_on = discount * (1 + _precision(mdp)) * expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
     modulus = jnp.max(weigh(goes_on))
     of_values = (modulus * change + rounding) / (1 - modulus)
     # q is off by what the values put in were, as far as the action goes on: maybe more than the policy's own actions do.

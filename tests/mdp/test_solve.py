@@ -26,6 +26,7 @@ from purerl.mdp import (
     optimal_q,
     policy_iteration,
     reachable,
+    solve,
     value_iteration,
 )
 from purerl.random import key
@@ -92,17 +93,28 @@ def gym_model(name, **settings):
 # ---------------------------------------------------------------------------------------------------------- the backup
 
 
-@given(SEEDS, DISCOUNTS)
-def test_backup_is_the_expectation_of_reward_and_what_follows(seed, discount):
+in_either_form = pytest.mark.parametrize("large", [0, 2**16], ids=["term by term", "as arrays"])
+
+
+def backup_as_if(large, *args):
+    """As of models with so many numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(solve, "LARGE", large)
+        return backup(*args)
+
+
+@in_either_form
+@given(seed=SEEDS, discount=DISCOUNTS)
+def test_backup_is_the_expectation_of_reward_and_what_follows(large, seed, discount):
     mdp = random_model(seed)
     values = np.random.default_rng(seed).normal(size=S)
     transition, reward = dense(mdp)
-    np.testing.assert_allclose(
-        backup(mdp, jnp.asarray(values, jnp.float32), discount), reward + discount * transition @ values, atol=1e-5
-    )
+    found = backup_as_if(large, mdp, jnp.asarray(values, jnp.float32), discount)
+    np.testing.assert_allclose(found, reward + discount * transition @ values, atol=1e-5)
 
 
-def test_backup_leaves_out_what_cannot_happen_and_what_follows_termination():
+@in_either_form
+def test_backup_leaves_out_what_cannot_happen_and_what_follows_termination(large):
     mdp = FiniteMDP(
         [[[1.0, 0.0]], [[1.0, 0.0]]],
         [[[0, 1]], [[1, 0]]],
@@ -110,7 +122,7 @@ def test_backup_leaves_out_what_cannot_happen_and_what_follows_termination():
         [[[False, False]], [[True, False]]],
         [1, 0],
     )
-    assert backup(mdp, jnp.array([4.0, -jnp.inf]), 0.5).tolist() == [[4.0], [3.0]]
+    assert backup_as_if(large, mdp, jnp.array([4.0, -jnp.inf]), 0.5).tolist() == [[4.0], [3.0]]
 
 
 def test_backup_of_a_million_states():
