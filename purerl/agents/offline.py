@@ -20,9 +20,13 @@ class Offline(struct.PyTreeNode):
     Riedmiller, "Batch reinforcement learning" (in Wiering & van Otterlo, *Reinforcement Learning: State of the Art*, 2012).
 
     Attributes:
-        agent: the method. data: the transitions, leaves ``[N, ...]``, such as :func:`collect` gives. shuffled: whether
-        transitions are drawn at random with replacement. Otherwise they come in their order, over and over, as methods
-            that look at more than one need it. Static.
+        agent: the method.
+        data: the transitions, leaves ``[N, ...]``, such as :func:`collect` gives.
+        shuffled: whether transitions are drawn at random with replacement. Otherwise they come in their order, over and over,
+            as methods that look at more than one need it. Static.
+
+    Raises:
+        ValueError: by ``init``, where columns of ``data`` are empty or differ in length.
     """
 
     agent: Tabular
@@ -40,6 +44,9 @@ class Offline(struct.PyTreeNode):
         return self.agent.discount
 
     def init(self, key: jax.Array) -> TabularState:
+        lengths = [column.shape[0] for column in jax.tree.leaves(self.data)]
+        if len(set(lengths)) > 1 or 0 in lengths:
+            raise ValueError(f"Offline: the columns of data have lengths {lengths}; allowed: one length, of at least 1")
         return self.agent.start(as_key(key), None)
 
     def step(self, state: TabularState, t: jax.Array):
