@@ -43,7 +43,7 @@ def offline(key, lambda_):
 
 
 def figure():
-    picture, (left, right) = canvas(2, width=7, height=5)
+    picture, axes = canvas(2, width=7, height=5)
     env = purerl.make("RandomWalk-v0")
     runs = {lam: over_runs(lambda key, lam=lam: offline(key, lam), RUNS, width=100) for lam in LAMBDAS}
     forward = {f"lambda = {lam:g}": interval(errors) for lam, errors in runs.items()}
@@ -53,10 +53,9 @@ def figure():
         )
         for lam in LAMBDAS
     }
-    draw(left, backward)
-    draw(right, forward)
-    left.set(title="TD(lambda), accumulating traces", ylabel="RMS error, first 10 episodes")
-    right.set(title="off-line lambda-return algorithm (figure 12.3)")
+    draw(picture, axes, [backward, forward])
+    axes[0].set_title("TD(lambda), accumulating traces")
+    axes[1].set_title("off-line lambda-return algorithm (figure 12.3)")
     best = {
         name: [curve.mean[np.isfinite(curve.mean)].min() for curve in side.values()]
         for name, side in {"td": backward, "offline": forward}.items()

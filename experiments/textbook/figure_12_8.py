@@ -26,9 +26,8 @@ def figure():
             )
             for lam in LAMBDAS
         }
-        draw(one, curves[kind])
-        one.set(title=title)
-    axes[0].set_ylabel("RMS error, first 10 episodes")
+        one.set_title(title)
+    draw(picture, axes, curves.values())
     best = [curve.mean.min() for curve in curves["dutch"].values()]
     claims = {
         "an intermediate lambda is best, at about 0.27 or a little below": 0 < int(np.argmin(best)) < 7 and min(best) < 0.275,

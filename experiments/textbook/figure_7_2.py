@@ -32,16 +32,18 @@ def mean_error(make, settings, runs=RUNS):
     return interval(found.T)
 
 
-def draw(axes, curves, alphas=ALPHAS):
-    """A line for each of several parameters."""
-    shades = [COLOURS[i % len(COLOURS)] for i in range(len(curves))]
-    for i, ((label, estimate), colour) in enumerate(zip(curves.items(), shades, strict=True)):
-        # What diverges is far out of sight, and its interval would hide the others.
-        mean, low, high = (np.where(estimate.mean < 2 * SHOWN, x, np.nan) for x in estimate)
-        axes.plot(alphas, mean, color=colour, label=label, linestyle="-" if i < len(COLOURS) else "--")
-        axes.fill_between(alphas, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlabel="step size", ylim=(0.25, SHOWN))
-    axes.legend(fontsize="small", ncols=2, loc="lower right")
+def draw(picture, axes, panels):
+    """A line for each of several parameters, which are the same in all panels, over step sizes."""
+    for one, curves in zip(axes, panels, strict=True):
+        for i, (label, estimate) in enumerate(curves.items()):
+            colour = COLOURS[i % len(COLOURS)]
+            # What diverges is far out of sight, and its interval would hide the others.
+            mean, low, high = (np.where(estimate.mean < 2 * SHOWN, x, np.nan) for x in estimate)
+            one.plot(ALPHAS, mean, color=colour, label=label, linestyle="-" if i < len(COLOURS) else "--")
+            one.fill_between(ALPHAS, low, high, color=colour, alpha=0.2, linewidth=0)
+        one.set(xlabel="step size", ylim=(0.25, SHOWN))
+    axes[0].set_ylabel("RMS error, first 10 episodes")
+    picture.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
 
 
 def figure():
@@ -49,9 +51,8 @@ def figure():
     curves = {
         f"n = {n}": mean_error(lambda alpha, n=n: NStepTD(env=env, n=n, learning_rate=alpha, discount=1.0), ALPHAS) for n in NS
     }
-    picture, (axes,) = canvas(width=8, height=5)
-    draw(axes, curves)
-    axes.set_ylabel("RMS error, first 10 episodes")
+    picture, axes = canvas(width=8, height=5)
+    draw(picture, axes, [curves])
     best = {n: curves[f"n = {n}"].mean.min() for n in NS}
     where = {n: ALPHAS[curves[f"n = {n}"].mean.argmin()] for n in NS}
     claims = {
