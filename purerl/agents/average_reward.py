@@ -88,7 +88,8 @@ class RLearning(DifferentialQLearning):
     favours those whose value has just risen, and :math:`\bar R` may then grow without end.
 
     Attributes:
-        gain_rate: :math:`\eta` in ``[0, 1]``. The others and errors: those of :class:`DifferentialQLearning`.
+        gain_rate: :math:`\eta` in ``[0, 1]``.
+        The others and errors: those of :class:`DifferentialQLearning`.
     """
 
     gain_rate: float | jax.Array = 0.01

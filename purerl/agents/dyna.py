@@ -74,7 +74,8 @@ class DynaQ(Tabular):
     reacting based on approximating dynamic programming" (ICML 1990); Sutton & Barto (2018), section 8.2.
 
     Attributes:
-        planning_steps: ``n``, at least 1. Static. The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+        planning_steps: ``n``, at least 1. Static.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     planning_steps: int = struct.field(pytree_node=False, default=10)
@@ -122,7 +123,8 @@ class DynaQPlus(DynaQ):
     It finds what has changed, also for the better. Sutton (1990); Sutton & Barto (2018), section 8.3.
 
     Attributes:
-        curiosity: :math:`\kappa`, not negative. The others and errors: those of :class:`DynaQ`.
+        curiosity: :math:`\kappa`, not negative.
+        The others and errors: those of :class:`DynaQ`.
     """
 
     curiosity: float | jax.Array = 1e-3
@@ -167,7 +169,8 @@ class PrioritizedSweeping(Tabular):
 
     Attributes:
         planning_steps: ``n``, at least 1. Static.
-        threshold: :math:`\theta`, not negative. The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+        threshold: :math:`\theta`, not negative.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     planning_steps: int = struct.field(pytree_node=False, default=5)

@@ -24,8 +24,8 @@ class GTD2(Incremental):
 
     Attributes:
         second_rate: :math:`\beta`, not negative; a schedule is called as ``learning_rate`` is. A constant one leaves a bias,
-            for the noise of :math:`v` and that of the step go together. The others and errors: those of
-            :class:`~purerl.agents.prediction.Incremental`.
+            for the noise of :math:`v` and that of the step go together.
+        The others and errors: those of :class:`~purerl.agents.prediction.Incremental`.
     """
 
     second_rate: float | jax.Array | Schedule = 0.1
@@ -76,8 +76,8 @@ class EmphaticTD(Incremental):
     ``memory`` is :math:`z`, float32 ``[d]``, and :math:`\rho_{t-1} \gamma F_{t-1}`, float32 ``[]``.
 
     Attributes:
-        lambda_: :math:`\lambda` in ``[0, 1]``. The others and errors: those of
-            :class:`~purerl.agents.prediction.Incremental`.
+        lambda_: :math:`\lambda` in ``[0, 1]``.
+        The others and errors: those of :class:`~purerl.agents.prediction.Incremental`.
     """
 
     lambda_: float | jax.Array | Schedule = 0.0

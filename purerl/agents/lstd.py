@@ -41,8 +41,8 @@ class LSTD(Prediction):
 
     Attributes:
         lambda_: :math:`\lambda` in ``[0, 1]``.
-        regularisation: :math:`\varepsilon`, above 0. The others and errors: those of
-        :class:`~purerl.agents.prediction.Prediction`.
+        regularisation: :math:`\varepsilon`, above 0.
+        The others and errors: those of :class:`~purerl.agents.prediction.Prediction`.
     """
 
     lambda_: float | jax.Array | Schedule = 0.0

@@ -75,8 +75,8 @@ class MonteCarlo(Tabular):
 
     Attributes:
         visit: ``"first"``, only the first visit to a pair in an episode counts, or ``"every"``. Static.
-        learning_rate, count_visits: by default the sample average, ``power(1, 1)`` of the number of earlier visits. The others
-            and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+        learning_rate, count_visits: by default the sample average, ``power(1, 1)`` of the number of earlier visits.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     learning_rate: float | jax.Array | Schedule = power(1.0, 1.0)
@@ -159,8 +159,9 @@ class OffPolicyMonteCarlo(Table):
         discount: :math:`\gamma` in ``[0, 1]``.
         epsilon: in ``[0, 1]``, that of the behaviour where ``behaviour`` is None; a schedule is called with ``t``.
         initial_value: of a pair before the first return that counts.
-        behaviour: the policy that acts, with ``probabilities``; epsilon-greedy by default. What the target does, it must do
-        too. target: :math:`\pi`, with ``probabilities``; greedy by default.
+        behaviour: the policy that acts, with ``probabilities``; epsilon-greedy by default. What the target does, it must
+            do too.
+        target: :math:`\pi`, with ``probabilities``; greedy by default.
 
     Raises:
         ValueError: a number out of its range, or an environment that does not observe the index of its state.

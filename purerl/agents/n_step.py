@@ -108,7 +108,7 @@ class NStepSARSA(_NStep):
     Attributes:
         n: steps, at least 1. Static.
         target: :math:`\pi`, a policy with ``probabilities``, as the behaviour must have them then; the behaviour by default.
-            The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     def learn(self, key, state, transition, t):
@@ -144,8 +144,8 @@ class TreeBackup(_NStep):
 
     Attributes:
         n: steps, at least 1. Static.
-        target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default. The others and errors: those of
-            :class:`~purerl.agents.tabular.Tabular`.
+        target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     def learn(self, key, state, transition, t):

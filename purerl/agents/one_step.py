@@ -84,8 +84,8 @@ class ExpectedSARSA(Tabular):
     2009); Sutton & Barto (2018), section 6.6.
 
     Attributes:
-        target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default. The others and errors: those of
-            :class:`~purerl.agents.tabular.Tabular`.
+        target: :math:`\pi`, any policy with ``probabilities``; the behaviour by default.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     target: Policy | None = None

@@ -175,7 +175,8 @@ class Incremental(Prediction):
     Attributes:
         learning_rate: :math:`\alpha`, not negative; a schedule is called with ``t``, or with the number of earlier visits to
             the state that is updated if ``count_visits``.
-        count_visits: whether to count visits to each state. Static. The others and errors: those of :class:`Prediction`.
+        count_visits: whether to count visits to each state. Static.
+        The others and errors: those of :class:`Prediction`.
     """
 
     learning_rate: float | jax.Array | Schedule = 0.1
@@ -226,7 +227,8 @@ class NStepTD(Incremental):
     (2018), sections 7.1 and 7.3.
 
     Attributes:
-        n: steps, at least 1. Static. The others and errors: those of :class:`Incremental`.
+        n: steps, at least 1. Static.
+        The others and errors: those of :class:`Incremental`.
     """
 
     n: int = struct.field(pytree_node=False, default=4)
@@ -262,7 +264,8 @@ class TDLambda(Incremental):
     Attributes:
         lambda_: :math:`\lambda` in ``[0, 1]``.
         trace: ``"accumulating"``, ``"replacing"``, for tables and features of 0 and 1, or ``"dutch"``, on-policy (see
-            :mod:`purerl.agents.traces`). Static. The others: those of :class:`Incremental`.
+            :mod:`purerl.agents.traces`). Static.
+        The others: those of :class:`Incremental`.
 
     Raises:
         ValueError: also, dutch traces with a target.
@@ -310,7 +313,8 @@ class MonteCarloPrediction(Incremental):
         learning_rate, count_visits: by default the sample average, ``power(1, 1)`` of the number of earlier visits. Not used by
             weighted averages.
         visit: ``"first"``, only the first visit to a state in an episode counts, or ``"every"``. Static.
-        weighted: whether importance sampling is weighted. Static. The others: those of :class:`Incremental`.
+        weighted: whether importance sampling is weighted. Static.
+        The others: those of :class:`Incremental`.
 
     Raises:
         ValueError: also, ``features`` are given.

@@ -67,8 +67,8 @@ class SARSALambda(Tabular):
 
     Attributes:
         lambda_: :math:`\lambda` in ``[0, 1]``.
-        trace: ``"accumulating"``, ``"replacing"`` (Singh & Sutton, 1996) or ``"dutch"``. Static. The others and errors: those
-            of :class:`~purerl.agents.tabular.Tabular`.
+        trace: ``"accumulating"``, ``"replacing"`` (Singh & Sutton, 1996) or ``"dutch"``. Static.
+        The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
     lambda_: float | jax.Array | Schedule = 0.9

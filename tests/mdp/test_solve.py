@@ -143,6 +143,32 @@ def test_backup_of_a_million_states():
 # ------------------------------------------------------------------------------------------------------ optimal values
 
 
+@pytest.mark.slow
+def test_a_grid_of_a_million_states_is_solved():
+    """Each step costs 1 until the last corner, so that the value d steps away from it is ``-(1 - discount ** d) / (1 -
+    discount)``."""
+    size, discount = 1_000, 0.99
+    row, column = np.divmod(np.arange(size**2, dtype=np.int32), size)
+    moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
+    next_state = np.stack([np.clip(row + i, 0, size - 1) * size + np.clip(column + j, 0, size - 1) for i, j in moves], axis=1)
+    shape = size**2, 4, 1
+    mdp = FiniteMDP(
+        probability=np.ones(shape, np.float32),
+        next_state=next_state.reshape(shape),
+        reward=-np.ones(shape, np.float32),
+        terminated=next_state.reshape(shape) == size**2 - 1,
+        initial=np.eye(1, size**2, dtype=np.float32)[0],
+    )
+    solution = value_iteration(mdp, discount)
+    steps = np.maximum(2 * (size - 1) - row - column, 1)  # the last corner itself is left, and entered again or stayed in
+    exact = -(1 - discount**steps) / (1 - discount)
+    error = np.abs(solution.values - exact)
+    assert error.max() <= solution.error_bound < 0.1
+    here = 500 * size + 123
+    reached = next_state[here, solution.policy[here]]
+    assert steps[reached] == steps[here] - 1
+
+
 @given(SEEDS, DISCOUNTS)
 def test_value_iteration_finds_the_linear_programs_optimum(seed, discount):
     mdp = random_model(seed)
