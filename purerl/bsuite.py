@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.table import Table
@@ -29,6 +28,7 @@ from purerl.agents.base import Agent, Episode
 from purerl.checkpoint import write_atomically
 from purerl.envs.base import Environment, interact
 from purerl.envs.bsuite import EXPERIMENTS, Setting, load
+from purerl.pytree import Node
 from purerl.random import as_key
 from purerl.results import SweepResult
 from purerl.sweep import LANES, sweep
@@ -388,7 +388,7 @@ class UniformState(NamedTuple):
     episode: Episode
 
 
-class Uniform(struct.PyTreeNode):
+class Uniform(Node):
     """Actions drawn uniformly: what is scored without learning anything."""
 
     env: Environment

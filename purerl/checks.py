@@ -1,9 +1,9 @@
 """What fields may be, checked at construction.
 
-A frozen pytree is constructed by users and by JAX alike, and JAX puts anything in a leaf's place: tracers, ``in_axes``,
-shapes, ``None``. So only single numbers of Python and NumPy are judged, and none of them where all leaves are whole numbers
-or ``None``, as in a tree of ``in_axes``. Arrays are taken as they are: they may be the lanes of a batch, and what JAX holds
-could not be read without waiting for the device.
+A frozen pytree may be constructed of anything that stands in a leaf's place: numbers, arrays, tracers, and ``in_axes``, which
+are whole numbers and ``None``. So only single numbers of Python and NumPy are judged, and none of them where all leaves are
+such as a tree of ``in_axes`` has. Arrays are taken as they are: they may be the lanes of a batch, and what JAX holds could not
+be read without waiting for the device.
 """
 
 from collections.abc import Callable, Collection, Mapping

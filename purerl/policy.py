@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl import exploration
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers
+from purerl.pytree import Node
 from purerl.schedule import Schedule, at
 
 
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     t: jax.Array
 
 
-class Policy(struct.PyTreeNode):
+class Policy(Node):
     """What all policies share: an action drawn from ``probabilities``. ``counts``: whether visits are looked at."""
 
     counts = False

@@ -15,14 +15,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, judge
+from purerl.pytree import Node
 
 Number = float | jax.Array
 
 
-class Schedule(struct.PyTreeNode):
+class Schedule(Node):
     """What all schedules share: a formula of the time, and a float32 answer."""
 
     def formula(self, t: jax.Array) -> jax.Array:

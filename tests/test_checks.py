@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 from purerl import checks
+from purerl.pytree import Node, static
 
 
-class Node(struct.PyTreeNode):
+class Node(Node):
     rate: float = 0.5
     scale: float = 1.0
-    size: int = struct.field(pytree_node=False, default=4)
-    kind: str = struct.field(pytree_node=False, default="a")
+    size: int = static(default=4)
+    kind: str = static(default="a")
 
     def __post_init__(self):
         checks.check_numbers(self, rate=checks.UNIT_INTERVAL, scale=checks.POSITIVE)

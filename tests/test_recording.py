@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import purerl.random
 from purerl import mdp
@@ -15,6 +14,7 @@ from purerl.agents import QLearning
 from purerl.envs import StickyActions, TimeLimit
 from purerl.envs.base import Environment, Outcome
 from purerl.envs.grids import dyna_maze, four_rooms
+from purerl.pytree import Node
 from purerl.recording import record
 
 Image = pytest.importorskip("PIL.Image")
@@ -103,7 +103,7 @@ def test_the_key_decides(tmp_path):
     assert first == again != other
 
 
-class Counter(struct.PyTreeNode):
+class Counter(Node):
     """Counts to three; its pictures are small and grow."""
 
     num_actions = 1
@@ -122,7 +122,7 @@ class Counter(struct.PyTreeNode):
         return np.full((2, 3 + int(state), 3), 40 * int(state), np.uint8)
 
 
-class Zero(struct.PyTreeNode):
+class Zero(Node):
     """An agent that does 0."""
 
     env: Environment

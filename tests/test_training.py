@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import purerl
 import purerl.random
@@ -12,6 +11,7 @@ from purerl import schedule, training
 from purerl.agents import Episode, Mean
 from purerl.envs import FiniteEnvironment, OneHot, TimeLimit
 from purerl.mdp import FiniteMDP
+from purerl.pytree import Node
 
 KEY = purerl.random.key(5, "pcg4d")
 
@@ -182,7 +182,7 @@ def test_an_episode_adds_up_and_starts_again():
     assert episode.episode_return == 0
 
 
-class Endless(struct.PyTreeNode):
+class Endless(Node):
     """The least agent there is: every step ends an episode of return 1."""
 
     env = None

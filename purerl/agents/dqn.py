@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from purerl import bellman, loop, replay
 from purerl.agents.base import Episode, Mean
@@ -14,6 +13,7 @@ from purerl.checks import ABOVE_ZERO, POSITIVE, UNIT_INTERVAL, check_choice, che
 from purerl.envs.base import Environment, Transition, interact
 from purerl.exploration import epsilon_greedy
 from purerl.networks import MLP, ConvNet
+from purerl.pytree import Node, static
 from purerl.random import as_key
 from purerl.schedule import Schedule, at, linear
 
@@ -37,7 +37,7 @@ class DQNState(NamedTuple):
     buffer: Transition
 
 
-class DQN(struct.PyTreeNode):
+class DQN(Node):
     r"""Deep Q-learning: a network :math:`Q_\theta`, trained on replayed transitions towards a slowly moving copy of itself.
 
     .. math::
@@ -79,16 +79,16 @@ class DQN(struct.PyTreeNode):
     epsilon: float | jax.Array | Schedule = linear(1.0, 0.05, 10_000)
     target_step_size: float | jax.Array | Schedule = 1.0
     max_grad_norm: float | jax.Array | Schedule = math.inf
-    target_period: int = struct.field(pytree_node=False, default=500)
-    train_period: int = struct.field(pytree_node=False, default=10)
-    num_envs: int = struct.field(pytree_node=False, default=1)
-    batch_size: int = struct.field(pytree_node=False, default=128)
-    buffer_size: int = struct.field(pytree_node=False, default=10_000)
-    learning_starts: int = struct.field(pytree_node=False, default=1_000)
-    features: tuple[int, ...] = struct.field(pytree_node=False, default=(120, 84))
-    channels: tuple[int, ...] = struct.field(pytree_node=False, default=())
-    target: str = struct.field(pytree_node=False, default="q_learning")
-    loss: str = struct.field(pytree_node=False, default="mse")
+    target_period: int = static(default=500)
+    train_period: int = static(default=10)
+    num_envs: int = static(default=1)
+    batch_size: int = static(default=128)
+    buffer_size: int = static(default=10_000)
+    learning_starts: int = static(default=1_000)
+    features: tuple[int, ...] = static(default=(120, 84))
+    channels: tuple[int, ...] = static(default=())
+    target: str = static(default="q_learning")
+    loss: str = static(default="mse")
 
     def __post_init__(self):
         check_numbers(

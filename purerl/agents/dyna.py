@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl import bellman, exploration
 from purerl.agents.tabular import Tabular
 from purerl.checks import NOT_NEGATIVE, check_numbers, check_size
+from purerl.pytree import static
 from purerl.schedule import at
 
 
@@ -78,7 +78,7 @@ class DynaQ(Tabular):
         The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
-    planning_steps: int = struct.field(pytree_node=False, default=10)
+    planning_steps: int = static(default=10)
 
     def __post_init__(self):
         super().__post_init__()
@@ -173,7 +173,7 @@ class PrioritizedSweeping(Tabular):
         The others and errors: those of :class:`~purerl.agents.tabular.Tabular`.
     """
 
-    planning_steps: int = struct.field(pytree_node=False, default=5)
+    planning_steps: int = static(default=5)
     threshold: float | jax.Array = 1e-4
 
     def __post_init__(self):

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Table
 from purerl.checks import FINITE, NOT_NEGATIVE, check_numbers
 from purerl.policy import Softmax
+from purerl.pytree import static
 from purerl.schedule import Schedule, at
 
 
@@ -33,7 +33,7 @@ class GradientBandit(Table):
 
     learning_rate: float | jax.Array | Schedule = 0.1
     initial_value: float | jax.Array = 0.0
-    baseline: bool = struct.field(pytree_node=False, default=True)
+    baseline: bool = static(default=True)
 
     counts = True
     discount = 0.0

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Table
 from purerl.checks import FINITE, POSITIVE, Rule, check_numbers, check_size
 from purerl.policy import Greedy
+from purerl.pytree import static
 
 CHANGE = 1e-4
 BELOW_ONE: Rule = ("a number in [0, 1)", lambda x: (x >= 0) & (x < 1))
@@ -67,7 +67,7 @@ class RMax(Table):
 
     discount: float | jax.Array = 0.95
     max_reward: float | jax.Array = 1.0
-    known_after: int = struct.field(pytree_node=False, default=10)
+    known_after: int = static(default=10)
 
     counts = True
     acts_by = Greedy()
@@ -124,7 +124,7 @@ class PSRL(Table):
     """
 
     discount: float | jax.Array = 0.95
-    period: int = struct.field(pytree_node=False, default=20)
+    period: int = static(default=20)
     prior_count: float | jax.Array = 1.0
     reward_mean: float | jax.Array = 0.0
     reward_scale: float | jax.Array = 1.0

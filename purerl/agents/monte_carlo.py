@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Table, Tabular
 from purerl.checks import FINITE, UNIT_INTERVAL, check_choice, check_numbers
 from purerl.policy import EpsilonGreedy, Greedy, Policy
+from purerl.pytree import static
 from purerl.schedule import Schedule, at, power
 
 VISITS = "first", "every"
@@ -80,8 +80,8 @@ class MonteCarlo(Tabular):
     """
 
     learning_rate: float | jax.Array | Schedule = power(1.0, 1.0)
-    count_visits: bool = struct.field(pytree_node=False, default=True)
-    visit: str = struct.field(pytree_node=False, default="first")
+    count_visits: bool = static(default=True)
+    visit: str = static(default="first")
 
     def __post_init__(self):
         super().__post_init__()

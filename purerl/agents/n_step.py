@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Tabular
 from purerl.checks import check_size
 from purerl.policy import Policy
+from purerl.pytree import static
 from purerl.schedule import at
 
 
@@ -71,7 +71,7 @@ class Window(NamedTuple):
 
 
 class _NStep(Tabular):
-    n: int = struct.field(pytree_node=False, default=4)
+    n: int = static(default=4)
     target: Policy | None = None
 
     def __post_init__(self):

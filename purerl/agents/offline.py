@@ -4,15 +4,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Tabular, TabularState
 from purerl.envs.base import Environment, Transition, interact
 from purerl.policy import Policy, Seen
+from purerl.pytree import Node, static
 from purerl.random import as_key
 
 
-class Offline(struct.PyTreeNode):
+class Offline(Node):
     """Any off-policy method on a fixed data set; with :class:`~purerl.agents.one_step.QLearning`, batch Q-learning.
 
     One transition is learnt from at a step, and the environment is not touched. Sweeps through a data set that holds every
@@ -31,7 +31,7 @@ class Offline(struct.PyTreeNode):
 
     agent: Tabular
     data: Transition
-    shuffled: bool = struct.field(pytree_node=False, default=True)
+    shuffled: bool = static(default=True)
 
     transitions_per_step = 1
 

@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Table
 from purerl.checks import ABOVE_ZERO, NOT_NEGATIVE, check_numbers, check_size
 from purerl.policy import Greedy
+from purerl.pytree import static
 
 
 class UCBQLearning(Table):
@@ -31,7 +31,7 @@ class UCBQLearning(Table):
         ValueError: a number out of its range, or an environment that does not observe the index of its state.
     """
 
-    horizon: int = struct.field(pytree_node=False, default=20)
+    horizon: int = static(default=20)
     confidence: float | jax.Array = 0.05
     log_term: float | jax.Array = 10.0
 

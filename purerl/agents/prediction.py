@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.agents.base import Episode
 from purerl.agents.monte_carlo import VISITS, Returns, Weights
@@ -33,6 +32,7 @@ from purerl.agents.traces import TRACES, Traces
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
 from purerl.envs.base import Environment, Transition, interact
 from purerl.policy import EpsilonGreedy, Policy, Seen
+from purerl.pytree import Node, static
 from purerl.random import as_key
 from purerl.schedule import Schedule, at, power
 
@@ -78,7 +78,7 @@ class Step(NamedTuple):
     done: jax.Array
 
 
-class Prediction(struct.PyTreeNode):
+class Prediction(Node):
     r"""What methods of prediction share: everything but how they learn from a step. A method adds :meth:`learn`, and where it
     needs more than its weights, :meth:`begin`.
 
@@ -180,7 +180,7 @@ class Incremental(Prediction):
     """
 
     learning_rate: float | jax.Array | Schedule = 0.1
-    count_visits: bool = struct.field(pytree_node=False, default=False)
+    count_visits: bool = static(default=False)
 
     def __post_init__(self):
         super().__post_init__()
@@ -231,7 +231,7 @@ class NStepTD(Incremental):
         The others and errors: those of :class:`Incremental`.
     """
 
-    n: int = struct.field(pytree_node=False, default=4)
+    n: int = static(default=4)
 
     def __post_init__(self):
         super().__post_init__()
@@ -272,7 +272,7 @@ class TDLambda(Incremental):
     """
 
     lambda_: float | jax.Array | Schedule = 0.9
-    trace: str = struct.field(pytree_node=False, default="accumulating")
+    trace: str = static(default="accumulating")
 
     def __post_init__(self):
         super().__post_init__()
@@ -321,9 +321,9 @@ class MonteCarloPrediction(Incremental):
     """
 
     learning_rate: float | jax.Array | Schedule = power(1.0, 1.0)
-    count_visits: bool = struct.field(pytree_node=False, default=True)
-    visit: str = struct.field(pytree_node=False, default="first")
-    weighted: bool = struct.field(pytree_node=False, default=False)
+    count_visits: bool = static(default=True)
+    visit: str = static(default="first")
+    weighted: bool = static(default=False)
 
     def __post_init__(self):
         super().__post_init__()

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.base import Episode
 from purerl.checks import FINITE, UNIT_INTERVAL, check_numbers
 from purerl.envs.base import Environment, Transition, interact
 from purerl.policy import EpsilonGreedy, Policy, Seen
+from purerl.pytree import Node, static
 from purerl.random import as_key
 from purerl.schedule import Schedule, at
 
@@ -34,7 +34,7 @@ class TabularState(NamedTuple):
     episode: Episode
 
 
-class Table(struct.PyTreeNode):
+class Table(Node):
     r"""What has a table of values for the actions in each state, learns from one transition a step, and acts greedily when it
     is judged. A method adds :attr:`acts_by` and :meth:`learn`, and where it needs more than the table, :meth:`begin`.
 
@@ -134,7 +134,7 @@ class Tabular(Table):
     epsilon: float | jax.Array | Schedule = 0.1
     initial_value: float | jax.Array = 0.0
     behaviour: Policy | None = None
-    count_visits: bool = struct.field(pytree_node=False, default=False)
+    count_visits: bool = static(default=False)
 
     def __post_init__(self):
         check_numbers(self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE)

@@ -21,10 +21,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.agents.tabular import Tabular
 from purerl.checks import UNIT_INTERVAL, check_choice, check_numbers
+from purerl.pytree import static
 from purerl.schedule import Schedule, at
 
 TRACES = "accumulating", "replacing", "dutch"
@@ -72,7 +72,7 @@ class SARSALambda(Tabular):
     """
 
     lambda_: float | jax.Array | Schedule = 0.9
-    trace: str = struct.field(pytree_node=False, default="accumulating")
+    trace: str = static(default="accumulating")
 
     def __post_init__(self):
         super().__post_init__()

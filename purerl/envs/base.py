@@ -5,9 +5,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import AT_LEAST_ONE, check_numbers
+from purerl.pytree import Node
 
 State = Any
 
@@ -99,7 +99,7 @@ def restart(env: Environment, key: jax.Array, reached: State) -> State:
     return env.restart(key, reached) if hasattr(env, "restart") else env.reset(key)
 
 
-class Wrapper(struct.PyTreeNode):
+class Wrapper(Node):
     """An environment around another: what it does not define itself is the inner environment's.
 
     A wrapper with a state of its own defines ``begin``, its start state around an inner one, and ``inner``, the way back.

@@ -6,12 +6,12 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
+from purerl.pytree import Node
 
 
 def _thresholds(probability):
@@ -33,7 +33,7 @@ def _thresholds(probability):
     return jnp.where(possible_later, total[..., :-1], jnp.inf)
 
 
-class FiniteEnvironment(struct.PyTreeNode):
+class FiniteEnvironment(Node):
     """Episodes of a :class:`~purerl.mdp.model.FiniteMDP`, drawn by inversion. Make one with :meth:`of`.
 
     The state and the observation are the MDP's state index, int32 ``[]``. A step draws one uniform number ``u`` and yields

@@ -16,11 +16,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.mdp.model import FiniteMDP
+from purerl.pytree import static
 
 MOVES = {"up": (-1, 0), "right": (0, 1), "down": (1, 0), "left": (0, -1)}
 TERMINAL = "GH"
@@ -44,8 +44,8 @@ class GridWorld(FiniteEnvironment):
         directions: what action ``0, 1, 2, 3`` means, by name. Static.
     """
 
-    rows: tuple[str, ...] = struct.field(pytree_node=False)
-    directions: tuple[str, ...] = struct.field(pytree_node=False)
+    rows: tuple[str, ...] = static()
+    directions: tuple[str, ...] = static()
 
     @property
     def shape(self) -> tuple[int, int]:

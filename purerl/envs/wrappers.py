@@ -10,11 +10,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import ABOVE_ZERO, FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers, check_size, judge
 from purerl.envs.base import Mean, State, Wrapper, restart
 from purerl.mdp.model import FiniteMDP
+from purerl.pytree import Node, static
 
 # Observations.
 
@@ -22,7 +22,7 @@ from purerl.mdp.model import FiniteMDP
 class OneHot(Wrapper):
     """Integer observations in ``[0, size)`` as indicator vectors, float32 ``[..., size]``; any other integer is all zeros."""
 
-    size: int = struct.field(pytree_node=False)
+    size: int = static()
 
     def __post_init__(self):
         check_size(self, "size")
@@ -61,7 +61,7 @@ class FrameStack(Wrapper):
     with its padding "reset"). A policy over stacks is not one over the states of a finite model, so none is shown.
     """
 
-    num_frames: int = struct.field(pytree_node=False)
+    num_frames: int = static()
 
     def __post_init__(self):
         check_size(self, "num_frames")
@@ -189,7 +189,7 @@ class DiscretisedActions(Wrapper):
 
     def __post_init__(self):
         # Placeholders, which JAX puts into trees, are neither of the two.
-        if isinstance(self.env, struct.PyTreeNode) and isinstance(self.actions, (jax.Array, np.ndarray, list, tuple)):
+        if isinstance(self.env, Node) and isinstance(self.actions, (jax.Array, np.ndarray, list, tuple)):
             if not hasattr(self.env, "action"):
                 raise ValueError(f"DiscretisedActions: env is {self.env!r}; allowed: one with continuous actions")
             shape = self.env.action.shape

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import purerl
 import purerl.random
 from purerl import mdp, replay, training
 from purerl.envs import FiniteEnvironment, OneHot, Outcome, TimeLimit
 from purerl.mdp import FiniteMDP
+from purerl.pytree import Node
 
 KEY = purerl.random.key(1, "pcg4d")
 SMALL = {"train_period": 2, "num_envs": 2, "target_period": 12, "batch_size": 16, "buffer_size": 64, "learning_starts": 32}
@@ -131,7 +131,7 @@ def test_the_target_follows_at_its_period_and_not_between(step_size):
                 np.testing.assert_allclose(new, 0.25 * online + 0.75 * old, rtol=1e-6, atol=1e-7)
 
 
-class Ladder(struct.PyTreeNode):
+class Ladder(Node):
     """Everything about a step can be read from it: observed are the rung and a number drawn at the episode's start."""
 
     num_actions = 3

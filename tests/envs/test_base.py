@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 
 import purerl.random
 from purerl.envs import OneHot, Outcome, TimeLimit, cliff_walking, frozen_lake, gridworld, interact, make
+from purerl.pytree import Node
 
 
-class Corridor(struct.PyTreeNode):
+class Corridor(Node):
     """Walk right from a random one of cells 0 to 2; cell ``length`` is terminal. The reward is the cell reached."""
 
     length: int

@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 from gymnasium.wrappers import FlattenObservation, FrameStackObservation, NormalizeObservation, TransformReward
 from scipy import stats
 
@@ -25,6 +24,7 @@ from purerl.envs.wrappers import (
     RewardScale,
     StickyActions,
 )
+from purerl.pytree import Node
 
 
 def picture_of(x, t, stack):
@@ -32,7 +32,7 @@ def picture_of(x, t, stack):
     return stack([x, t, x * t, x - t, x / 2, 0 * x + 1]).reshape(2, 3, *np.shape(x))
 
 
-class Walk(struct.PyTreeNode):
+class Walk(Node):
     """From a random integer a step up or down, which is also the reward; an episode ends after 3 to 7 steps."""
 
     size: float = 1.0

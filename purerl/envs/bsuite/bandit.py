@@ -5,11 +5,11 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.settings import generator
+from purerl.pytree import Node
 
 
 class BanditState(NamedTuple):
@@ -18,7 +18,7 @@ class BanditState(NamedTuple):
     arm: jax.Array
 
 
-class Bandit(struct.PyTreeNode):
+class Bandit(Node):
     """Arms with fixed rewards from 0 to 1, shuffled once and for all by a seed. Make one with :meth:`of`.
 
     Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``bandit``, as in bsuite 0.3.6.

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Mean, Outcome
+from purerl.pytree import Node
 
 
 class CartpoleState(NamedTuple):
@@ -24,7 +24,7 @@ class CartpoleState(NamedTuple):
     time: jax.Array
 
 
-class Cartpole(struct.PyTreeNode):
+class Cartpole(Node):
     r"""The pole must be kept upright, with three forces to choose from and a clock in view.
 
     Barto, Sutton & Anderson (1983) in the form of Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import check_size
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.words import below
+from purerl.pytree import Node, static
 
 
 class CatchState(NamedTuple):
@@ -21,7 +21,7 @@ class CatchState(NamedTuple):
     paddle: jax.Array
 
 
-class Catch(struct.PyTreeNode):
+class Catch(Node):
     """A ball falls down its column, one row a step; the paddle moves along the bottom row.
 
     Mnih, Heess, Graves & Kavukcuoglu, "Recurrent models of visual attention" (NeurIPS 2014); Osband et al., "Behaviour Suite
@@ -41,8 +41,8 @@ class Catch(struct.PyTreeNode):
         ValueError: a size that is no positive whole number, or a single row.
     """
 
-    rows: int = struct.field(pytree_node=False, default=10)
-    columns: int = struct.field(pytree_node=False, default=5)
+    rows: int = static(default=10)
+    columns: int = static(default=5)
 
     num_actions = 3
 

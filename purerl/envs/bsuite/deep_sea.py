@@ -5,13 +5,13 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Mean, Outcome
 from purerl.envs.bsuite.settings import generator
 from purerl.envs.bsuite.words import fraction
+from purerl.pytree import Node, static
 
 
 class DeepSeaState(NamedTuple):
@@ -22,7 +22,7 @@ class DeepSeaState(NamedTuple):
     strayed: jax.Array
 
 
-class DeepSea(struct.PyTreeNode):
+class DeepSea(Node):
     r"""A diver sinks one row a step through a square of ``N`` by ``N`` cells, moving left or right; the treasure lies at the
     bottom right, and only going right every time leads there. Make one with :meth:`of`.
 
@@ -56,7 +56,7 @@ class DeepSea(struct.PyTreeNode):
 
     right: np.ndarray | jax.Array
     move_cost: float | jax.Array = 0.01
-    stochastic: bool = struct.field(pytree_node=False, default=False)
+    stochastic: bool = static(default=False)
 
     num_actions = 2
 

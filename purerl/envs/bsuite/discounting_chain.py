@@ -5,11 +5,11 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.settings import generator
+from purerl.pytree import Node
 
 HORIZONS = (1, 3, 10, 30, 100)
 LENGTH = 100
@@ -22,7 +22,7 @@ class DiscountingChainState(NamedTuple):
     time: jax.Array
 
 
-class DiscountingChain(struct.PyTreeNode):
+class DiscountingChain(Node):
     """The first action chooses one of five chains, which pay after 1, 3, 10, 30 or 100 steps; one of them pays more. Make one
     with :meth:`of`.
 

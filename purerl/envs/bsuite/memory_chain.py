@@ -5,13 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import check_size
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.settings import check_length
 from purerl.envs.bsuite.words import below, unpack, words_for
+from purerl.pytree import Node, static
 
 
 class MemoryChainState(NamedTuple):
@@ -22,7 +22,7 @@ class MemoryChainState(NamedTuple):
     time: jax.Array
 
 
-class MemoryChain(struct.PyTreeNode):
+class MemoryChain(Node):
     """A few bits are shown at the start of an episode; at its end one of them is asked for.
 
     Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``memory_len`` and ``memory_size``, as in bsuite
@@ -47,7 +47,7 @@ class MemoryChain(struct.PyTreeNode):
     """
 
     memory_length: int | jax.Array = 5
-    num_bits: int = struct.field(pytree_node=False, default=1)
+    num_bits: int = static(default=1)
 
     num_actions = 2
 

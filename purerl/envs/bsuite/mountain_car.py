@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import AT_LEAST_ONE, FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
+from purerl.pytree import Node
 
 
 class MountainCarState(NamedTuple):
@@ -20,7 +20,7 @@ class MountainCarState(NamedTuple):
     time: jax.Array
 
 
-class MountainCar(struct.PyTreeNode):
+class MountainCar(Node):
     r"""A car too weak for the hill must swing up.
 
     Moore, *Efficient Memory-based Learning for Robot Control* (PhD thesis, Cambridge, 1990); Osband et al., "Behaviour Suite

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from purerl.envs.base import Mean, Outcome, Wrapper, restart
+from purerl.pytree import static
 
 # What a step adds to a column that is a sum.
 SUMS: dict[str, Callable[[Outcome, jax.Array], jax.Array]] = {
@@ -92,7 +92,7 @@ class Record(Wrapper):
     """
 
     episodes: int | jax.Array
-    columns: tuple[str, ...] = struct.field(pytree_node=False)
+    columns: tuple[str, ...] = static()
     solved_tenths: int | jax.Array = 9
     solved_from: int | jax.Array = 1
 
@@ -157,7 +157,7 @@ class Setting(Wrapper):
         index: which setting. A leaf, so that the settings of an experiment may be the lanes of one program.
     """
 
-    experiment: str = struct.field(pytree_node=False)
+    experiment: str = static()
     index: int | jax.Array
 
     def __str__(self):

@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.settings import check_length
 from purerl.envs.bsuite.words import unpack, words_for
+from purerl.pytree import Node, static
 
 
 class UmbrellaChainState(NamedTuple):
@@ -22,7 +22,7 @@ class UmbrellaChainState(NamedTuple):
     distractors: jax.Array
 
 
-class UmbrellaChain(struct.PyTreeNode):
+class UmbrellaChain(Node):
     """A forecast is seen at the start; whether the umbrella was left or taken on the first step decides the last reward.
 
     Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``umbrella_length`` and ``umbrella_distract``, as
@@ -44,7 +44,7 @@ class UmbrellaChain(struct.PyTreeNode):
     """
 
     chain_length: int | jax.Array = 20
-    num_distractors: int = struct.field(pytree_node=False, default=0)
+    num_distractors: int = static(default=0)
 
     num_actions = 2
 

@@ -6,12 +6,12 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_choice, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.classic.trigonometry import sin_cos
+from purerl.pytree import Node, static
 
 
 class AcrobotState(NamedTuple):
@@ -24,7 +24,7 @@ class AcrobotState(NamedTuple):
     theta2_dot: jax.Array
 
 
-class Acrobot(struct.PyTreeNode):
+class Acrobot(Node):
     r"""The acrobot of Sutton, "Generalization in reinforcement learning: successful examples using sparse coarse coding" (NIPS
     1995), as in Gymnasium's ``Acrobot-v1``.
 
@@ -97,7 +97,7 @@ class Acrobot(struct.PyTreeNode):
     max_vel_2: float = 9 * math.pi
     target_height: float = 1.0
     tau: float = 0.2
-    dynamics: Literal["book", "nips"] = struct.field(pytree_node=False, default="book")
+    dynamics: Literal["book", "nips"] = static(default="book")
 
     def __post_init__(self):
         check_choice(self, dynamics=("book", "nips"))

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, POSITIVE, check_choice, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.classic.trigonometry import sin_cos
+from purerl.pytree import Node, static
 
 
 class CartPoleState(NamedTuple):
@@ -23,7 +23,7 @@ class CartPoleState(NamedTuple):
     theta_dot: jax.Array
 
 
-class CartPole(struct.PyTreeNode):
+class CartPole(Node):
     r"""The cart and pole of Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult learning control
     problems" (IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983), without friction, in Gymnasium's numbers.
 
@@ -77,7 +77,7 @@ class CartPole(struct.PyTreeNode):
     tau: float = 0.02
     theta_threshold: float = 12 * 2 * math.pi / 360
     x_threshold: float = 2.4
-    sutton_barto_reward: bool = struct.field(pytree_node=False, default=False)
+    sutton_barto_reward: bool = static(default=False)
 
     def __post_init__(self):
         check_choice(self, sutton_barto_reward=(False, True))

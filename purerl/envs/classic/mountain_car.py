@@ -6,12 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.classic.trigonometry import sin_cos
+from purerl.pytree import Node
 
 
 class MountainCarState(NamedTuple):
@@ -73,7 +73,7 @@ def _picture(env, state):
     return drawing.draw([*ground, *track, *flag, body, *wheels], left - 0.1, right + 0.1, -0.6, 0.8)
 
 
-class MountainCar(struct.PyTreeNode):
+class MountainCar(Node):
     r"""The mountain car of Moore's thesis, "Efficient memory-based learning for robot control" (University of Cambridge, 1990),
     as in Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 10.1, in Gymnasium's numbers:
 
@@ -146,7 +146,7 @@ class MountainCar(struct.PyTreeNode):
         return _picture(self, state)
 
 
-class MountainCarContinuous(struct.PyTreeNode):
+class MountainCarContinuous(Node):
     r"""The mountain car with any force between two bounds, ``MountainCarContinuous-v0`` of Gymnasium: the motion is that of
     :class:`MountainCar` with a push of ``power`` times the force.
 

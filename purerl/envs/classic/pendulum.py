@@ -6,12 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.classic.trigonometry import sin_cos
+from purerl.pytree import Node
 
 
 class PendulumState(NamedTuple):
@@ -21,7 +21,7 @@ class PendulumState(NamedTuple):
     theta_dot: jax.Array
 
 
-class Pendulum(struct.PyTreeNode):
+class Pendulum(Node):
     r"""A rod on a pivot with a motor, ``Pendulum-v1`` of Gymnasium.
 
     A rod of mass :math:`m` and length :math:`l`, whose moment about its end is :math:`m l^2 / 3`, under torque :math:`u`:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import FINITE, NOT_NEGATIVE, check_numbers, check_size
 from purerl.envs import drawing
 from purerl.envs.base import Mean, Outcome
+from purerl.pytree import Node, static
 
 
 class TestbedState(NamedTuple):
@@ -19,7 +19,7 @@ class TestbedState(NamedTuple):
     action: jax.Array
 
 
-class Testbed(struct.PyTreeNode):
+class Testbed(Node):
     r"""Bandits drawn at random, a new one at every reset (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd
     edition, section 2.3; with ``spread = 0`` and a ``walk`` the non-stationary ones of exercise 2.5).
 
@@ -43,7 +43,7 @@ class Testbed(struct.PyTreeNode):
 
     __test__ = False  # pytest looks for names that begin like this one
 
-    arms: int = struct.field(pytree_node=False, default=10)
+    arms: int = static(default=10)
     mean: float | jax.Array = 0.0
     spread: float | jax.Array = 1.0
     walk: float | jax.Array = 0.0

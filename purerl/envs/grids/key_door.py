@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.gridworld import COLOURS as OF_GRIDWORLD
 from purerl.envs.gridworld import colours
 from purerl.mdp.model import FiniteMDP
+from purerl.pytree import static
 
 ROOM = (
     "########",
@@ -34,7 +34,7 @@ class KeyDoor(FiniteEnvironment):
         rows: the map, one string a row. Static.
     """
 
-    rows: tuple[str, ...] = struct.field(pytree_node=False)
+    rows: tuple[str, ...] = static()
 
     def _picture(self, state):
         """The map as it now is, and where the agent is."""

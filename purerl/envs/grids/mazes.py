@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import check_numbers
 from purerl.envs.gridworld import GridWorld, gridworld
 from purerl.mdp.model import FiniteMDP
+from purerl.pytree import Node
 
 DYNA = (
     ".......#G",
@@ -52,7 +52,7 @@ class MazeState(NamedTuple):
     remaining: jax.Array
 
 
-class ChangingMaze(struct.PyTreeNode):
+class ChangingMaze(Node):
     """A maze whose walls change once, after a number of steps counted over all episodes. :func:`changing_maze` makes one.
 
     The clock goes on from one episode to the next (``restart``); only a fresh ``reset`` turns it back. Who stands where a wall

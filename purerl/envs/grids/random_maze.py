@@ -5,12 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.gridworld import colours
+from purerl.pytree import Node, static
 
 
 def draw_maze(words: jax.Array) -> jax.Array:
@@ -61,7 +61,7 @@ class RandomMazeState(NamedTuple):
     goal_column: jax.Array
 
 
-class RandomMaze(struct.PyTreeNode):
+class RandomMaze(Node):
     """A maze drawn anew at every reset by :func:`draw_maze`, in which there is always a way to the goal, and only one.
 
     - Observation: the planes wall, agent, goal, bool ``[size, size, 3]``; with ``view`` only the square of that side around
@@ -91,9 +91,9 @@ class RandomMaze(struct.PyTreeNode):
         #######
     """
 
-    size: int = struct.field(pytree_node=False, default=11)
-    view: int | None = struct.field(pytree_node=False, default=None)
-    holes: bool = struct.field(pytree_node=False, default=False)
+    size: int = static(default=11)
+    view: int | None = static(default=None)
+    holes: bool = static(default=False)
 
     def __post_init__(self):
         if type(self.size) is not int or self.size not in range(5, 32, 2):

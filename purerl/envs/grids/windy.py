@@ -2,12 +2,12 @@
 
 import jax
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.gridworld import colours
 from purerl.mdp.model import FiniteMDP
+from purerl.pytree import static
 
 HEIGHT, WIDTH, START, GOAL = 7, 10, (3, 0), (3, 7)
 WIND = np.array([0, 0, 0, 1, 1, 1, 2, 2, 1, 0])
@@ -21,7 +21,7 @@ class WindyGrid(FiniteEnvironment):
         rows: the map, one string a row. Cell ``(row, column)`` is state ``10 * row + column``. Static.
     """
 
-    rows: tuple[str, ...] = struct.field(pytree_node=False)
+    rows: tuple[str, ...] = static()
 
     def ascii(self, state: jax.Array) -> str:
         """The map with the agent on it, and below each column its wind."""

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.envs import drawing
 from purerl.envs.base import Environment
+from purerl.pytree import Node, static
 
 
 class ForeignState(NamedTuple):
@@ -25,7 +25,7 @@ def _made(kind, name, settings):
         return kind.make(name, **dict(settings))
 
 
-class Foreign(struct.PyTreeNode):
+class Foreign(Node):
     """An environment of another library. A subclass has ``make``, which makes one by its name, and the rest of the contract.
 
     The observation is kept in the state as it was given: elsewhere it may depend on a key or on the action.
@@ -36,8 +36,8 @@ class Foreign(struct.PyTreeNode):
         settings: what it is made with beside the name, as pairs. Static.
     """
 
-    source: Any = struct.field(pytree_node=False)
-    settings: tuple[tuple[str, Any], ...] = struct.field(pytree_node=False)
+    source: Any = static()
+    settings: tuple[tuple[str, Any], ...] = static()
 
     @property
     def theirs(self) -> Any:

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.envs.base import Outcome
 from purerl.envs.interop.common import Foreign, ForeignState, described, strong
+from purerl.pytree import static
 
 
 class Jumanji(Foreign):
@@ -19,7 +19,7 @@ class Jumanji(Foreign):
         view: the part of the observation that is shown: the name of a field, or a function. Static.
     """
 
-    view: str | Callable[[Any], jax.Array] = struct.field(pytree_node=False)
+    view: str | Callable[[Any], jax.Array] = static()
 
     @staticmethod
     def make(name, **settings):

@@ -5,10 +5,10 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from purerl.checks import SWITCH, check_numbers
 from purerl.envs import drawing
+from purerl.pytree import Node, static
 
 SIZE = 10
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
@@ -25,7 +25,7 @@ def expand(words: jax.Array) -> jax.Array:
     return (bits == 1).reshape(SIZE, SIZE, words.shape[-1])
 
 
-class MinAtar(struct.PyTreeNode):
+class MinAtar(Node):
     """A game of MinAtar (Young & Tian, "MinAtar: An Atari-inspired testbed for thorough and reproducible reinforcement learning
     experiments", 2019), exactly as version 1.0.15 plays it, sticky actions apart: these are the wrapper
     :class:`~purerl.envs.wrappers.StickyActions`, which :func:`purerl.make` puts around it.
@@ -41,7 +41,7 @@ class MinAtar(struct.PyTreeNode):
     COLOURS: ClassVar[tuple[drawing.Colour, ...]]  # of the channels; a later one is drawn over an earlier one
     MINIMAL: ClassVar[tuple[int, ...]]
 
-    actions: tuple[int, ...] = struct.field(pytree_node=False, default=tuple(range(6)), kw_only=True)
+    actions: tuple[int, ...] = static(default=tuple(range(6)), kw_only=True)
 
     def __post_init__(self):
         if not self.actions or not all(type(action) is int and 0 <= action < 6 for action in self.actions):

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import struct
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -18,6 +17,7 @@ import purerl
 import purerl.random
 from purerl.envs import CartPole, FiniteEnvironment, Outcome, TimeLimit, restart
 from purerl.envs.interop import from_gymnasium, to_gymnasium, to_gymnasium_vector
+from purerl.pytree import Node, static
 
 CART, LAKE = TimeLimit(CartPole(), 15), TimeLimit(purerl.make("FrozenLake-v1").env, 5)
 
@@ -27,10 +27,10 @@ class Episodes(NamedTuple):
     time: jax.Array
 
 
-class Counter(struct.PyTreeNode):
+class Counter(Node):
     """Counts its episodes, which it remembers, and its steps, of which the third terminates; shows both in some dtype."""
 
-    dtype: str = struct.field(pytree_node=False, default="int32")
+    dtype: str = static(default="int32")
 
     num_actions = 2
 

@@ -1,0 +1,76 @@
+"""Nodes: frozen dataclasses that are pytrees, and never taken for one another."""
+
+import dataclasses
+import inspect
+import itertools
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from purerl import policy
+from purerl.pytree import Node, static
+
+
+class Point(Node):
+    x: float
+    y: float = 2.0
+    name: str = static(default="p")
+
+    def __post_init__(self):
+        if self.x == "bad":
+            raise ValueError("x is bad")
+
+
+def test_fields_are_children_but_for_static_ones():
+    leaves, treedef = jax.tree.flatten(Point(1.0))
+    assert leaves == [1.0, 2.0]
+    assert jax.tree.unflatten(treedef, [3.0, 4.0]) == Point(3.0, 4.0)
+    assert treedef != jax.tree.structure(Point(1.0, name="q"))
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Point(1.0))]
+    assert paths == [".x", ".y"]
+
+
+def test_it_is_frozen_and_replaced():
+    point = Point(1.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        point.x = 5.0
+    assert point.replace(y=7.0, name="q") == Point(1.0, 7.0, "q")
+
+
+def test_the_constructor_is_for_users():
+    """JAX puts anything in a leaf's place."""
+    _, treedef = jax.tree.flatten(Point(1.0))
+    for make in (lambda: Point("bad"), lambda: Point(1.0).replace(x="bad")):
+        with pytest.raises(ValueError, match="x is bad"):
+            make()
+    assert jax.tree.unflatten(treedef, ["bad", None]).x == "bad"
+
+
+def test_transformations():
+    double = jax.jit(jax.vmap(lambda p: p.replace(x=2 * p.x)))
+    doubled = double(Point(jnp.arange(3.0), jnp.ones(3)))
+    assert (doubled.x.tolist(), doubled.y.tolist(), doubled.name) == ([0.0, 2.0, 4.0], [1.0] * 3, "p")
+
+
+def test_a_subclass_has_the_fields_of_its_parent_and_its_own():
+    class Space(Point):
+        z: float = 3.0
+
+    assert jax.tree.leaves(Space(1.0)) == [1.0, 2.0, 3.0]
+    assert isinstance(jax.tree.map(lambda x: x, Space(1.0)), Space)
+
+
+def test_alike_classes_are_not_taken_for_each_other():
+    """By jit's cache, which looks for a structure among all that it has seen."""
+    kinds = [type(f"Kind{i}", (Node,), {"__annotations__": {"x": float}, "number": i}) for i in range(300)]
+    number = jax.jit(lambda node: jnp.int32(node.number))
+    assert [int(number(kind(1.0))) for kind in kinds] == list(range(300))
+    structures = [jax.tree.structure(kind(1.0)) for kind in kinds[:20]]
+    assert all(one != other for one, other in itertools.combinations(structures, 2))
+
+
+def test_policies_have_structures_of_their_own():
+    kinds = [kind for _, kind in inspect.getmembers(policy, inspect.isclass) if issubclass(kind, policy.Policy)]
+    structures = [jax.tree.structure(kind(0.5) if kind is policy.Fixed else kind()) for kind in kinds]
+    assert all(one != other for one, other in itertools.combinations(structures, 2))
