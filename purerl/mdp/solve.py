@@ -131,7 +131,7 @@ def backup(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> ja
 
     def returns(next_state, reward, terminated):
         # Indices are known to be in range. To look for others would take time, and the memory of another table.
-        value = values.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        value = jnp.asarray(values).at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
         return reward + discount * jnp.where(terminated, 0, value)
 
     return expected(mdp, returns)

@@ -122,7 +122,8 @@ def test_backup_leaves_out_what_cannot_happen_and_what_follows_termination(large
         [[[False, False]], [[True, False]]],
         [1, 0],
     )
-    assert backup_as_if(large, mdp, jnp.array([4.0, -jnp.inf]), 0.5).tolist() == [[4.0], [3.0]]
+    for values in (jnp.array([4.0, -jnp.inf]), np.array([4.0, -np.inf], np.float32)):
+        assert backup_as_if(large, mdp, values, 0.5).tolist() == [[4.0], [3.0]]
 
 
 def test_backup_of_a_million_states():
