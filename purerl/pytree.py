@@ -52,8 +52,7 @@ class Node:
 
         def unflatten(aux, values):
             node = object.__new__(cls)
-            vars(node).update(zip(children, values, strict=True))
-            vars(node).update(zip(structure, aux, strict=True))
+            vars(node).update(zip((*children, *structure), (*values, *aux), strict=True))
             return node
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl.random
-from purerl import loop
+from purerl import loop, mdp
 from purerl.agents import Agent
 from purerl.checkpoint import write_atomically
 
@@ -118,6 +118,11 @@ def episodes(
         chunks = list(pool.map(lambda i: jax.tree.map(np.asarray, compiled(jnp.asarray(i))), numbers))
     whole = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *chunks)
     return {name: table.reshape(-1, runs, num_episodes) for name, table in whole.items()}
+
+
+def length_of_episodes(model: mdp.FiniteMDP, policy: Any) -> float:
+    """The exact mean under a policy: without a discount, visits to states sum to it."""
+    return float(mdp.visits(model, policy).sum())
 
 
 def interval(samples: np.ndarray) -> Interval:

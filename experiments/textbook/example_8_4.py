@@ -9,12 +9,14 @@ way. The dashed line is what nothing can beat, one update for each step of that 
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.textbook.common import COLOURS, EXACT, Interval, canvas, over_runs, save
+from experiments.textbook.common import COLOURS, EXACT, Interval, canvas, length_of_episodes, over_runs, save
 from purerl import loop, mdp
 from purerl.agents import DynaQ, PrioritizedSweeping
 from purerl.envs.grids.mazes import DYNA
@@ -23,13 +25,27 @@ from purerl.envs.gridworld import gridworld
 RUNS, UPDATES, LONGER = 50, 5, 1.2  # updates of each step at most, and how much longer than the shortest way will do
 FACTORS = ((1, 1), (1, 2), (2, 2), (2, 4), (4, 4))  # rows and columns of a cell
 SETTINGS = {"learning_rate": 1.0, "discount": 0.95, "epsilon": 0.1}
+
+
+class Method(NamedTuple):
+    """An agent of an environment, the updates that it has made, and after how many steps for each cell it is given up, several
+    times what the median run needs."""
+
+    make: Callable
+    updates: Callable
+    patience: int
+
+
 METHODS = {
-    "Dyna-Q": lambda env: DynaQ(env=env, planning_steps=UPDATES - 1, **SETTINGS),
-    "prioritised sweeping": lambda env: PrioritizedSweeping(
-        env=env, planning_steps=UPDATES, threshold=1e-5, count_visits=True, **SETTINGS
+    "Dyna-Q": Method(
+        lambda env: DynaQ(env=env, planning_steps=UPDATES - 1, **SETTINGS), lambda state, t: UPDATES * t, patience=80
+    ),
+    "prioritised sweeping": Method(  # whose visits are to pairs taken from the queue
+        lambda env: PrioritizedSweeping(env=env, planning_steps=UPDATES, threshold=1e-5, count_visits=True, **SETTINGS),
+        lambda state, t: jnp.sum(state.visits),
+        patience=60,
     ),
 }
-PATIENCE = {"Dyna-Q": 80, "prioritised sweeping": 60}  # steps for each cell, several times what the median run needs
 
 
 def magnified(rows: int, columns: int) -> list[str]:
@@ -40,9 +56,9 @@ def magnified(rows: int, columns: int) -> list[str]:
     return [row.replace("S", ".").replace("s", "S") for row in tall]
 
 
-def updates_needed(name: str, env, way: int, cells: int, key: jax.Array) -> jax.Array:
+def updates_needed(method: Method, env, way: int, cells: int, key: jax.Array) -> jax.Array:
     """Until the greedy policy is good enough; infinity if that takes longer than anybody waits."""
-    agent = METHODS[name](env)
+    agent = method.make(env)
     start, between = jnp.argmax(env.mdp.initial), math.ceil(way / 4)
 
     def good(q):
@@ -59,11 +75,10 @@ def updates_needed(name: str, env, way: int, cells: int, key: jax.Array) -> jax.
         return state, t + between, good(state.q)
 
     def goes_on(carry):
-        return ~carry[2] & (carry[1] < PATIENCE[name] * cells)
+        return ~carry[2] & (carry[1] < method.patience * cells)
 
     state, t, found = jax.lax.while_loop(goes_on, advance, (agent.init(key), jnp.int32(0), False))
-    # What prioritised sweeping counts are updates, of pairs that it takes from the queue.
-    return jnp.where(found, UPDATES * t if name == "Dyna-Q" else jnp.sum(state.visits), jnp.inf)
+    return jnp.where(found, method.updates(state, t), jnp.inf)
 
 
 def median(samples: np.ndarray) -> Interval:
@@ -76,18 +91,17 @@ def median(samples: np.ndarray) -> Interval:
 def figure():
     envs = [gridworld(magnified(*factors)) for factors in FACTORS]
     cells = np.array([sum(len(row) - row.count("#") for row in env.rows) for env in envs])
-    # Without a discount, visits to states sum to the length of an episode.
-    optima = (mdp.visits(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, SETTINGS["discount"]))) for env in envs)
-    ways = np.array([round(float(visits.sum())) for visits in optima])
+    optima = (mdp.greedy(mdp.optimal_q(env.mdp, SETTINGS["discount"])) for env in envs)
+    ways = np.array([round(length_of_episodes(env.mdp, optimum)) for env, optimum in zip(envs, optima, strict=True)])
     picture, (axes,) = canvas(width=7.5)
     numbers, found = {"cells": cells, "shortest way": ways}, {}
-    for (name, patience), colour in zip(PATIENCE.items(), COLOURS, strict=False):
+    for (name, method), colour in zip(METHODS.items(), COLOURS, strict=False):
         runs = [
-            over_runs(lambda key, of=of, name=name: updates_needed(name, *of, key), RUNS, width=RUNS // 2)
+            over_runs(lambda key, of=of, method=method: updates_needed(method, *of, key), RUNS, width=RUNS // 2)
             for of in zip(envs, map(int, ways), map(int, cells), strict=True)
         ]
         found[name] = numbers[name] = median(np.stack(runs, axis=1))
-        numbers[f"{name}: runs longer than {patience} steps for each cell"] = [np.isinf(run).sum() for run in runs]
+        numbers[f"{name}: runs longer than {method.patience} steps for each cell"] = [np.isinf(run).sum() for run in runs]
         axes.plot(cells, found[name].mean, color=colour, label=name, marker="o")
         axes.fill_between(cells, found[name].low, found[name].high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(cells, ways, label="the shortest way", **EXACT)
@@ -98,10 +112,10 @@ def figure():
     dyna, sweeping = found["Dyna-Q"], found["prioritised sweeping"]
     ratio = dyna.mean / sweeping.mean
     claims = {
-        "prioritised sweeping needs fewer updates on every maze": bool((sweeping.high < dyna.low).all()),
+        "prioritised sweeping needs fewer updates on every maze": (sweeping.high < dyna.low).all(),
         f"by a factor of five to ten or more (here {ratio.min():.0f} to {ratio.max():.0f})": ratio.min() > 5,
-        "both need more, the larger the maze": bool((np.diff(sweeping.mean) > 0).all() and (np.diff(dyna.mean) > 0).all()),
-        "nothing needs less than the shortest way": bool((sweeping.low >= ways).all()),
+        "both need more, the larger the maze": (np.diff(sweeping.mean) > 0).all() and (np.diff(dyna.mean) > 0).all(),
+        "nothing needs less than the shortest way": (sweeping.low >= ways).all(),
     }
     return save("example_8_4", picture, numbers, claims)
 

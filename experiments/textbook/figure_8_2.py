@@ -8,7 +8,7 @@ way. The dashed line is the exact one of the best epsilon-greedy policy; the sho
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, band, canvas, episodes, save
+from experiments.textbook.common import COLOURS, EXACT, band, canvas, episodes, length_of_episodes, save
 from purerl import QLearning, mdp
 from purerl.agents import DynaQ
 
@@ -19,10 +19,9 @@ PLANNING = (0, 5, 50)
 
 def figure():
     env = purerl.make("DynaMaze-v0")
-    # Without a discount, visits to states sum to the length of an episode.
-    steps_of_best = float(mdp.visits(env.mdp, mdp.epsilon_soft_optimal(env.mdp, DISCOUNT, EPSILON).policy).sum())
-    shortest = float(mdp.visits(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, DISCOUNT))).sum())
-    random_walk = float(mdp.visits(env.mdp, np.full((env.num_states, env.num_actions), 1 / env.num_actions)).sum())
+    steps_of_best = length_of_episodes(env.mdp, mdp.epsilon_soft_optimal(env.mdp, DISCOUNT, EPSILON).policy)
+    shortest = length_of_episodes(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, DISCOUNT)))
+    random_walk = length_of_episodes(env.mdp, np.full((env.num_states, env.num_actions), 1 / env.num_actions))
     picture, (axes,) = canvas(width=7.5)
     number = np.arange(1, EPISODES + 1)
     numbers = {"episode": number, "steps, exact": steps_of_best, "shortest": shortest}

@@ -10,23 +10,17 @@ from purerl.mdp.average import (
     transition_matrix,
 )
 from purerl.mdp.build import from_dense, from_gymnasium, garnet, time_expanded
+from purerl.mdp.evaluate import evaluate_policy, expected_return, occupancy, reachable, visits
 from purerl.mdp.linear import LinearProgram, emphasis, linear_program, td_fixed_point
 from purerl.mdp.model import FiniteMDP, action_probabilities
+from purerl.mdp.operators import Solution, backup, greedy
 from purerl.mdp.solve import (
-    Solution,
-    backup,
     epsilon_soft_optimal,
-    evaluate_policy,
-    expected_return,
     finite_horizon,
-    greedy,
-    occupancy,
     optimal_q,
     policy_iteration,
-    reachable,
     soft_optimal,
     value_iteration,
-    visits,
 )
 from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_log_probability
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.solve import _mean, expected, greedy, solver
+from purerl.mdp.operators import expected_reward, greedy, look_ahead, mean, solver
 
 LONGEST = 2**30  # steps after which a chain that has not mixed counts as one that does not
 
@@ -39,8 +39,7 @@ class AverageReward(NamedTuple):
 
 def _backup(mdp, values):
     """``r(s, a) + E values(S')`` where episodes begin anew, float ``[S, A]``."""
-    begins = jnp.sum(mdp.initial * values)
-    return expected(mdp, lambda next_state, reward, terminated: reward + jnp.where(terminated, begins, values[next_state]))
+    return look_ahead(mdp, values, 1, jnp.sum(mdp.initial * values))
 
 
 def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
@@ -54,7 +53,7 @@ def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
         ValueError: ``policy`` is not a policy for ``mdp``.
     """
     pi = action_probabilities(mdp, policy)
-    ends = _mean(pi, jnp.sum(jnp.where(mdp.terminated, mdp.probability, 0), axis=-1))
+    ends = mean(pi, jnp.sum(jnp.where(mdp.terminated, mdp.probability, 0), axis=-1))
     return going_on(mdp, pi) + ends[:, None] * mdp.initial
 
 
@@ -102,7 +101,7 @@ def average_reward(mdp: FiniteMDP, policy: jax.Array) -> AverageReward:
     pi = action_probabilities(mdp, policy)
     matrix = transition_matrix(mdp, pi)
     law = _stationary(matrix)
-    reward = _mean(pi, _backup(mdp, jnp.zeros(mdp.num_states, matrix.dtype)))
+    reward = mean(pi, expected_reward(mdp))
     gain = jnp.sum(law * reward)
     bias = jnp.linalg.solve(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + law, reward - gain)
     return AverageReward(gain, bias, _backup(mdp, bias) - gain, policy, jnp.zeros_like(gain))
@@ -173,7 +172,7 @@ def gains(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
         return twice / jnp.sum(twice, axis=-1, keepdims=True)
 
     limit = lax.fori_loop(0, LONGEST.bit_length() - 1, square, (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2)
-    return limit @ _mean(pi, _backup(mdp, jnp.zeros(mdp.num_states, matrix.dtype)))
+    return limit @ mean(pi, expected_reward(mdp))
 
 
 @solver

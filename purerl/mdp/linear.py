@@ -8,7 +8,7 @@ import numpy as np
 
 from purerl.mdp.average import going_on
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.solve import _mean, solver
+from purerl.mdp.operators import expected_reward, mean, solver
 
 
 class LinearProgram(NamedTuple):
@@ -96,7 +96,7 @@ def td_fixed_point(
         ValueError: ``discount`` or ``lambda_`` is not in ``[0, 1]``, or ``policy`` is not a policy for ``mdp``.
     """
     pi = action_probabilities(mdp, policy)
-    matrix, reward = going_on(mdp, pi), _mean(pi, _mean(mdp.probability, mdp.reward))
+    matrix, reward = going_on(mdp, pi), mean(pi, expected_reward(mdp))
     identity = jnp.eye(mdp.num_states, dtype=matrix.dtype)
     features = jnp.asarray(features, matrix.dtype)
     sides = jnp.concatenate([(identity - discount * matrix) @ features, reward[:, None]], axis=1)

@@ -23,10 +23,10 @@ from purerl.mdp import (
     garnet,
     greedy,
     occupancy,
+    operators,
     optimal_q,
     policy_iteration,
     reachable,
-    solve,
     value_iteration,
 )
 from purerl.random import key
@@ -99,7 +99,7 @@ in_either_form = pytest.mark.parametrize("large", [0, 2**16], ids=["term by term
 def backup_as_if(large, *args):
     """As of models with so many numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solve, "LARGE", large)
+        patch.setattr(operators, "LARGE", large)
         return backup(*args)
 
 
