@@ -54,7 +54,7 @@ METHODS = {
     "monte carlo, first visits": (agents.MonteCarlo, SOFT, EPSILON),
     "monte carlo, every visit": (agents.MonteCarlo, SOFT | {"visit": "every"}, EPSILON),
 }
-TIMES = 8_000, 32_000, 128_000
+TIMES = 4_000, 16_000, 64_000
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 4, 5))
@@ -90,7 +90,7 @@ def converges(cls, fields, epsilon):
     found = np.asarray(errors(cls, *split(fields), epsilon))
     slopes = np.polyfit(np.log(TIMES), np.log(found).T, 1)[0]
     error_of_mean = slopes.std(ddof=1) / np.sqrt(NUM_SEEDS)
-    return found[:, -1].mean() < 0.08 and abs(slopes.mean() + OMEGA / 2) < 4 * error_of_mean + 0.05
+    return found[:, -1].mean() < 0.1 and abs(slopes.mean() + OMEGA / 2) < 4 * error_of_mean + 0.05
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("off-policy monte carlo", "double q-learning")])
@@ -101,7 +101,7 @@ def test_methods_of_control_reach_their_limits_at_the_predicted_rate(name):
 def test_double_q_learning_catches_up():
     """Each table learns from every second step, and underestimates in between: it is late, and falls faster."""
     found = np.asarray(errors(agents.DoubleQLearning, *split(UNIFORM), 0))
-    assert found[:, -1].mean() < 0.08 and (found.mean(axis=0)[1:] < 0.7 * found.mean(axis=0)[:-1]).all()
+    assert found[:, -1].mean() < 0.1 and (found.mean(axis=0)[1:] < 0.7 * found.mean(axis=0)[:-1]).all()
 
 
 def test_off_policy_monte_carlo_comes_nearer():
