@@ -161,13 +161,15 @@ def test_a_grid_of_a_million_states_is_solved():
         initial=np.eye(1, size**2, dtype=np.float32)[0],
     )
     solution = value_iteration(mdp, discount)
-    steps = np.maximum(2 * (size - 1) - row - column, 1)  # the last corner itself is left, and entered again or stayed in
+    away = 2 * (size - 1) - row - column
+    steps = np.maximum(away, 1)  # the last corner itself is left, and entered again or stayed in
     exact = -(1 - discount**steps) / (1 - discount)
     error = np.abs(solution.values - exact)
     assert error.max() <= solution.error_bound < 0.1
-    here = 500 * size + 123
-    reached = next_state[here, solution.policy[here]]
-    assert steps[reached] == steps[here] - 1
+    # Farther away two moves differ by less than float32 tells apart in values of about -100.
+    near = (away > 0) & (away <= 1_000)
+    reached = next_state[np.arange(size**2), solution.policy]
+    assert near.sum() > 400_000 and (away[reached] == away - 1)[near].all()
 
 
 @given(SEEDS, DISCOUNTS)
