@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from purerl.agents.prediction import Prediction
 from purerl.checks import POSITIVE, UNIT_INTERVAL, check_numbers
+from purerl.mdp.operators import linear_solve
 from purerl.schedule import Schedule, at
 
 
@@ -69,7 +70,7 @@ class LSTD(Prediction):
         matrix, vector, _, steps = state.memory
         weight = self.regularisation / jnp.maximum(steps, 1)
         identity = jnp.eye(len(vector))
-        return jnp.linalg.solve(matrix + weight * identity, vector + weight * state.weights)
+        return linear_solve(matrix + weight * identity, vector + weight * state.weights)
 
     def value(self, state, observation):
         return self.x(observation) @ self.solution(state)

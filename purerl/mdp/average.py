@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.operators import expected_reward, greedy, look_ahead, mean, solver
+from purerl.mdp.operators import expected_reward, greedy, linear_solve, look_ahead, mean, solver
 
 LONGEST = 2**30  # steps after which a chain that has not mixed counts as one that does not
 
@@ -84,7 +84,7 @@ def stationary(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
 
 def _stationary(matrix):
     ones = jnp.ones(len(matrix), matrix.dtype)
-    return jnp.linalg.solve((jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + 1).T, ones)
+    return linear_solve((jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + 1).T, ones)
 
 
 @solver
@@ -103,7 +103,7 @@ def average_reward(mdp: FiniteMDP, policy: jax.Array) -> AverageReward:
     law = _stationary(matrix)
     reward = mean(pi, expected_reward(mdp))
     gain = jnp.sum(law * reward)
-    bias = jnp.linalg.solve(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + law, reward - gain)
+    bias = linear_solve(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + law, reward - gain)
     return AverageReward(gain, bias, _backup(mdp, bias) - gain, policy, jnp.zeros_like(gain))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.operators import Solution, bounded, expected_reward, fixed_point, mean, solver
+from purerl.mdp.operators import Solution, bounded, expected_reward, fixed_point, linear_solve, mean, solver
 
 
 def _reaches(possible, next_state, goal):
@@ -41,7 +41,7 @@ def values_of(mdp, pi, discount, max_exact_states, tolerance=0.0, max_iterations
         weight = discount * pi[..., None] * jnp.where(mdp.terminated | known[:, None, None], 0, mdp.probability)
         here = jnp.arange(mdp.num_states)[:, None, None]
         matrix = jnp.eye(mdp.num_states, dtype=reward.dtype).at[here, mdp.next_state].add(-weight)
-        values, iterations = jnp.linalg.solve(matrix, jnp.where(known, 0, reward)), jnp.int32(0)
+        values, iterations = linear_solve(matrix, jnp.where(known, 0, reward)), jnp.int32(0)
     else:
         values, iterations = fixed_point(mdp, discount, lambda q: jnp.where(known, 0, mean(pi, q)), tolerance, max_iterations)
     return values + jnp.where(gains, jnp.inf, 0) - jnp.where(loses, jnp.inf, 0), iterations
@@ -91,7 +91,7 @@ def _visits(mdp, pi, discount, max_exact_states):
     if mdp.num_states <= max_exact_states:
         here = jnp.arange(mdp.num_states)[:, None, None]
         matrix = jnp.eye(mdp.num_states, dtype=weight.dtype).at[mdp.next_state, here].add(-weight)
-        return jnp.linalg.solve(matrix, mdp.initial)
+        return linear_solve(matrix, mdp.initial)
 
     def flow(carry):
         total, current, _ = carry

@@ -8,7 +8,7 @@ import numpy as np
 
 from purerl.mdp.average import going_on
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.operators import expected_reward, mean, solver
+from purerl.mdp.operators import expected_reward, linear_solve, mean, solver
 
 
 class LinearProgram(NamedTuple):
@@ -100,9 +100,9 @@ def td_fixed_point(
     identity = jnp.eye(mdp.num_states, dtype=matrix.dtype)
     features = jnp.asarray(features, matrix.dtype)
     sides = jnp.concatenate([(identity - discount * matrix) @ features, reward[:, None]], axis=1)
-    if_traced = jnp.linalg.solve(identity - discount * lambda_ * matrix, sides)
+    if_traced = linear_solve(identity - discount * lambda_ * matrix, sides)
     equations = features.T @ (weights[:, None] * if_traced)
-    return jnp.linalg.solve(equations[:, :-1], equations[:, -1])
+    return linear_solve(equations[:, :-1], equations[:, -1])
 
 
 @solver
@@ -136,5 +136,5 @@ def emphasis(
     """
     matrix = going_on(mdp, action_probabilities(mdp, policy))
     identity = jnp.eye(mdp.num_states, dtype=matrix.dtype)
-    followon = jnp.linalg.solve(identity - discount * matrix.T, jnp.asarray(weights, matrix.dtype))
+    followon = linear_solve(identity - discount * matrix.T, jnp.asarray(weights, matrix.dtype))
     return lambda_ * weights + (1 - lambda_) * followon

@@ -64,6 +64,23 @@ _ALLOWED = {  # of arguments beside policy and discount
 }
 
 
+@jax.custom_batching.sequential_vmap
+def _one_by_one(matrix, side):
+    return jnp.linalg.solve(matrix, side)
+
+
+def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
+    """``x`` of ``matrix @ x = side``, differentiable. Under ``vmap`` systems are solved in turn on a CPU: XLA shares a batch
+    out among its threads, and several such batches in one program can wait for one another for ever (JAX 0.10.2)."""
+
+    def solve(matrix, side):
+        return lax.platform_dependent(matrix, side, cpu=_one_by_one, default=jnp.linalg.solve)
+
+    return lax.custom_linear_solve(
+        lambda x: matrix @ x, side, lambda _, side: solve(matrix, side), lambda _, side: solve(matrix.T, side)
+    )
+
+
 def solver(function=None, *, static=(), below_one=False):
     """Check the arguments that go by the names ``policy``, ``discount`` and those in ``_ALLOWED``, and compile the rest as one
     program."""

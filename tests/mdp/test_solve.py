@@ -1,6 +1,8 @@
 import functools
 import itertools
 import re
+import subprocess
+import sys
 
 import chex
 import gymnasium
@@ -170,6 +172,20 @@ def test_a_grid_of_a_million_states_is_solved():
     near = (away > 0) & (away <= 1_000)
     reached = next_state[np.arange(size**2), solution.policy]
     assert near.sum() > 400_000 and (away[reached] == away - 1)[near].all()
+
+
+def test_many_models_times_many_policies_in_one_program():
+    """In a process of its own, because the fault that it looks for is to wait for ever."""
+    program = """if True:
+        import jax, jax.numpy as jnp, numpy as np
+        from purerl import mdp
+
+        model = mdp.garnet(jax.random.key(0), 12, 2, 3)
+        policies = jax.random.dirichlet(jax.random.key(1), jnp.ones(2), (8, 512, 12))
+        values = jax.jit(lambda many: [jax.vmap(lambda pi: mdp.expected_return(model, pi, 0.9))(pi) for pi in many])(policies)
+        np.testing.assert_allclose(values[7][511], mdp.expected_return(model, policies[7, 511], 0.9), rtol=1e-5)
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
 
 
 @given(SEEDS, DISCOUNTS)
