@@ -64,9 +64,7 @@ _ALLOWED = {  # of arguments beside policy and discount
 }
 
 
-@jax.custom_batching.sequential_vmap
-def _one_by_one(matrix, side):
-    return jnp.linalg.solve(matrix, side)
+_one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
 
 
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
