@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 import purerl
-from purerl.cli import show
+from purerl.run.report import show
 from purerl.schedule import linear
 
 WARM_UP = 10_000
@@ -47,11 +47,20 @@ def main(
         learning_starts=WARM_UP,
     )
     result = purerl.sweep(
-        agent, seeds, num_steps=num_steps, lanes=2, out=out, resume=resume, keep_state=True, label="DQN on MinAtar/Breakout-v1"
+        agent,
+        seeds,
+        num_steps=num_steps,
+        lanes=2,
+        out=out,
+        resume=resume,
+        keep_state=True,
+        label="DQN on MinAtar/Breakout-v1",
     )
     show(result, out)
     first = jax.tree.map(lambda x: x[0, 0], result.state)
-    print(f"picture: {purerl.record(agent, first, out / 'episode.gif', key=purerl.random.key(0), max_steps=300, fps=12)}")
+    print(
+        f"picture: {purerl.record(agent, first, out / 'episode.gif', key=purerl.random.key(0), max_steps=300, fps=12)}"
+    )
     return result
 
 

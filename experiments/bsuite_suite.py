@@ -9,7 +9,8 @@ The agent has the numbers of bsuite's own DQN: two hidden layers of 64, an updat
 from pathlib import Path
 
 import purerl
-from purerl import bsuite, plotting
+from purerl.figures import plotting
+from purerl.suites import bsuite
 
 QUICK = {"fraction": 0.02, "most_settings": 2}
 
@@ -53,9 +54,13 @@ def main(
     reports = {}
     for label, agent in {"uniform": bsuite.Uniform, "DQN": dqn}.items():
         folder = out / label.lower()
-        reports[label] = bsuite.run(agent, experiments or None, seeds=seeds, label=label, out=folder, resume=resume, **size)
+        reports[label] = bsuite.run(
+            agent, experiments or None, seeds=seeds, label=label, out=folder, resume=resume, **size
+        )
         print(reports[label].table())
-    print(f"picture: {plotting.radar(out / 'radar.png', {label: report.tags for label, report in reports.items()})}")
+    print(
+        f"picture: {plotting.radar(out / 'radar.png', {label: report.tags for label, report in reports.items()})}"
+    )
     return reports
 
 

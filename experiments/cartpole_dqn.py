@@ -8,14 +8,17 @@ Ten thousand of the steps are the replay buffer's warm-up. The final greedy poli
 from pathlib import Path
 
 import purerl
-from purerl.cli import show
+from purerl.run.report import show
 from purerl.schedule import linear
 
 WARM_UP = 10_000
 
 
 def main(
-    seeds: int = 64, num_steps: int = 200_000, out: Path = Path("results/cartpole_dqn"), resume: bool = False
+    seeds: int = 64,
+    num_steps: int = 200_000,
+    out: Path = Path("results/cartpole_dqn"),
+    resume: bool = False,
 ) -> purerl.SweepResult:
     """Run DQN on CartPole-v1, and report it.
 
@@ -34,7 +37,9 @@ def main(
         buffer_size=100_000,
         learning_starts=WARM_UP,
     )
-    result = purerl.sweep(agent, seeds, num_steps=learning, out=out, resume=resume, label="DQN on CartPole-v1")
+    result = purerl.sweep(
+        agent, seeds, num_steps=learning, out=out, resume=resume, label="DQN on CartPole-v1"
+    )
     show(result, out)
     return result
 

@@ -24,15 +24,26 @@ def main() -> None:
     tabular = gridworld_q_learning.main(seeds=128, num_steps=1_000_000, out=OUT, resume=True)
     deep = cartpole_dqn.main(seeds=16, num_steps=120_000, out=OUT / "CartPole-v1", resume=True)
 
-    table = Table("run", "greedy policy", "optimum", "max |Q - Q*|", title="IQM over seeds [95% stratified bootstrap interval]")
+    table = Table(
+        "run",
+        "greedy policy",
+        "optimum",
+        "max |Q - Q*|",
+        title="IQM over seeds [95% stratified bootstrap interval]",
+    )
     for result in tabular:
         optimum = (result.final["policy_value"] + result.final["policy_regret"])[0, 0]
         table.add_row(
-            result.label, str(result.interval("policy_value")), f"{optimum:.4f}", str(result.interval("q_error")).split(" (")[0]
+            result.label,
+            str(result.interval("policy_value")),
+            f"{optimum:.4f}",
+            str(result.interval("q_error")).split(" (")[0],
         )
     table.add_row(deep.label, str(deep.interval("evaluation_return")), "500", "-")
     Console(width=120, markup=False).print(table)
-    print("greedy policy: expected discounted return for Q-learning; mean return of 100 episodes a seed for DQN")
+    print(
+        "greedy policy: expected discounted return for Q-learning; mean return of 100 episodes a seed for DQN"
+    )
     print(f"pictures: {', '.join(sorted(str(path) for path in OUT.glob('*/*.png')))}")
     python = shlex.quote(sys.executable)
     print(f"one seed again, bit for bit: {python} -m purerl replay {OUT}/CartPole-v1 --seed 11")

@@ -15,7 +15,16 @@ import purerl
 from purerl.envs import interact
 
 COLUMNS = 8
-ALIKE = ("_noise/0", "_scale/0", "stochastic/0", "Slippery-v1", "Taxi-v4", "CartPole-v0", "RandomWalk1000-v0", "RandomWalk5-v0")
+ALIKE = (
+    "_noise/0",
+    "_scale/0",
+    "stochastic/0",
+    "Slippery-v1",
+    "Taxi-v4",
+    "CartPole-v0",
+    "RandomWalk1000-v0",
+    "RandomWalk5-v0",
+)
 
 
 def picture(name: str, num_steps: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     python -m experiments.gridworld_q_learning --seeds 128
 
-Robbins-Monro step sizes (one over a power of the visits to a pair) and uniformly random behaviour, on the 2x3 grid and on
+Robbins-Monro step sizes (one over a power of the visits to a pair) and uniformly random behavior, on the 2x3 grid and on
 slippery FrozenLake. Prints how far the greedy policy and the table are from the exact solution; draws both, the latter beside
 the rate that theory expects where outcomes are random.
 """
@@ -10,7 +10,7 @@ the rate that theory expects where outcomes are random.
 from pathlib import Path
 
 import purerl
-from purerl.cli import show
+from purerl.run.report import show
 from purerl.schedule import power
 
 EXPONENT = 0.6  # the error of averages with such step sizes shrinks with the root of the step size
@@ -34,7 +34,12 @@ def main(
     """
     results = []
     for name in envs:
-        agent = purerl.QLearning(env=purerl.make(name), learning_rate=power(1.0, EXPONENT), epsilon=1.0, count_visits=True)
+        agent = purerl.QLearning(
+            env=purerl.make(name),
+            learning_rate=power(1.0, EXPONENT),
+            epsilon=1.0,
+            count_visits=True,
+        )
         result = purerl.sweep(
             agent,
             seeds,
@@ -47,7 +52,13 @@ def main(
         )
         show(result, out / name)
         if (agent.env.mdp.probability.max(axis=-1) < 1).any():
-            result.plot(out / name / "q_error.png", "q_error", ylabel="max |Q - Q*|", log="xy", slope=-EXPONENT / 2)
+            result.plot(
+                out / name / "q_error.png",
+                "q_error",
+                ylabel="max |Q - Q*|",
+                log="xy",
+                slope=-EXPONENT / 2,
+            )
         results.append(result)
     return results
 

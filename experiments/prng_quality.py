@@ -32,12 +32,16 @@ CHUNK = 2**20  # words made at a time
 
 def by_time(base, start, keys):
     """Keys ``fold_in(seed_key(base, 0), t)`` for ``keys`` consecutive ``t``; shape ``[keys]``."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(base(0), start + jnp.arange(keys, dtype=jnp.uint32))
+    return jax.vmap(jax.random.fold_in, (None, 0))(
+        base(0), start + jnp.arange(keys, dtype=jnp.uint32)
+    )
 
 
 def by_seed(base, start, keys):
     """Keys ``fold_in(seed_key(base, i), 0)`` for ``keys`` consecutive ``i``; shape ``[keys]``."""
-    return jax.vmap(lambda i: jax.random.fold_in(base(i), 0))(start + jnp.arange(keys, dtype=jnp.uint32))
+    return jax.vmap(lambda i: jax.random.fold_in(base(i), 0))(
+        start + jnp.arange(keys, dtype=jnp.uint32)
+    )
 
 
 def by_sweep(base, start, keys):
@@ -71,11 +75,17 @@ def stream(impl: str, layout: str, words: int, base: int):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--impl", choices=IMPLEMENTATIONS, default="pcg4d")
     parser.add_argument("--layout", choices=LAYOUTS, default="sweep")
-    parser.add_argument("--words", type=int, choices=[1, 2, 4, 8, 16], default=4, help="words drawn from each key")
-    parser.add_argument("--base", type=int, default=0, help="the integer that every seed's key is folded from")
+    parser.add_argument(
+        "--words", type=int, choices=[1, 2, 4, 8, 16], default=4, help="words drawn from each key"
+    )
+    parser.add_argument(
+        "--base", type=int, default=0, help="the integer that every seed's key is folded from"
+    )
     arguments = parser.parse_args()
     words = BULK if arguments.layout == "bulk" else arguments.words
     try:

@@ -1,37 +1,122 @@
 """Reinforcement-learning research as pure functions, in JAX.
 
-Everything that learns is a pair of pure functions over an immutable pytree, ``init(key) -> state`` and ``step(state, t) ->
-(state, metrics)``; an experiment is a scan of ``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
+Everything that learns is a pair of pure functions over an immutable pytree,
+``init(key) -> state`` and ``step(state, t) -> (state, metrics)``; an experiment is a scan of
+``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
 """
 
-from purerl import agents, bellman, envs, exploration, mdp, networks, policy, random, replay, schedule
-from purerl.agents import DQN, SARSA, DoubleQLearning, ExpectedSARSA, QLearning
+from importlib.metadata import version
+
+from purerl import (
+    agents,
+    bellman,
+    envs,
+    figures,
+    mdp,
+    metrics,
+    networks,
+    policy,
+    pytree,
+    random,
+    replay,
+    rollout,
+    run,
+    schedule,
+    suites,
+    timescan,
+)
+from purerl.agents import (
+    DQN,
+    GTD2,
+    LSTD,
+    PSRL,
+    SARSA,
+    TD,
+    TDC,
+    DifferentialQLearning,
+    DoubleQLearning,
+    DynaQ,
+    DynaQPlus,
+    EmphaticTD,
+    ExpectedSARSA,
+    GradientBandit,
+    MonteCarlo,
+    MonteCarloPrediction,
+    NStepSARSA,
+    NStepTD,
+    OffPolicyMonteCarlo,
+    PrioritizedSweeping,
+    QLambda,
+    QLearning,
+    RLearning,
+    RMax,
+    SARSALambda,
+    TDLambda,
+    TreeBackup,
+    UCBQLearning,
+)
 from purerl.envs import make
-from purerl.recording import record
-from purerl.sweep import SweepResult, load, rerun, sweep
-from purerl.training import train
+from purerl.figures.film import record
+from purerl.run.over_seeds import over_episodes, over_seeds
+from purerl.run.result import SweepResult
+from purerl.run.sweep import load, rerun, sweep
+from purerl.run.training import train
+
+__version__ = version("purerl")
 
 __all__ = [
     "DQN",
+    "GTD2",
+    "LSTD",
+    "PSRL",
     "SARSA",
+    "TD",
+    "TDC",
+    "DifferentialQLearning",
     "DoubleQLearning",
+    "DynaQ",
+    "DynaQPlus",
+    "EmphaticTD",
     "ExpectedSARSA",
+    "GradientBandit",
+    "MonteCarlo",
+    "MonteCarloPrediction",
+    "NStepSARSA",
+    "NStepTD",
+    "OffPolicyMonteCarlo",
+    "PrioritizedSweeping",
+    "QLambda",
     "QLearning",
+    "RLearning",
+    "RMax",
+    "SARSALambda",
     "SweepResult",
+    "TDLambda",
+    "TreeBackup",
+    "UCBQLearning",
+    "__version__",
     "agents",
     "bellman",
     "envs",
-    "exploration",
+    "figures",
     "load",
     "make",
     "mdp",
+    "metrics",
     "networks",
+    "over_episodes",
+    "over_seeds",
     "policy",
+    "pytree",
     "random",
     "record",
     "replay",
     "rerun",
+    "rollout",
+    "run",
     "schedule",
+    "suites",
     "sweep",
+    "timescan",
     "train",
 ]

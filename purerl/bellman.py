@@ -34,7 +34,9 @@ def _one_step(reward, terminated, next_value, discount):
     return reward + discount * jnp.where(terminated, 0.0, next_value)
 
 
-def q_learning(reward: jax.Array, terminated: jax.Array, next_q: jax.Array, discount: float | jax.Array) -> jax.Array:
+def q_learning(
+    reward: jax.Array, terminated: jax.Array, next_q: jax.Array, discount: float | jax.Array
+) -> jax.Array:
     r"""The sampled Bellman optimality operator, :math:`R + \gamma (1 - d) \max_a q(S', a)`.
 
     Watkins, *Learning from Delayed Rewards* (PhD thesis, Cambridge, 1989); Watkins & Dayan, "Q-learning" (Machine Learning 8,
@@ -67,7 +69,7 @@ def double_q(
     r"""One estimate selects the action and the other evaluates it,
     :math:`R + \gamma (1 - d) \, q_\text{target}(S', \arg\max_a q_\text{online}(S', a))`.
 
-    Maximising over one noisy estimate overestimates its maximum; two estimates with independent errors do not.
+    Maximizing over one noisy estimate overestimates its maximum; two estimates with independent errors do not.
     van Hasselt, "Double Q-learning" (NeurIPS 2010); van Hasselt, Guez & Silver, "Deep reinforcement learning with double
     Q-learning" (AAAI 2016), equation 4.
 
@@ -91,7 +93,11 @@ def double_q(
 
 
 def sarsa(
-    reward: jax.Array, terminated: jax.Array, next_q: jax.Array, next_action: jax.Array, discount: float | jax.Array
+    reward: jax.Array,
+    terminated: jax.Array,
+    next_q: jax.Array,
+    next_action: jax.Array,
+    discount: float | jax.Array,
 ) -> jax.Array:
     r"""The action taken next is the one evaluated, :math:`R + \gamma (1 - d) \, q(S', A')`.
 
@@ -118,7 +124,11 @@ def sarsa(
 
 
 def expected_sarsa(
-    reward: jax.Array, terminated: jax.Array, next_q: jax.Array, policy: jax.Array, discount: float | jax.Array
+    reward: jax.Array,
+    terminated: jax.Array,
+    next_q: jax.Array,
+    policy: jax.Array,
+    discount: float | jax.Array,
 ) -> jax.Array:
     r"""The expectation over the policy's next action, :math:`R + \gamma (1 - d) \sum_a \pi(a \mid S') \, q(S', a)`.
 
@@ -170,7 +180,7 @@ def n_step_return(
     Watkins (1989); Sutton & Barto (2018), equation 7.1; on truncation Pardo et al., "Time limits in reinforcement
     learning" (ICML 2018).
 
-    Computed by :math:`n` vectorised sweeps over the stream, since an n-step return is one step and then an (n-1)-step return.
+    Computed by :math:`n` vectorized sweeps over the stream, since an n-step return is one step and then an (n-1)-step return.
 
     Args:
         rewards: :math:`R_{t+1}`, float ``[T]``.
@@ -200,7 +210,9 @@ def n_step_return(
         return rewards + discount * jnp.where(ends, values, jnp.roll(returns, -1))
 
     # With a static number of rounds the loop can be differentiated in reverse; the small n in use become straight-line code.
-    return lax.fori_loop(1, min(n, len(rewards)), one_step_more, rewards + discount * values, unroll=8)
+    return lax.fori_loop(
+        1, min(n, len(rewards)), one_step_more, rewards + discount * values, unroll=8
+    )
 
 
 def lambda_return(

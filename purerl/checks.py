@@ -24,7 +24,7 @@ SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 UNIT_INTERVAL: Rule = ("a number in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
 
-def judge(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+def check_values(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
     """Check numbers, and arrays of them, by name. ``owner`` is who the message says they belong to.
 
     Raises:
@@ -32,7 +32,9 @@ def judge(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> N
     """
     for name, (allowed, accepts) in rules.items():
         value = values[name]
-        if isinstance(value, (int, float, np.number, np.ndarray)) and not np.all(accepts(np.asarray(value))):
+        if isinstance(value, (int, float, np.number, np.ndarray)) and not np.all(
+            accepts(np.asarray(value))
+        ):
             raise ValueError(f"{owner}: {name} is {value}; allowed: {allowed}")
 
 
@@ -43,8 +45,12 @@ def check_numbers(node: Any, **rules: Rule) -> None:
         ValueError: naming the field, what it was and what is allowed.
     """
     if not all(type(leaf) is int for leaf in jax.tree.leaves(node)):
-        single = {field: rule for field, rule in rules.items() if not isinstance(getattr(node, field), np.ndarray)}
-        judge(type(node).__name__, vars(node), single)
+        single = {
+            field: rule
+            for field, rule in rules.items()
+            if not isinstance(getattr(node, field), np.ndarray)
+        }
+        check_values(type(node).__name__, vars(node), single)
 
 
 def check_choice(node: Any, **choices: Collection[Any]) -> None:
@@ -56,7 +62,9 @@ def check_choice(node: Any, **choices: Collection[Any]) -> None:
     for field, allowed in choices.items():
         value = getattr(node, field)
         if value not in allowed:
-            raise ValueError(f"{type(node).__name__}: {field} is {value!r}; allowed: {', '.join(map(repr, allowed))}")
+            raise ValueError(
+                f"{type(node).__name__}: {field} is {value!r}; allowed: {', '.join(map(repr, allowed))}"
+            )
 
 
 def check_size(node: Any, *fields: str, multiple_of: int = 1) -> None:
@@ -68,5 +76,25 @@ def check_size(node: Any, *fields: str, multiple_of: int = 1) -> None:
     for field in fields:
         value = getattr(node, field)
         if type(value) is not int or value < 1 or value % multiple_of:
-            what = "a positive whole number" if multiple_of == 1 else f"a positive multiple of {multiple_of}"
+            what = (
+                "a positive whole number"
+                if multiple_of == 1
+                else f"a positive multiple of {multiple_of}"
+            )
             raise ValueError(f"{type(node).__name__}: {field} is {value!r}; allowed: {what}")
+
+
+def check_index(agent: Any) -> None:
+    """Refuse an agent whose ``env`` does not observe the index of its state.
+
+    Raises:
+        ValueError: naming the environment.
+    """
+    env = agent.env
+    if hasattr(env, "num_actions") and not (
+        hasattr(env, "num_states") and env.observation.shape == ()
+    ):
+        raise ValueError(
+            f"{type(agent).__name__}: env is {env!r}; allowed: one with a finite number of states, env.num_states, "
+            f"that observes their index"
+        )

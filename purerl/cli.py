@@ -1,29 +1,31 @@
 """``python -m purerl``: run a sweep, report it, replay a run of it, and see what there is to run."""
 
 import ast
-import contextlib
 import dataclasses
-import difflib
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
 import purerl
-from purerl import envs, mdp, plotting, policy, schedule
-from purerl.agents import AGENTS, METHODS
-from purerl.agents.base import replace
-from purerl.results import SweepResult
+from purerl import envs, policy, schedule
+from purerl.agents.registry import METHODS, find
+from purerl.pytree import replace_path
+from purerl.run.report import has_map, show
 
 # What may be built in a value of --set.
-_SCHEDULES = {name: getattr(schedule, name) for name in ("constant", "linear", "exponential", "power")}
-_POLICIES = {name: getattr(policy, name) for name in ("Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson")}
+_SCHEDULES = {
+    name: getattr(schedule, name) for name in ("constant", "linear", "exponential", "power")
+}
+_POLICIES = {
+    name: getattr(policy, name)
+    for name in ("Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson")
+}
 _BUILDERS = _SCHEDULES | _POLICIES
 
 
@@ -45,7 +47,9 @@ def parse(text: str) -> tuple[str, list[Any]]:
         elements = ast.parse(f"[{values}]", mode="eval").body.elts
         return name, [_value(element) for element in elements]
     except SyntaxError:
-        raise ValueError(f"{text!r} is not of the form name=value or name=value,value,...") from None
+        raise ValueError(
+            f"{text!r} is not of the form name=value or name=value,value,..."
+        ) from None
 
 
 def _value(node):
@@ -53,7 +57,9 @@ def _value(node):
         return node.id
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id not in _BUILDERS:
-            raise ValueError(f"{node.func.id!r} is no schedule or policy; there are: {', '.join(_BUILDERS)}")
+            raise ValueError(
+                f"{node.func.id!r} is no schedule or policy; there are: {', '.join(_BUILDERS)}"
+            )
         arguments = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
         return _BUILDERS[node.func.id](*map(_value, node.args), **arguments)
     return ast.literal_eval(node)
@@ -67,20 +73,15 @@ def make_agent(name: str, env_name: str) -> Any:
     Raises:
         ValueError: there is no such agent or environment.
     """
-    _known(name)
+    kind = find(name)
     env = purerl.make(env_name)
-    if name == "DQN" and jnp.issubdtype(env.observation.dtype, jnp.integer) and not env.observation.shape:
+    if (
+        name == "DQN"
+        and jnp.issubdtype(env.observation.dtype, jnp.integer)
+        and not env.observation.shape
+    ):
         env = envs.OneHot(env, env.mdp.num_states)
-    return AGENTS[name](env=env)
-
-
-def _known(name):
-    if name not in AGENTS:
-        spelt = {known.lower(): known for known in AGENTS}
-        near = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.3)
-        guess = f"did you mean {spelt[near[0]]!r}? " if near else ""
-        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(AGENTS)}")
-    return name
+    return kind(env=env)
 
 
 def run(
@@ -105,7 +106,7 @@ def run(
         env: a name that `envs` lists.
         seeds: how many: 0, 1, ...
         num_steps: environment transitions of each run.
-        set: hyperparameters, name=value, or name=v1,v2,... to sweep; also epsilon=linear(1.0,0.05,10000), behaviour=UCB(2.0).
+        set: hyperparameters, name=value, or name=v1,v2,... to sweep; also epsilon=linear(1.0,0.05,10000), behavior=UCB(2.0).
         points: points of each learning curve.
         lanes: runs computed side by side.
         impl: random generator, threefry or pcg4d.
@@ -117,7 +118,7 @@ def run(
     instance = make_agent(agent, env)
     over = dict(map(parse, set))
     for name in [name for name, values in over.items() if len(values) == 1]:
-        instance = replace(instance, name, over.pop(name)[0])
+        instance = replace_path(instance, name, over.pop(name)[0])
     result = purerl.sweep(
         instance,
         seeds,
@@ -129,18 +130,17 @@ def run(
         base_seed=base_seed,
         out=out,
         resume=resume,
-        keep_state=_has_a_map(instance),
+        keep_state=has_map(instance),
         label=f"{agent} on {env}",
     )
     show(result, out)
     here = f"{Path(sys.executable).name} -m purerl"
-    print(f"\nOne seed again, bit for bit:  {here} replay {shlex.quote(str(out))} --seed {result.seeds[-1]}")
-    print(f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume")
-
-
-def _has_a_map(agent):
-    """Whether it learns discounted values of the cells of a grid."""
-    return isinstance(agent, purerl.agents.Table) and hasattr(agent, "discount") and envs.grid_of(agent.env) is not None
+    print(
+        f"\nOne seed again, bit for bit:  {here} rerun {shlex.quote(str(out))} --seed {result.seeds[-1]}"
+    )
+    print(
+        f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume"
+    )
 
 
 def report(runs: tuple[Path, ...], /) -> None:
@@ -153,7 +153,7 @@ def report(runs: tuple[Path, ...], /) -> None:
         show(purerl.load(folder), folder)
 
 
-def replay(run: Path, /, *, seed: int, configuration: int = 0) -> None:
+def rerun(run: Path, /, *, seed: int, configuration: int = 0) -> None:
     """Compute one seed of a run again, alone, and say whether it is bit-identical to what is stored.
 
     Args:
@@ -165,7 +165,9 @@ def replay(run: Path, /, *, seed: int, configuration: int = 0) -> None:
     for name, value in again.final.items():
         print(f"{name}: {value:.6g}")
     if not again.identical:
-        raise SystemExit(f"seed {seed} DIFFERS from what is stored, by at most {again.difference:.3g}")
+        raise SystemExit(
+            f"seed {seed} DIFFERS from what is stored, by at most {again.difference:.3g}"
+        )
     print(f"seed {seed} is bit-identical to what is stored")
 
 
@@ -179,7 +181,13 @@ def list_envs() -> None:
         env = purerl.make(name)
         states = str(env.mdp.num_states) if hasattr(env, "mdp") else "-"
         shape = list(env.observation.shape)
-        table.add_row(label, f"{env.observation.dtype} {shape}", str(env.num_actions), states, str(getattr(env, "limit", "-")))
+        table.add_row(
+            label,
+            f"{env.observation.dtype} {shape}",
+            str(env.num_actions),
+            states,
+            str(getattr(env, "limit", "-")),
+        )
     Console().print(table)
 
 
@@ -190,53 +198,21 @@ def list_agents(name: str = "", /) -> None:
         name: of an agent.
     """
     if name:
-        print(f"{name}: {METHODS[_known(name)].line}")
+        print(f"{name}: {METHODS[find(name).__name__].summary}")
         table = Table("hyperparameter", "default")
-        for field in dataclasses.fields(AGENTS[name]):
+        for field in dataclasses.fields(find(name)):
             if field.name != "env":
-                table.add_row(field.name, "" if field.default is dataclasses.MISSING else str(field.default))
+                table.add_row(
+                    field.name, "" if field.default is dataclasses.MISSING else str(field.default)
+                )
     else:
         table = Table()
         table.add_column("agent", no_wrap=True)
-        for column in ("what it is", "paper", "learns about", "goes to"):
+        for column in ("method", "paper", "policy", "converges to"):
             table.add_column(column)
         for name, method in METHODS.items():
             table.add_row(name, *method[1:])
     Console().print(table)
-
-
-def show(result: SweepResult, folder: Path) -> None:
-    """Print the table of a run and draw its pictures into its folder."""
-    print(result.table())
-    for failure in result.failures:
-        print(f"FAILED: seed {failure['seed']} of configuration {failure['configuration']}: {failure['reason']}")
-    seconds, compiling = result.manifest["seconds"], result.manifest["compile_seconds"]
-    print(f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {result.manifest['identity']['lanes']} lanes")
-    with contextlib.suppress(ImportError):  # pictures need matplotlib, which is optional
-        for path in draw(result, folder):
-            print(f"picture: {path}")
-
-
-def draw(result: SweepResult, folder: Path) -> list[Path]:
-    """The learning curves of every measure, and the values and policy of a gridworld beside the exact optimum."""
-    paths = []
-    for name, curve in result.curves.items():
-        if curve.shape[-1] == 1:
-            continue
-        positive = name in ("q_error", "value_error", "gain_error", "loss")
-        paths.append(result.plot(folder / f"{name}.png", name, log="xy" if positive else ""))
-    grid = None if result.state is None else envs.grid_of(result.agents[-1].env)
-    if grid is not None:
-        agent, state = result.agents[-1], jax.tree.map(lambda leaf: jnp.asarray(leaf[-1, 0]), result.state)
-        learnt = jax.vmap(agent.values, (None, 0))(state, grid.states())
-        best = mdp.optimal_q(grid.mdp, agent.discount)
-        maps = {
-            f"learnt, seed {result.seeds[0]}": (learnt.max(1), mdp.greedy(learnt)),
-            "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),
-        }
-        directions = [envs.MOVES[d] for d in grid.directions]
-        paths.append(plotting.gridworld(folder / "policy.png", maps, grid.rows, directions))
-    return paths
 
 
 def main() -> None:
@@ -246,7 +222,7 @@ def main() -> None:
     except ImportError:
         raise SystemExit('the command line needs tyro: pip install "purerl[experiments]"') from None
     app = tyro.extras.SubcommandApp()
-    names = {"run": run, "report": report, "replay": replay, "envs": list_envs, "agents": list_agents}
+    names = {"run": run, "report": report, "rerun": rerun, "envs": list_envs, "agents": list_agents}
     for name, command in names.items():
         app.command(command, name=name)
     try:

@@ -1,22 +1,90 @@
 r"""Policies: how actions are chosen where values are known, as frozen pytrees.
 
-A policy gives ``probabilities(seen) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and ``sample(key, seen) -> int32 []``.
-``seen`` is all that one may look at. The same policy serves as behaviour, which chooses, and as target, which is learnt about:
+A policy gives ``probabilities(inputs) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and ``sample(key, inputs) -> int32 []``.
+``inputs`` is all that one may look at. The same policy serves as behavior, which chooses, and as target, which is learned about:
 where a method has both they are two arguments.
 """
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
-from purerl import exploration
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers
 from purerl.pytree import Node
 from purerl.schedule import Schedule, at
 
 
-class Seen(NamedTuple):
+def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    r"""A uniformly drawn action with probability :math:`\epsilon`, otherwise a maximal one, ties broken uniformly:
+
+    .. math::
+        \pi(a) = \frac{\epsilon}{A} + (1 - \epsilon) \frac{[a \in M]}{|M|}, \qquad M = \arg\max_b \text{values}_b .
+
+    Unbroken ties would make a fresh table walk in one direction only, which in a gridworld can keep the goal from ever
+    being seen. Sutton & Barto, *Reinforcement Learning* (2nd edition, 2018), section 2.2.
+
+    Args:
+        key: consumed. Two words are drawn from it: whether to explore, and which of the candidates to take.
+        values: ``[A]``.
+        epsilon: in ``[0, 1]``, ``[]``.
+
+    Returns:
+        int32 ``[]`` in ``[0, A)``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> print(epsilon_greedy(jax.random.key(0), jnp.array([0.0, 2.0, 1.0]), 0.0))
+    1
+    """
+    chex.assert_rank([values, epsilon], [1, 0])
+    # Words rather than uniform(key, (2,)): XLA then never builds the pair. 23 bits keep choice * count below count.
+    explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in jax.random.bits(key, (2,)))
+    # Not less, rather than equal: where a value is NaN every action is a candidate, and none is out of range.
+    candidates = ~(values < jnp.max(values)) | (explore < epsilon)
+    # The action before which floor(choice * count) candidates have passed.
+    passed = _running_count(candidates)
+    rank = (choice * passed[-1]).astype(jnp.int32)
+    return jnp.sum(passed <= rank, dtype=jnp.int32)
+
+
+def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
+    """The law of :func:`epsilon_greedy`: float32 ``[A]``.
+
+    >>> import jax.numpy as jnp
+    >>> print(epsilon_greedy_probabilities(jnp.array([0.0, 2.0, 2.0, 1.0]), 0.5))
+    [0.125 0.375 0.375 0.125]
+    """
+    chex.assert_rank([values, epsilon], [1, 0])
+    best = ~(values < jnp.max(values))
+    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best, dtype=jnp.float32)
+
+
+def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
+    """An action drawn from ``probabilities``, float ``[A]``, by inversion: int32 ``[]``. One of probability zero is never
+    drawn.
+
+    >>> import jax, jax.numpy as jnp
+    >>> print(draw(jax.random.key(0), jnp.array([0.0, 1.0, 0.0])))
+    1
+    """
+    chex.assert_rank(probabilities, 1)
+    total = jnp.cumsum(probabilities)
+    # Of what the sum really is, so that rounding cannot lead beyond the last action that is possible.
+    u = jax.random.uniform(key, dtype=total.dtype) * total[-1]
+    return jnp.sum(total <= u, dtype=jnp.int32)
+
+
+def _running_count(flags):
+    """``jnp.cumsum(flags)``, int32 ``[A]``: by counting bits where they fit a word, which fuses and costs far less on CPU."""
+    if flags.shape[0] > 32:
+        return jnp.cumsum(flags, dtype=jnp.int32)
+    bit = jnp.arange(flags.shape[0], dtype=jnp.uint32)
+    word = jnp.sum(flags.astype(jnp.uint32) << bit, dtype=jnp.uint32)
+    return jax.lax.population_count(word & ((jnp.uint32(2) << bit) - 1)).astype(jnp.int32)
+
+
+class PolicyInput(NamedTuple):
     """What a policy may look at.
 
     Attributes:
@@ -33,36 +101,38 @@ class Seen(NamedTuple):
 
 
 class Policy(Node):
-    """What all policies share: an action drawn from ``probabilities``. ``counts``: whether visits are looked at."""
+    """What all policies share: an action drawn from ``probabilities``. ``needs_visits``: whether visits are looked at."""
 
-    counts = False
+    needs_visits = False
 
-    def probabilities(self, seen: Seen) -> jax.Array:
+    def probabilities(self, inputs: PolicyInput) -> jax.Array:
         """:math:`\\pi(\\cdot \\mid s)`, float32 ``[A]``."""
-        raise NotImplementedError(f"{type(self).__name__} has no probabilities in closed form; allowed: another policy")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no probabilities in closed form; allowed: another policy"
+        )
 
-    def sample(self, key: jax.Array, seen: Seen) -> jax.Array:
+    def sample(self, key: jax.Array, inputs: PolicyInput) -> jax.Array:
         """An action, int32 ``[]``. The key is consumed."""
-        return exploration.draw(key, self.probabilities(seen))
+        return draw(key, self.probabilities(inputs))
 
 
 class Greedy(Policy):
     """One of the actions of largest ``index``, which is their value unless a subclass knows better; ties are broken
     uniformly."""
 
-    def index(self, seen: Seen) -> jax.Array:
-        """What is maximised, float32 ``[A]``."""
-        return seen.values
+    def index(self, inputs: PolicyInput) -> jax.Array:
+        """What is maximized, float32 ``[A]``."""
+        return inputs.values
 
-    def probabilities(self, seen):
-        return exploration.epsilon_greedy_probabilities(self.index(seen), 0.0)
+    def probabilities(self, inputs):
+        return epsilon_greedy_probabilities(self.index(inputs), 0.0)
 
-    def sample(self, key, seen):
-        return exploration.epsilon_greedy(key, self.index(seen), 0.0)
+    def sample(self, key, inputs):
+        return epsilon_greedy(key, self.index(inputs), 0.0)
 
 
 class EpsilonGreedy(Policy):
-    """:func:`purerl.exploration.epsilon_greedy`; with a constant ``epsilon`` the epsilon-soft policies' own, with 1 the
+    """:func:`epsilon_greedy`; with a constant ``epsilon`` the epsilon-soft policies' own, with 1 the
     uniform one.
 
     Attributes:
@@ -74,11 +144,11 @@ class EpsilonGreedy(Policy):
     def __post_init__(self):
         check_numbers(self, epsilon=UNIT_INTERVAL)
 
-    def probabilities(self, seen):
-        return exploration.epsilon_greedy_probabilities(seen.values, at(self.epsilon, seen.t))
+    def probabilities(self, inputs):
+        return epsilon_greedy_probabilities(inputs.values, at(self.epsilon, inputs.t))
 
-    def sample(self, key, seen):
-        return exploration.epsilon_greedy(key, seen.values, at(self.epsilon, seen.t))
+    def sample(self, key, inputs):
+        return epsilon_greedy(key, inputs.values, at(self.epsilon, inputs.t))
 
 
 class Softmax(Policy):
@@ -94,8 +164,8 @@ class Softmax(Policy):
     def __post_init__(self):
         check_numbers(self, temperature=POSITIVE)
 
-    def probabilities(self, seen):
-        return jax.nn.softmax(seen.values / at(self.temperature, seen.t))
+    def probabilities(self, inputs):
+        return jax.nn.softmax(inputs.values / at(self.temperature, inputs.t))
 
 
 class UCB(Greedy):
@@ -112,15 +182,17 @@ class UCB(Greedy):
     """
 
     confidence: float | jax.Array | Schedule = 2.0
-    counts = True
+    needs_visits = True
 
     def __post_init__(self):
         check_numbers(self, confidence=NOT_NEGATIVE)
 
-    def index(self, seen):
-        total = jnp.maximum(jnp.sum(seen.visits), 1)
-        bonus = at(self.confidence, seen.t) * jnp.sqrt(jnp.log(total) / jnp.maximum(seen.visits, 1))
-        return jnp.where(seen.visits == 0, jnp.inf, seen.values + bonus)
+    def index(self, inputs):
+        total = jnp.maximum(jnp.sum(inputs.visits), 1)
+        bonus = at(self.confidence, inputs.t) * jnp.sqrt(
+            jnp.log(total) / jnp.maximum(inputs.visits, 1)
+        )
+        return jnp.where(inputs.visits == 0, jnp.inf, inputs.values + bonus)
 
 
 class CountBonus(Greedy):
@@ -133,13 +205,13 @@ class CountBonus(Greedy):
     """
 
     bonus: float | jax.Array | Schedule = 1.0
-    counts = True
+    needs_visits = True
 
     def __post_init__(self):
         check_numbers(self, bonus=NOT_NEGATIVE)
 
-    def index(self, seen):
-        return seen.values + at(self.bonus, seen.t) * jax.lax.rsqrt(seen.visits + 1.0)
+    def index(self, inputs):
+        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(inputs.visits + 1.0)
 
 
 class Thompson(Policy):
@@ -163,14 +235,14 @@ class Thompson(Policy):
     mean: float | jax.Array = 0.0
     scale: float | jax.Array = 1.0
     noise: float | jax.Array = 1.0
-    counts = True
+    needs_visits = True
 
     def __post_init__(self):
         check_numbers(self, mean=FINITE, scale=POSITIVE, noise=POSITIVE)
 
-    def sample(self, key, seen):
-        prior, evidence = self.scale**-2.0, seen.visits * self.noise**-2.0
-        mean = (prior * self.mean + evidence * seen.values) / (prior + evidence)
+    def sample(self, key, inputs):
+        prior, evidence = self.scale**-2.0, inputs.visits * self.noise**-2.0
+        mean = (prior * self.mean + evidence * inputs.values) / (prior + evidence)
         draw = mean + jax.random.normal(key, mean.shape) * jax.lax.rsqrt(prior + evidence)
         return jnp.argmax(draw).astype(jnp.int32)
 
@@ -184,5 +256,5 @@ class Fixed(Policy):
 
     table: jax.Array
 
-    def probabilities(self, seen):
-        return jnp.asarray(self.table, jnp.float32)[seen.observation]
+    def probabilities(self, inputs):
+        return jnp.asarray(self.table, jnp.float32)[inputs.observation]

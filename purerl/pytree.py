@@ -1,7 +1,7 @@
 """Frozen dataclasses that are pytrees: what agents, environments, policies and schedules are."""
 
 import dataclasses
-from typing import Any, dataclass_transform
+from typing import Any, Self, dataclass_transform
 
 import jax
 
@@ -44,7 +44,9 @@ class Node:
         keys = [jax.tree_util.GetAttrKey(name) for name in children]
 
         def flatten(node):
-            return [getattr(node, name) for name in children], tuple(getattr(node, name) for name in structure)
+            return [getattr(node, name) for name in children], tuple(
+                getattr(node, name) for name in structure
+            )
 
         def flatten_with_keys(node):
             values, aux = flatten(node)
@@ -57,6 +59,26 @@ class Node:
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
-    def replace(self, **changes: Any):
-        """The same with other values in some fields, checked as by the constructor."""
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, checked as by the constructor."""
         return dataclasses.replace(self, **changes)
+
+
+def replace_path(node: Any, path: str, value: Any) -> Any:
+    """A copy of a dataclass with one field changed; dots reach inside, as in ``"env.limit"``.
+
+    Raises:
+        ValueError: there is no such field.
+    """
+    head, *rest = path.split(".", 1)
+    names = [f.name for f in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
+    if head not in names:
+        raise ValueError(
+            f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names) or 'none'}"
+        )
+    if rest:
+        try:
+            value = replace_path(getattr(node, head), rest[0], value)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return node.replace(**{head: value})

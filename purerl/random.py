@@ -18,7 +18,7 @@ outside [0.005, 0.995]), and those tests pass over the keys of another base. Nor
 each key along ``t``, one from each along ``i``, the words of keys beside those of the keys they split into, and whole arrays of
 ``2**20`` words from each key; three weak results among these 72 pass, all three repeated, over another base. (Threefry had one
 weak result in 34.) Made again by ``python -m experiments.prng_quality --layout sweep | dieharder -a -g 200``. The tests add
-avalanche, and correlations between neighbouring seeds, times and siblings.
+avalanche, and correlations between neighboring seeds, times and siblings.
 
 Purerl derives every key from a seed and a time rather than carrying one: ``fold_in(seed_key(base, i), t)``.
 """
@@ -38,7 +38,11 @@ _UINT = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
 
 def _seed_words(seed):
     """The two 32-bit halves of an integer seed, high half first; a 32-bit seed has a high half of zero."""
-    high = lax.shift_right_logical(seed, lax.full_like(seed, 32)) if seed.dtype.itemsize == 8 else jnp.zeros_like(seed)
+    high = (
+        lax.shift_right_logical(seed, lax.full_like(seed, 32))
+        if seed.dtype.itemsize == 8
+        else jnp.zeros_like(seed)
+    )
     return jnp.stack([high.astype(jnp.uint32), seed.astype(jnp.uint32)])
 
 
@@ -87,7 +91,9 @@ def _pcg4d(x, y, z, w):
 
 def _pcg4d_derive(words, counter, purpose):
     x, y = _xor_shift(words[0], words[1])
-    return x * jnp.uint32(0x9E3779B1) + counter, y * jnp.uint32(0x85EBCA6B) + (counter ^ jnp.uint32(purpose))
+    return x * jnp.uint32(0x9E3779B1) + counter, y * jnp.uint32(0x85EBCA6B) + (
+        counter ^ jnp.uint32(purpose)
+    )
 
 
 def _pcg4d_bits(words, counter, width):
@@ -96,7 +102,9 @@ def _pcg4d_bits(words, counter, width):
     out = _pcg4d(words[0], words[1], block, jnp.full_like(block, width))
     if width == 64:
         out = _join(out[0], out[1]), _join(out[2], out[3])
-    return functools.reduce(lambda rest, i: jnp.where(position == i, out[i], rest), range(per_block - 1), out[-1])
+    return functools.reduce(
+        lambda rest, i: jnp.where(position == i, out[i], rest), range(per_block - 1), out[-1]
+    )
 
 
 def _join(high, low):
@@ -127,16 +135,26 @@ def _define(name, tag, derive, bits):
     """A generator from how it derives the two words of a key, and how it draws from them, at a counter."""
 
     def split(words, shape):
-        return _over_counters(lambda counter: jnp.stack(derive(words, counter, _SPLIT), axis=-1), shape)
+        return _over_counters(
+            lambda counter: jnp.stack(derive(words, counter, _SPLIT), axis=-1), shape
+        )
 
     def fold_in(words, data):
         return jnp.stack(derive(words, jnp.asarray(data).astype(jnp.uint32), _FOLD_IN), axis=-1)
 
     def random_bits(words, width, shape):
-        return _over_counters(lambda counter: bits(words, counter, width).astype(_UINT[width]), shape)
+        return _over_counters(
+            lambda counter: bits(words, counter, width).astype(_UINT[width]), shape
+        )
 
     return jex_random.define_prng_impl(
-        key_shape=(2,), seed=_seed_words, split=split, random_bits=random_bits, fold_in=fold_in, name=name, tag=tag
+        key_shape=(2,),
+        seed=_seed_words,
+        split=split,
+        random_bits=random_bits,
+        fold_in=fold_in,
+        name=name,
+        tag=tag,
     )
 
 
@@ -162,7 +180,9 @@ def as_key(key: jax.Array) -> jax.Array:
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
-def seed_key(base: int | jax.Array, i: int | jax.Array, impl: Literal["threefry", "pcg4d"] = "threefry") -> jax.Array:
+def seed_key(
+    base: int | jax.Array, i: int | jax.Array, impl: Literal["threefry", "pcg4d"] = "threefry"
+) -> jax.Array:
     """The key of seed ``i`` under the integer ``base``: ``fold_in(key(base, impl), i)``.
 
     A function of ``i`` alone, so the first five of five seeds are the first five of thirty.

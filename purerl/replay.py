@@ -52,7 +52,9 @@ def _write_along(axis):
         if batched[0]:
             plain = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
             axes = [0 if is_batched else None for is_batched in batched]
-            return jax.vmap(lambda start, ring, items: plain(ring, items, start), axes)(start, ring, items), True
+            return jax.vmap(lambda start, ring, items: plain(ring, items, start), axes)(
+                start, ring, items
+            ), True
         ring, items = (
             x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
             for x, is_batched in zip((ring, items), batched[1:], strict=True)

@@ -2,7 +2,7 @@ r"""Hyperparameters that change with time.
 
 A schedule is a small frozen pytree whose leaves are its numbers, so they sweep and ``vmap`` without recompiling, and is
 called with the time: ``schedule(t) -> float32``. It has no clock. What ``t`` counts is the caller's business: agents call their
-schedules with the number of environment transitions so far, an ``optax`` optimiser calls its learning rate (for which any
+schedules with the number of environment transitions so far, an ``optax`` optimizer calls its learning rate (for which any
 schedule will do) with the number of updates. ``t`` of any shape is mapped elementwise, so a table of visit counts gives a
 table of step sizes.
 
@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, judge
+from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_values
 from purerl.pytree import Node
 
 Number = float | jax.Array
@@ -39,7 +39,9 @@ class Schedule(Node):
 def _checked(schedule, **rules):
     """``schedule``, once its numbers keep their rules (``FINITE`` where none is given)."""
     fields = [field.name for field in dataclasses.fields(schedule)]
-    judge(type(schedule).__name__.lower(), vars(schedule), dict.fromkeys(fields, FINITE) | rules)
+    check_values(
+        type(schedule).__name__.lower(), vars(schedule), dict.fromkeys(fields, FINITE) | rules
+    )
     return schedule
 
 
@@ -123,8 +125,10 @@ def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Expone
     1.0 0.5 0.25 0.125
     """
     if not any(isinstance(x, jax.Array) for x in (start, floor)):
-        judge(
-            "exponential", {"start": start}, {"start": (f"a number of at least floor, which is {floor}", lambda x: x >= floor)}
+        check_values(
+            "exponential",
+            {"start": start},
+            {"start": (f"a number of at least floor, which is {floor}", lambda x: x >= floor)},
         )
     return _checked(Exponential(start, half_life, floor), half_life=POSITIVE, floor=NOT_NEGATIVE)
 
@@ -171,4 +175,6 @@ def at(hyperparameter: Any, t: int | jax.Array) -> jax.Array:
     >>> print(at(0.25, 10), at(linear(0.0, 1.0, steps=10), 5))
     0.25 0.5
     """
-    return jnp.asarray(hyperparameter(t) if callable(hyperparameter) else hyperparameter, jnp.float32)
+    return jnp.asarray(
+        hyperparameter(t) if callable(hyperparameter) else hyperparameter, jnp.float32
+    )

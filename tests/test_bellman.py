@@ -41,9 +41,13 @@ def test_one_step_targets_by_hand(terminated):
     other = jnp.array([30.0, 20.0, -5.0])
     found = [
         bellman.q_learning(reward, terminated, q, discount),  # max q = 10
-        bellman.double_q(reward, terminated, q, other, discount),  # q is largest at 2, where other is -5
+        bellman.double_q(
+            reward, terminated, q, other, discount
+        ),  # q is largest at 2, where other is -5
         bellman.sarsa(reward, terminated, q, jnp.int32(1), discount),  # q[1] = -2
-        bellman.expected_sarsa(reward, terminated, q, jnp.array([0.5, 0.25, 0.25]), discount),  # 2 - .5 + 2.5 = 4
+        bellman.expected_sarsa(
+            reward, terminated, q, jnp.array([0.5, 0.25, 0.25]), discount
+        ),  # 2 - .5 + 2.5 = 4
     ]
     # 1.5 + .9 * 10 = 10.5;  1.5 - .9 * 5 = -3;  1.5 - .9 * 2 = -.3;  1.5 + .9 * 4 = 5.1
     expected = [1.5] * 4 if terminated else [10.5, -3.0, -0.3, 5.1]
@@ -66,14 +70,21 @@ def test_one_step_targets_are_those_of_rlax(seed):
         "expected_sarsa": rlax.expected_sarsa(*before, reward, gamma, q, policy),
     }
     for name in ONE_STEP:
-        np.testing.assert_allclose(getattr(bellman, name)(*arguments[name], discount), expected[name], rtol=1e-6)
+        np.testing.assert_allclose(
+            getattr(bellman, name)(*arguments[name], discount), expected[name], rtol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_the_value_of_a_terminal_state_does_not_leak(name, bad):
     reward, _, *values = one_step_arguments(0)[name]
-    values = [jnp.full(A, bad) if jnp.issubdtype(v.dtype, jnp.floating) and name != "expected_sarsa" else v for v in values]
+    values = [
+        jnp.full(A, bad)
+        if jnp.issubdtype(v.dtype, jnp.floating) and name != "expected_sarsa"
+        else v
+        for v in values
+    ]
     values[0] = jnp.full(A, bad)
 
     def target(reward, discount):
@@ -90,18 +101,31 @@ def test_one_step_targets_under_vmap_and_jit(name):
     discounts = jnp.linspace(0.0, 1.0, 8)
     batch = jax.tree.map(lambda *row: jnp.stack(row), *rows)
     together = jax.jit(jax.vmap(getattr(bellman, name)))(*batch, discounts)
-    alone = [getattr(bellman, name)(*row, discount) for row, discount in zip(rows, discounts, strict=True)]
+    alone = [
+        getattr(bellman, name)(*row, discount)
+        for row, discount in zip(rows, discounts, strict=True)
+    ]
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-6)
 
 
 def test_no_gradient_is_stopped():
     reward, q, going = jnp.float32(1.0), jnp.array([1.0, 3.0, 2.0]), jnp.bool_(False)
     policy = jnp.array([0.2, 0.3, 0.5])
-    np.testing.assert_allclose(jax.grad(bellman.q_learning, 2)(reward, going, q, 0.5), [0.0, 0.5, 0.0])
-    np.testing.assert_allclose(jax.grad(bellman.double_q, 3)(reward, going, -q, q, 0.5), [0.5, 0.0, 0.0])
-    np.testing.assert_allclose(jax.grad(bellman.sarsa, 2)(reward, going, q, jnp.int32(2), 0.5), [0.0, 0.0, 0.5])
-    np.testing.assert_allclose(jax.grad(bellman.expected_sarsa, 2)(reward, going, q, policy, 0.5), 0.5 * policy, rtol=1e-6)
-    np.testing.assert_allclose(jax.grad(bellman.q_learning, 2)(reward, jnp.bool_(True), q, 0.5), [0.0, 0.0, 0.0])
+    np.testing.assert_allclose(
+        jax.grad(bellman.q_learning, 2)(reward, going, q, 0.5), [0.0, 0.5, 0.0]
+    )
+    np.testing.assert_allclose(
+        jax.grad(bellman.double_q, 3)(reward, going, -q, q, 0.5), [0.5, 0.0, 0.0]
+    )
+    np.testing.assert_allclose(
+        jax.grad(bellman.sarsa, 2)(reward, going, q, jnp.int32(2), 0.5), [0.0, 0.0, 0.5]
+    )
+    np.testing.assert_allclose(
+        jax.grad(bellman.expected_sarsa, 2)(reward, going, q, policy, 0.5), 0.5 * policy, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        jax.grad(bellman.q_learning, 2)(reward, jnp.bool_(True), q, 0.5), [0.0, 0.0, 0.0]
+    )
 
 
 def test_wrong_ranks_and_dtypes_are_refused():
@@ -174,9 +198,15 @@ def test_returns_of_one_episode_are_those_of_rlax(n, terminates):
     rng = np.random.default_rng(n)
     rewards, values = (jnp.asarray(rng.normal(size=LENGTH), jnp.float32) for _ in range(2))
     terminated = jnp.zeros(LENGTH, bool).at[-1].set(terminates)
-    stream, discounts = (rewards, terminated, jnp.zeros(LENGTH, bool), values), 0.9 * (1 - terminated)
+    stream, discounts = (
+        (rewards, terminated, jnp.zeros(LENGTH, bool), values),
+        0.9 * (1 - terminated),
+    )
     np.testing.assert_allclose(
-        n_step_return(*stream, 0.9, n), rlax.n_step_bootstrapped_returns(rewards, discounts, values, n), rtol=1e-5, atol=1e-6
+        n_step_return(*stream, 0.9, n),
+        rlax.n_step_bootstrapped_returns(rewards, discounts, values, n),
+        rtol=1e-5,
+        atol=1e-6,
     )
     for lambda_ in (0.0, 0.7, 1.0):
         np.testing.assert_allclose(
@@ -206,10 +236,15 @@ def definition_n_step(rewards, terminated, truncated, values, discount, n):
 def definition_lambda(rewards, terminated, truncated, values, discount, lambda_):
     """The weighted mixture of all n-step returns: (1 - lambda) lambda^(n-1), and what is left on the longest."""
     length = len(rewards)
-    by_n = [definition_n_step(rewards, terminated, truncated, values, discount, n) for n in range(1, length + 1)]
+    by_n = [
+        definition_n_step(rewards, terminated, truncated, values, discount, n)
+        for n in range(1, length + 1)
+    ]
     returns = []
     for t in range(length):
-        steps = next((i for i in range(t, length) if terminated[i] or truncated[i]), length - 1) - t + 1
+        steps = (
+            next((i for i in range(t, length) if terminated[i] or truncated[i]), length - 1) - t + 1
+        )
         weights = [(1 - lambda_) * lambda_**k for k in range(steps - 1)] + [lambda_ ** (steps - 1)]
         returns.append(sum(weight * by_n[k][t] for k, weight in enumerate(weights)))
     return np.array(returns)
@@ -243,7 +278,9 @@ def test_n_step_return_is_its_definition(stream, discount, n):
 @given(streams(), UNIT, UNIT)
 def test_lambda_return_is_the_mixture_of_n_step_returns(stream, discount, lambda_):
     found = lambda_return(*stream, discount, lambda_)
-    np.testing.assert_allclose(found, definition_lambda(*stream, discount, lambda_), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        found, definition_lambda(*stream, discount, lambda_), rtol=1e-5, atol=1e-4
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -252,7 +289,9 @@ def test_extremes_agree(stream, discount):
     rewards, terminated, _, values = stream
     one_step = one_step_returns(rewards, terminated, values[:, None], 0, discount)
     np.testing.assert_allclose(n_step_return(*stream, discount, 1), one_step, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(lambda_return(*stream, discount, 0.0), one_step, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        lambda_return(*stream, discount, 0.0), one_step, rtol=1e-6, atol=1e-6
+    )
     whole = n_step_return(*stream, discount, len(rewards))
     np.testing.assert_allclose(lambda_return(*stream, discount, 1.0), whole, rtol=1e-5, atol=1e-5)
 
@@ -269,7 +308,9 @@ def test_true_values_are_a_fixed_point(stream, discount, lambda_, n):
         returns[t] = rewards[t] + (0.0 if terminated[t] else discount * values[t])
     stream = (rewards, terminated, truncated, values.astype(np.float32))
     np.testing.assert_allclose(n_step_return(*stream, discount, n), returns, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(lambda_return(*stream, discount, lambda_), returns, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        lambda_return(*stream, discount, lambda_), returns, rtol=1e-4, atol=1e-3
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -280,14 +321,23 @@ def test_nothing_crosses_the_end_of_an_episode(stream, cut):
     truncated = truncated.copy()
     truncated[cut] = True
     later = np.arange(len(rewards)) > cut
-    other = (np.where(later, 1e6, rewards), terminated | later, truncated ^ later, np.where(later, -1e6, values))
+    other = (
+        np.where(later, 1e6, rewards),
+        terminated | later,
+        truncated ^ later,
+        np.where(later, -1e6, values),
+    )
     for function, parameter in ((n_step_return, 4), (lambda_return, 0.9)):
         before = function(rewards, terminated, truncated, values, 0.9, parameter)[: cut + 1]
-        after = function(*(x.astype(y.dtype) for x, y in zip(other, stream, strict=True)), 0.9, parameter)[: cut + 1]
+        after = function(
+            *(x.astype(y.dtype) for x, y in zip(other, stream, strict=True)), 0.9, parameter
+        )[: cut + 1]
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("function, parameter", [(bellman.n_step_return, 3), (bellman.lambda_return, 0.5)])
+@pytest.mark.parametrize(
+    "function, parameter", [(bellman.n_step_return, 3), (bellman.lambda_return, 0.5)]
+)
 def test_returns_under_vmap_and_grad(function, parameter):
     finite = (*STREAM[:3], jnp.nan_to_num(VALUES))
 
@@ -297,7 +347,9 @@ def test_returns_under_vmap_and_grad(function, parameter):
 
     discounts = jnp.array([0.0, 0.5, 1.0])
     together = jax.jit(jax.vmap(with_discount))(discounts)
-    np.testing.assert_allclose(together, np.stack([with_discount(discount) for discount in discounts]), rtol=1e-6)
+    np.testing.assert_allclose(
+        together, np.stack([with_discount(discount) for discount in discounts]), rtol=1e-6
+    )
 
     width = 1e-2
     slope = (with_discount(0.5 + width) - with_discount(0.5 - width)) / (2 * width)
@@ -305,6 +357,8 @@ def test_returns_under_vmap_and_grad(function, parameter):
     np.testing.assert_allclose(found, slope.sum(), rtol=1e-3)
 
     # The return is linear in the values: its gradient is the weight of each, and the terminal state has none.
-    weights = jax.jit(jax.grad(lambda values: function(*STREAM[:3], values, 0.5, parameter)[0]))(VALUES)
+    weights = jax.jit(jax.grad(lambda values: function(*STREAM[:3], values, 0.5, parameter)[0]))(
+        VALUES
+    )
     expected = [0.0] * 6 if parameter == 3 else [0.5 * 0.5, 0.0, 0.0, 0.0, 0.0, 0.0]
     np.testing.assert_allclose(weights, expected)

@@ -36,14 +36,16 @@ def test_rules(name):
     allowed, refused = RULES[name]
     words, accepts = getattr(checks, name)
     for value in allowed:
-        checks.judge("thing", {"x": value}, {"x": (words, accepts)})
-    checks.judge("thing", {"x": np.array(allowed)}, {"x": (words, accepts)})
+        checks.check_values("thing", {"x": value}, {"x": (words, accepts)})
+    checks.check_values("thing", {"x": np.array(allowed)}, {"x": (words, accepts)})
     for value in refused:
         with pytest.raises(ValueError, match=r"^thing: x is .*; allowed: a") as error:
-            checks.judge("thing", {"x": value}, {"x": (words, accepts)})
+            checks.check_values("thing", {"x": value}, {"x": (words, accepts)})
         assert str(error.value) == f"thing: x is {value}; allowed: {words}"
         with pytest.raises(ValueError, match="x is"):
-            checks.judge("thing", {"x": np.array([allowed[0], value])}, {"x": (words, accepts)})
+            checks.check_values(
+                "thing", {"x": np.array([allowed[0], value])}, {"x": (words, accepts)}
+            )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import purerl
 from purerl import cli
 from purerl.agents import AGENTS
-from purerl.checkpoint import read_arrays, write_arrays
+from purerl.run.checkpoint import read_arrays, write_arrays
 
 RUN = [
     "run",
@@ -43,7 +43,9 @@ def command(monkeypatch, tmp_path, capsys):
 
 
 def test_run_replay_report_and_resume(command, tmp_path):
-    code, printed = command(*RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run")
+    code, printed = command(
+        *RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run"
+    )
     assert code is None
     assert "epsilon=0.1" in printed and "replay run --seed 2" in printed
     result = purerl.load(tmp_path / "run")
@@ -55,7 +57,15 @@ def test_run_replay_report_and_resume(command, tmp_path):
     code, printed = command("report", "run")
     assert code is None and "QLearning on Grid2x3-v0" in printed
     before = (tmp_path / "run" / "chunks" / "00000.npz").stat().st_mtime_ns
-    code, _ = command(*RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run", "--resume")
+    code, _ = command(
+        *RUN,
+        "--set",
+        "epsilon=0.1,linear(1.0, 0.0, steps=100)",
+        "discount=0.9",
+        "--out",
+        "run",
+        "--resume",
+    )
     assert code is None and (tmp_path / "run" / "chunks" / "00000.npz").stat().st_mtime_ns == before
     code, _ = command(*RUN, "--out", "run")
     assert "holds another run" in code
@@ -68,7 +78,10 @@ def test_replay_says_when_a_result_was_altered(command, tmp_path):
     arrays["curves.q_error"][1, 0] += 0.5
     write_arrays(path, arrays)
     assert command("replay", "run", "--seed", "0")[0] is None
-    assert command("replay", "run", "--seed", "1")[0] == "seed 1 DIFFERS from what is stored, by at most 0.5"
+    assert (
+        command("replay", "run", "--seed", "1")[0]
+        == "seed 1 DIFFERS from what is stored, by at most 0.5"
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,10 +104,23 @@ def test_errors_are_one_clear_line(command, words, says):
 
 
 @pytest.mark.parametrize(
-    ("agent", "measure"), [("TD", "value_error"), ("DifferentialQLearning", "policy_gain"), ("SARSALambda", "q_error")]
+    ("agent", "measure"),
+    [("TD", "value_error"), ("DifferentialQLearning", "policy_gain"), ("SARSALambda", "q_error")],
 )
 def test_every_kind_of_agent_is_judged_by_what_it_estimates(command, agent, measure):
-    code, printed = command("run", agent, "Grid2x3-v0", "--seeds", "2", "--num-steps", "400", "--points", "4", "--out", "run")
+    code, printed = command(
+        "run",
+        agent,
+        "Grid2x3-v0",
+        "--seeds",
+        "2",
+        "--num-steps",
+        "400",
+        "--points",
+        "4",
+        "--out",
+        "run",
+    )
     assert code is None and measure in printed
 
 

@@ -1,4 +1,4 @@
-"""Behaviour policies, against the probabilities they promise."""
+"""Behavior policies, against the probabilities they promise."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax.extend.random import define_prng_impl
 from scipy import stats
 
 import purerl.random
-from purerl.exploration import _running_count, epsilon_greedy
+from purerl.policy import _running_count, epsilon_greedy
 
 SIZES = (1, 2, 5, 32, 33, 40)  # on both sides of the word that _running_count counts in
 NUM_DRAWS = 20_000
@@ -34,13 +34,17 @@ def test_epsilon_greedy_has_the_probabilities_of_its_formula(num_actions, impl):
             assert not observed[expected == 0].any()
             support = expected > 0
             if support.sum() > 1:
-                assert stats.chisquare(observed[support], NUM_DRAWS * expected[support]).pvalue > 1e-6
+                assert (
+                    stats.chisquare(observed[support], NUM_DRAWS * expected[support]).pvalue > 1e-6
+                )
 
 
 @given(
     values=st.sampled_from(SIZES).flatmap(
         lambda n: st.lists(
-            st.sampled_from([-np.inf, -1e38, -1.0, -1e-45, 0.0, 1e-45, 1.0, 1e38, np.inf]), min_size=n, max_size=n
+            st.sampled_from([-np.inf, -1e38, -1.0, -1e-45, 0.0, 1e-45, 1.0, 1e38, np.inf]),
+            min_size=n,
+            max_size=n,
         )
     ),
     epsilon=st.floats(0, 1, width=32),
@@ -86,7 +90,9 @@ def test_extreme_draws_stay_in_range(num_actions):
         assert epsilon_greedy(highest, tied, epsilon) == num_actions - 1
     middle = tied.at[num_actions // 2].set(1.0)
     for key in (lowest, highest):
-        assert epsilon_greedy(key, middle, 0.0) == num_actions // 2  # epsilon of zero never explores
+        assert (
+            epsilon_greedy(key, middle, 0.0) == num_actions // 2
+        )  # epsilon of zero never explores
     assert epsilon_greedy(highest, middle, 1 - 2**-20) == num_actions // 2
     assert epsilon_greedy(lowest, middle, 2**-20) == 0
     assert epsilon_greedy(highest, middle, 1.0) == num_actions - 1  # and epsilon of one always does
@@ -94,7 +100,9 @@ def test_extreme_draws_stay_in_range(num_actions):
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 def test_values_that_diverged_still_give_an_action_in_range(epsilon):
-    actions = many(jax.random.split(purerl.random.key(0), 100), jnp.array([0.0, jnp.nan, 1.0]), epsilon)
+    actions = many(
+        jax.random.split(purerl.random.key(0), 100), jnp.array([0.0, jnp.nan, 1.0]), epsilon
+    )
     assert actions.min() >= 0 and actions.max() < 3
 
 

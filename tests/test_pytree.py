@@ -27,7 +27,9 @@ def test_fields_are_children_but_for_static_ones():
     assert leaves == [1.0, 2.0]
     assert jax.tree.unflatten(treedef, [3.0, 4.0]) == Point(3.0, 4.0)
     assert treedef != jax.tree.structure(Point(1.0, name="q"))
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Point(1.0))]
+    paths = [
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(Point(1.0))
+    ]
     assert paths == [".x", ".y"]
 
 
@@ -50,7 +52,11 @@ def test_the_constructor_is_for_users():
 def test_transformations():
     double = jax.jit(jax.vmap(lambda p: p.replace(x=2 * p.x)))
     doubled = double(Point(jnp.arange(3.0), jnp.ones(3)))
-    assert (doubled.x.tolist(), doubled.y.tolist(), doubled.name) == ([0.0, 2.0, 4.0], [1.0] * 3, "p")
+    assert (doubled.x.tolist(), doubled.y.tolist(), doubled.name) == (
+        [0.0, 2.0, 4.0],
+        [1.0] * 3,
+        "p",
+    )
 
 
 def test_a_subclass_has_the_fields_of_its_parent_and_its_own():
@@ -63,7 +69,10 @@ def test_a_subclass_has_the_fields_of_its_parent_and_its_own():
 
 def test_alike_classes_are_not_taken_for_each_other():
     """By jit's cache, which looks for a structure among all that it has seen."""
-    kinds = [type(f"Kind{i}", (Node,), {"__annotations__": {"x": float}, "number": i}) for i in range(100)]
+    kinds = [
+        type(f"Kind{i}", (Node,), {"__annotations__": {"x": float}, "number": i})
+        for i in range(100)
+    ]
     number = jax.jit(lambda node: jnp.int32(node.number))
     assert [int(number(kind(1.0))) for kind in kinds] == list(range(100))
     structures = [jax.tree.structure(kind(1.0)) for kind in kinds[:20]]
@@ -71,6 +80,12 @@ def test_alike_classes_are_not_taken_for_each_other():
 
 
 def test_policies_have_structures_of_their_own():
-    kinds = [kind for _, kind in inspect.getmembers(policy, inspect.isclass) if issubclass(kind, policy.Policy)]
-    structures = [jax.tree.structure(kind(0.5) if kind is policy.Fixed else kind()) for kind in kinds]
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(policy, inspect.isclass)
+        if issubclass(kind, policy.Policy)
+    ]
+    structures = [
+        jax.tree.structure(kind(0.5) if kind is policy.Fixed else kind()) for kind in kinds
+    ]
     assert all(one != other for one, other in itertools.combinations(structures, 2))

@@ -44,7 +44,9 @@ EXACT = {
     "randint 8": lambda key: jax.random.randint(key, (10,), 0, 100, jnp.uint8),
     "permutation": lambda key: jax.random.permutation(key, 12),
     "bernoulli": lambda key: jax.random.bernoulli(key, 0.3, (40,)),
-    "categorical": lambda key: jax.random.categorical(key, jnp.log(jnp.arange(1.0, 6.0)), shape=(10,)),
+    "categorical": lambda key: jax.random.categorical(
+        key, jnp.log(jnp.arange(1.0, 6.0)), shape=(10,)
+    ),
     "choice": lambda key: jax.random.choice(key, 9, (10,), p=jnp.arange(9.0) / 36),
     "choice without replacement": lambda key: jax.random.choice(key, 9, (4,), replace=False),
 }
@@ -103,7 +105,9 @@ def test_threefry_draws_what_jax_draws_with_64_bits(seed):
     with jax.enable_x64(True):
         ours, theirs = key(seed), jax.random.key(seed)
         assert_same_draws(draw_wide(ours), draw_wide(theirs))
-        np.testing.assert_array_equal(jax.random.key_data(ours)[0], np.uint32(seed >> 32 & 0xFFFFFFFF))
+        np.testing.assert_array_equal(
+            jax.random.key_data(ours)[0], np.uint32(seed >> 32 & 0xFFFFFFFF)
+        )
 
 
 @given(shape=SHAPES, dtype=st.sampled_from([jnp.uint8, jnp.uint16, jnp.uint32]), seed=SEEDS)
@@ -116,20 +120,28 @@ def test_threefry_splits_and_draws_any_shape_as_jax_does(shape, dtype, seed):
     ours, theirs = key(seed), jax.random.key(seed)
     split = jax.random.split(ours, shape)
     assert split.shape == shape
-    np.testing.assert_array_equal(jax.random.key_data(split), jax.random.key_data(jax.random.split(theirs, shape)))
-    np.testing.assert_array_equal(jax.random.bits(ours, shape, dtype), jax.random.bits(theirs, shape, dtype))
+    np.testing.assert_array_equal(
+        jax.random.key_data(split), jax.random.key_data(jax.random.split(theirs, shape))
+    )
+    np.testing.assert_array_equal(
+        jax.random.bits(ours, shape, dtype), jax.random.bits(theirs, shape, dtype)
+    )
 
 
 def test_threefry_splits_by_a_number_as_jax_does():
     for num in (0, 1, 2, 8, 9, 1000):
-        ours, theirs = (jax.random.key_data(jax.random.split(k, num)) for k in (key(5), jax.random.key(5)))
+        ours, theirs = (
+            jax.random.key_data(jax.random.split(k, num)) for k in (key(5), jax.random.key(5))
+        )
         assert ours.shape == (num, 2)
         np.testing.assert_array_equal(ours, theirs)
 
 
 @given(seed=SEEDS, data=st.integers(0, 2**32 - 1))
 def test_threefry_folds_in_what_jax_folds_in(seed, data):
-    ours, theirs = (jax.random.fold_in(k, jnp.uint32(data)) for k in (key(seed), jax.random.key(seed)))
+    ours, theirs = (
+        jax.random.fold_in(k, jnp.uint32(data)) for k in (key(seed), jax.random.key(seed))
+    )
     np.testing.assert_array_equal(jax.random.key_data(ours), jax.random.key_data(theirs))
 
 
@@ -173,7 +185,9 @@ def drawn_in_a_loop(impl):
     "many",
     [
         jax.vmap(draw_few),
-        lambda keys: jax.tree.map(jnp.concatenate, jax.vmap(jax.vmap(draw_few))(keys.reshape(2, 3))),
+        lambda keys: jax.tree.map(
+            jnp.concatenate, jax.vmap(jax.vmap(draw_few))(keys.reshape(2, 3))
+        ),
         lambda keys: lax.map(draw_few, keys),
         lambda keys: lax.scan(lambda carry, i: (carry, draw_few(keys[i])), None, jnp.arange(6))[1],
     ],
@@ -189,7 +203,11 @@ def test_keys_derived_under_a_transformation_are_those_derived_outside(impl):
     k = key(7, impl)
     loop = np.stack([jax.random.key_data(jax.random.fold_in(k, int(t))) for t in times])
     fold = functools.partial(jax.random.fold_in, k)
-    for derived in (jax.vmap(fold)(times), lax.map(fold, times), lax.scan(lambda c, t: (c, fold(t)), None, times)[1]):
+    for derived in (
+        jax.vmap(fold)(times),
+        lax.map(fold, times),
+        lax.scan(lambda c, t: (c, fold(t)), None, times)[1],
+    ):
         np.testing.assert_array_equal(jax.random.key_data(derived), loop)
 
 
@@ -214,10 +232,19 @@ print("same")
 
 
 def test_two_devices_draw_what_one_draws():
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_DEBUG_KEY_REUSE": "0"}
+    flags = {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_DEBUG_KEY_REUSE": "0",
+    }
     root = pathlib.Path(prng.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-c", ON_TWO_DEVICES], env=os.environ | flags, cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", ON_TWO_DEVICES],
+        env=os.environ | flags,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == "same\n", done.stderr
 
@@ -240,7 +267,10 @@ def test_unknown_generators_are_refused():
 
 
 @pytest.mark.parametrize("impl", IMPLS)
-@pytest.mark.parametrize("function", [lambda k: jax.random.bits(k, (2**16, 2**16 + 1)), lambda k: jax.random.split(k, 2**33)])
+@pytest.mark.parametrize(
+    "function",
+    [lambda k: jax.random.bits(k, (2**16, 2**16 + 1)), lambda k: jax.random.split(k, 2**33)],
+)
 def test_more_elements_than_counters_are_refused(impl, function):
     with pytest.raises(ValueError, match=r"at most 2\*\*32 elements"):
         jax.jit(function).lower(key(0, impl))
@@ -260,7 +290,9 @@ def test_more_seeds_leave_the_first_ones_as_they_were(impl):
     data = np.asarray(jax.random.key_data(many))
     np.testing.assert_array_equal(jax.random.key_data(few), data[:5])
     for i in range(30):
-        np.testing.assert_array_equal(jax.random.key_data(jax.random.fold_in(key(9, impl), i)), data[i])
+        np.testing.assert_array_equal(
+            jax.random.key_data(jax.random.fold_in(key(9, impl), i)), data[i]
+        )
     assert len(np.unique(data, axis=0)) == 30
 
 
@@ -314,8 +346,12 @@ def published_bits(words, counter, width):
 # One draws by the hash as published, one hands out what its keys are made of, one forgets in which order it was folded.
 WEAK = {
     "published": prng._define("published", "published", prng._pcg4d_derive, published_bits),
-    "unhashed": prng._define("unhashed", "unhashed", prng._pcg4d_derive, lambda words, counter, width: words[0] + counter),
-    "sum": prng._define("sum", "sum", lambda words, c, purpose: (words[0] + c, words[1] + c), prng._pcg4d_bits),
+    "unhashed": prng._define(
+        "unhashed", "unhashed", prng._pcg4d_derive, lambda words, counter, width: words[0] + counter
+    ),
+    "sum": prng._define(
+        "sum", "sum", lambda words, c, purpose: (words[0] + c, words[1] + c), prng._pcg4d_bits
+    ),
 }
 
 
@@ -331,18 +367,31 @@ def test_pcg4d_is_the_published_hash_with_two_shifts_more(words):
 
     def expected(width):
         inputs = (*words, np.arange(8), width)
-        return np.stack(published_pcg4d(*(np.full(8, v, np.uint32) for v in inputs), shifts=1), axis=1).ravel()
+        return np.stack(
+            published_pcg4d(*(np.full(8, v, np.uint32) for v in inputs), shifts=1), axis=1
+        ).ravel()
 
     for dtype, width in ((jnp.uint8, 8), (jnp.uint16, 16), (jnp.uint32, 32)):
-        np.testing.assert_array_equal(jax.random.bits(k, (32,), dtype), expected(width).astype(dtype))
+        np.testing.assert_array_equal(
+            jax.random.bits(k, (32,), dtype), expected(width).astype(dtype)
+        )
     with jax.enable_x64(True):
         high, low = expected(64).astype(np.uint64).reshape(-1, 2).T
-        np.testing.assert_array_equal(jax.random.bits(k, (16,), jnp.uint64), high << np.uint64(32) | low)
+        np.testing.assert_array_equal(
+            jax.random.bits(k, (16,), jnp.uint64), high << np.uint64(32) | low
+        )
 
 
 def two_sided(distribution, value):
     """The chance of a value as far out as this, on either side: what is too even is not random either."""
-    return min(1.0, 2 * min(distribution.cdf(value), distribution.sf(value - 1 if hasattr(distribution, "pmf") else value)))
+    return min(
+        1.0,
+        2
+        * min(
+            distribution.cdf(value),
+            distribution.sf(value - 1 if hasattr(distribution, "pmf") else value),
+        ),
+    )
 
 
 def worst(*p_values):
@@ -353,12 +402,16 @@ def worst(*p_values):
 def fair(counts, n):
     """Whether each of ``counts`` may be the heads of ``n`` fair coins: taken together, and the most extreme of them."""
     z = (np.asarray(counts, np.float64) - n / 2) / np.sqrt(n / 4)
-    return worst(two_sided(stats.chi2(z.size), np.sum(z**2)), 2 * z.size * stats.norm.sf(np.max(np.abs(z))))
+    return worst(
+        two_sided(stats.chi2(z.size), np.sum(z**2)), 2 * z.size * stats.norm.sf(np.max(np.abs(z)))
+    )
 
 
 def planes(words):
     """``[n]`` words -> their 32 bits apart, each packed into ``n / 64`` long words."""
-    return np.stack([np.packbits((words >> np.uint32(bit) & 1).astype(np.uint8)) for bit in range(32)]).view(np.uint64)
+    return np.stack(
+        [np.packbits((words >> np.uint32(bit) & 1).astype(np.uint8)) for bit in range(32)]
+    ).view(np.uint64)
 
 
 def ones(packed):
@@ -379,7 +432,8 @@ def bits_set(words):
 def flips(function, inputs):
     """How often flipping a bit of ``inputs``, ``[n, m]``, flips one of ``function``, ``[m] -> [w]``; shape ``[32 m, 32 w]``."""
     masks = [
-        np.uint32(1 << bit) * np.eye(inputs.shape[1], dtype=np.uint32)[word] for word, bit in np.ndindex(inputs.shape[1], 32)
+        np.uint32(1 << bit) * np.eye(inputs.shape[1], dtype=np.uint32)[word]
+        for word, bit in np.ndindex(inputs.shape[1], 32)
     ]
     # Two programs, so that no compiler works a word out anew for each of its bits.
     return np.stack([bits_set(both(function, inputs, mask)) for mask in masks])
@@ -400,7 +454,9 @@ def chain_avalanche(impl):
 
     def chain(i_t):
         k = jax.random.fold_in(seed_key(0, i_t[0], impl), i_t[1])
-        return jnp.concatenate([jax.random.bits(k, (4,)), jax.random.bits(jax.random.split(k)[1], (4,))])
+        return jnp.concatenate(
+            [jax.random.bits(k, (4,)), jax.random.bits(jax.random.split(k)[1], (4,))]
+        )
 
     return fair(flips(chain, inputs), N)
 
@@ -410,8 +466,12 @@ def block_avalanche(impl):
     keys = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(16))
     blocks = np.asarray(jax.vmap(lambda k: jax.random.bits(k, (2**12, 4)))(keys))
     place = np.arange(2**12)
-    flipped = np.stack([blocks ^ blocks[:, place ^ (1 << bit)] for bit in range(12)])  # each pair is met from both its ends
-    return fair(ones([[planes(x[..., word].ravel()) for word in range(4)] for x in flipped]) / 2, 16 * 2**11)
+    flipped = np.stack(
+        [blocks ^ blocks[:, place ^ (1 << bit)] for bit in range(12)]
+    )  # each pair is met from both its ends
+    return fair(
+        ones([[planes(x[..., word].ravel()) for word in range(4)] for x in flipped]) / 2, 16 * 2**11
+    )
 
 
 AVALANCHES = [key_avalanche, chain_avalanche, block_avalanche]
@@ -431,7 +491,9 @@ def test_the_published_hash_does_not(avalanche):
 
 def byte_frequencies(words):
     words = words.ravel()
-    counts = np.stack([np.bincount(words >> shift & 255, minlength=256) for shift in (0, 8, 16, 24)])
+    counts = np.stack(
+        [np.bincount(words >> shift & 255, minlength=256) for shift in (0, 8, 16, 24)]
+    )
     expected = len(words) / 256
     return two_sided(stats.chi2(4 * 255), np.sum((counts - expected) ** 2) / expected)
 
@@ -447,22 +509,31 @@ def correlation(one, other):
 
 
 def serial_correlation(words):
-    """Words next to each other, in neighbouring keys, and in the same lane at neighbouring times."""
+    """Words next to each other, in neighboring keys, and in the same lane at neighboring times."""
     words = words.ravel()
-    return worst(*(correlation(words, np.roll(words, -lag)) for lag in (1, 2, 3, 4, 8, 12, 4 * prng_quality.LANES)))
+    return worst(
+        *(
+            correlation(words, np.roll(words, -lag))
+            for lag in (1, 2, 3, 4, 8, 12, 4 * prng_quality.LANES)
+        )
+    )
 
 
 def repeats(words):
     """Of words, whose number is near Poisson's with mean ``n (n - 1) / 2**33``."""
     n = words.size
-    return two_sided(stats.poisson(n * (n - 1) / 2**33), np.sum(np.diff(np.sort(words, axis=None)) == 0))
+    return two_sided(
+        stats.poisson(n * (n - 1) / 2**33), np.sum(np.diff(np.sort(words, axis=None)) == 0)
+    )
 
 
 def birthday_spacings(words):
     """Of Marsaglia & Tsang (2002): equal spacings among ``m`` birthdays in a year of ``2**32`` days, near Poisson's."""
     m = 2**12
     spacings = np.sort(np.diff(np.sort(words.reshape(-1, m), axis=1), axis=1), axis=1)
-    return two_sided(stats.poisson(len(spacings) * m**3 / 2**34), np.sum(spacings[:, 1:] == spacings[:, :-1]))
+    return two_sided(
+        stats.poisson(len(spacings) * m**3 / 2**34), np.sum(spacings[:, 1:] == spacings[:, :-1])
+    )
 
 
 STATISTICS = [byte_frequencies, bit_balance, serial_correlation, repeats, birthday_spacings]
@@ -491,7 +562,9 @@ def test_words_that_are_not_hashed_do_not(statistic):
 def test_the_widths_of_pcg4d_draw_apart():
     def agreement(impl):
         k = key(0, impl)
-        wide, narrow = (np.asarray(jax.random.bits(k, (2**16,), dtype)) for dtype in (jnp.uint32, jnp.uint16))
+        wide, narrow = (
+            np.asarray(jax.random.bits(k, (2**16,), dtype)) for dtype in (jnp.uint32, jnp.uint16)
+        )
         return correlation(wide, narrow * np.uint32(0x10001))
 
     assert agreement("pcg4d") > LIMIT
@@ -499,13 +572,17 @@ def test_the_widths_of_pcg4d_draw_apart():
 
 
 def number_of_keys(keys):
-    return 1 + np.count_nonzero(np.diff(np.sort(np.asarray(jax.random.key_data(keys)).view(np.uint64), axis=None)))
+    return 1 + np.count_nonzero(
+        np.diff(np.sort(np.asarray(jax.random.key_data(keys)).view(np.uint64), axis=None))
+    )
 
 
 def grid(impl):
     """The keys of 2**10 seeds at 2**10 times."""
     seeds = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(2**10))
-    return jax.vmap(lambda t: jax.vmap(jax.random.fold_in, (0, None))(seeds, t))(jnp.arange(2**10)).ravel()
+    return jax.vmap(lambda t: jax.vmap(jax.random.fold_in, (0, None))(seeds, t))(
+        jnp.arange(2**10)
+    ).ravel()
 
 
 def tree(impl):
@@ -513,7 +590,9 @@ def tree(impl):
     generations = [key(0, impl)[None]]
     for _ in range(4):
         split = jax.vmap(lambda k: jax.random.split(k, 16))(generations[-1])
-        folded = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(generations[-1], jnp.arange(16, 32))
+        folded = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(
+            generations[-1], jnp.arange(16, 32)
+        )
         generations.append(jnp.concatenate([split.ravel(), folded.ravel()]))
     return jnp.concatenate(generations)
 

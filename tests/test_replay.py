@@ -14,7 +14,11 @@ from scipy import stats
 import purerl.random
 from purerl import replay
 
-ITEM = {"x": jax.ShapeDtypeStruct((2,), jnp.float32), "nested": (jnp.uint8(0), jnp.bool_(False)), "none": None}
+ITEM = {
+    "x": jax.ShapeDtypeStruct((2,), jnp.float32),
+    "nested": (jnp.uint8(0), jnp.bool_(False)),
+    "none": None,
+}
 
 write = jax.jit(replay.write)
 sample = jax.jit(replay.sample, static_argnums=3)
@@ -49,7 +53,9 @@ def test_a_ring_holds_what_a_deque_of_its_capacity_holds(shape, num_writes, earl
         model.extend(range(i * count, (i + 1) * count))
     numbers = np.array(model, int)
     slots = (earlier + numbers) % capacity
-    for leaf, expected in zip(jax.tree.leaves(ring), jax.tree.leaves(items(0, num_writes * count)), strict=True):
+    for leaf, expected in zip(
+        jax.tree.leaves(ring), jax.tree.leaves(items(0, num_writes * count)), strict=True
+    ):
         leaf = np.asarray(leaf)
         np.testing.assert_array_equal(leaf[slots], expected[numbers])
         assert not np.delete(leaf, slots, axis=0).any()  # the rest is unwritten
@@ -63,14 +69,21 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
     for i in range(added):
         ring = write(ring, jnp.array([i + 1]), i)
     keys = jax.random.split(purerl.random.key(added, impl), num_batches)
-    batches = np.asarray(jax.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys))
+    batches = np.asarray(
+        jax.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys)
+    )
     assert batches.shape == (num_batches, batch_size)
     held = np.arange(max(0, added - capacity), added) + 1
     assert np.isin(batches, held).all()  # never an unwritten slot, which holds 0
     if len(held) > 1:
-        assert stats.chisquare(np.bincount(batches.ravel(), minlength=added + 1)[held]).pvalue > 1e-6
+        assert (
+            stats.chisquare(np.bincount(batches.ravel(), minlength=added + 1)[held]).pvalue > 1e-6
+        )
         # With replacement, and independently: every pair of items is as likely as every other.
-        pairs = np.bincount((batches[:, 0] - held[0]) * len(held) + batches[:, 1] - held[0], minlength=len(held) ** 2)
+        pairs = np.bincount(
+            (batches[:, 0] - held[0]) * len(held) + batches[:, 1] - held[0],
+            minlength=len(held) ** 2,
+        )
         assert stats.chisquare(pairs).pvalue > 1e-6
 
 
@@ -92,7 +105,9 @@ def equations(jaxpr):
 
 def test_sampling_costs_as_much_as_the_batch():
     ring = replay.create(jnp.float32(0), 2**20)
-    jaxpr = jax.make_jaxpr(lambda ring, key, added: replay.sample(ring, key, added, 32))(ring, purerl.random.key(0), 7)
+    jaxpr = jax.make_jaxpr(lambda ring, key, added: replay.sample(ring, key, added, 32))(
+        ring, purerl.random.key(0), 7
+    )
     results = [variable.aval.size for eqn in equations(jaxpr.jaxpr) for variable in eqn.outvars]
     assert len(results) > 5 and max(results) <= 4 * 32
     assert not {"sort", "while"} & {eqn.primitive.name for eqn in equations(jaxpr.jaxpr)}
@@ -103,7 +118,11 @@ def test_a_donated_ring_is_written_in_place(lanes):
     capacity = 2**16
 
     def fill(ring):
-        return jax.lax.scan(lambda ring, t: (replay.write(ring, t[None], t), None), ring, jnp.arange(100, dtype=jnp.int32))[0]
+        return jax.lax.scan(
+            lambda ring, t: (replay.write(ring, t[None], t), None),
+            ring,
+            jnp.arange(100, dtype=jnp.int32),
+        )[0]
 
     if lanes:
         fill = jax.vmap(fill)

@@ -25,7 +25,9 @@ def test_closed_forms():
     np.testing.assert_allclose([line(t) for t in times], [1.0, 1.0, 0.55, 0.1, 0.1, 0.1], rtol=1e-6)
     halves = EXAMPLES["exponential"]
     times = [0, 20, 40, 80, 81, LATEST]  # .8 / 2, .8 / 4, then .8 / 16 is the floor itself
-    np.testing.assert_allclose([halves(t) for t in times], [0.8, 0.4, 0.2, 0.05, 0.05, 0.05], rtol=1e-6)
+    np.testing.assert_allclose(
+        [halves(t) for t in times], [0.8, 0.4, 0.2, 0.05, 0.05, 0.05], rtol=1e-6
+    )
     np.testing.assert_allclose(schedule.exponential(1.0, 10)(35), 2**-3.5, rtol=1e-6)
     decay = schedule.power(2.0, exponent=1.5, timescale=10)
     np.testing.assert_allclose([decay(t) for t in (0, 30, 990)], [2.0, 2 / 8, 2 / 1000], rtol=1e-6)
@@ -82,13 +84,18 @@ def test_leaves_sweep_without_retracing(name):
     def value(hyperparameter, t):
         return schedule.at(hyperparameter, t)
 
-    scaled = [jax.tree.map(lambda leaf, factor=factor: leaf * factor, EXAMPLES[name]) for factor in (1, 2, 3)]
+    scaled = [
+        jax.tree.map(lambda leaf, factor=factor: leaf * factor, EXAMPLES[name])
+        for factor in (1, 2, 3)
+    ]
     found = [value(each, t) for each, t in zip(scaled, (5, 50, 500), strict=True)]
     expected = [each(t) for each, t in zip(scaled, (5, 50, 500), strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     lanes = jax.tree.map(lambda *leaves: jnp.stack(leaves), *scaled)
-    np.testing.assert_allclose(jax.vmap(schedule.at, (0, None))(lanes, 50), [each(50) for each in scaled], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(schedule.at, (0, None))(lanes, 50), [each(50) for each in scaled], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -97,12 +104,14 @@ def test_any_tree_of_its_structure_can_be_built(name):
     example = EXAMPLES[name]
     for stand_in in (0, -1, None, object(), "leaf", np.nan):
         leaves, structure = jax.tree.flatten(example)
-        assert jax.tree.leaves(jax.tree.unflatten(structure, [stand_in] * len(leaves)), is_leaf=lambda x: x is None) == [
-            stand_in
-        ] * len(leaves)
+        assert jax.tree.leaves(
+            jax.tree.unflatten(structure, [stand_in] * len(leaves)), is_leaf=lambda x: x is None
+        ) == [stand_in] * len(leaves)
     axes = jax.tree.map(lambda _: 0, example)
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), example)
-    np.testing.assert_allclose(jax.vmap(lambda s: s(5), in_axes=(axes,))(lanes), [example(5)] * 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.vmap(lambda s: s(5), in_axes=(axes,))(lanes), [example(5)] * 2, rtol=1e-6
+    )
     slopes = jax.grad(lambda s: s(50))(jax.tree.map(jnp.float32, example))
     assert all(np.isfinite(slope) for slope in jax.tree.leaves(slopes))
 
@@ -118,10 +127,10 @@ def test_at_takes_numbers_and_schedules():
 
 def test_is_a_learning_rate_for_optax():
     rate = schedule.linear(1.0, 0.0, steps=4)
-    optimiser = optax.sgd(rate)
-    state, moves = optimiser.init(jnp.float32(0)), []
+    optimizer = optax.sgd(rate)
+    state, moves = optimizer.init(jnp.float32(0)), []
     for _ in range(6):
-        update, state = jax.jit(optimiser.update)(jnp.float32(2.0), state)
+        update, state = jax.jit(optimizer.update)(jnp.float32(2.0), state)
         moves.append(update)
     np.testing.assert_allclose(moves, [-2.0, -1.5, -1.0, -0.5, 0.0, 0.0])
 
@@ -132,12 +141,18 @@ def test_is_a_learning_rate_for_optax():
         (lambda: schedule.constant(np.nan), "constant: value is nan; allowed: a finite number"),
         (lambda: schedule.linear(np.inf, 0.1, 10), "linear: start is inf"),
         (lambda: schedule.linear(1.0, np.nan, 10), "linear: end is nan"),
-        (lambda: schedule.linear(1.0, 0.1, 0), "linear: steps is 0; allowed: a finite number above 0"),
+        (
+            lambda: schedule.linear(1.0, 0.1, 0),
+            "linear: steps is 0; allowed: a finite number above 0",
+        ),
         (lambda: schedule.linear(1.0, 0.1, np.array([10, -1])), "linear: steps is"),
         (lambda: schedule.linear(1.0, 0.1, 10, -1), "linear: begin is -1"),
         (lambda: schedule.exponential(1.0, -3), "exponential: half_life is -3"),
         (lambda: schedule.exponential(1.0, 3, -0.1), "exponential: floor is -0.1"),
-        (lambda: schedule.exponential(0.1, 3, 0.2), "exponential: start is 0.1; allowed: a number of at least floor"),
+        (
+            lambda: schedule.exponential(0.1, 3, 0.2),
+            "exponential: start is 0.1; allowed: a number of at least floor",
+        ),
         (lambda: schedule.exponential(np.nan, 3), "exponential: start is nan"),
         (lambda: schedule.power(np.nan, 1.0), "power: start is nan"),
         (lambda: schedule.power(1.0, -1.0), "power: exponent is -1.0"),
@@ -162,14 +177,22 @@ call = jax.jit(lambda s, t: s(t))
 @settings(max_examples=150, deadline=None)
 @given(NUMBER, NUMBER, st.integers(1, 10**9), st.integers(0, 10**9), TIME, TIME)
 def test_linear_is_monotone_and_bounded(start, end, steps, begin, t, u):
-    first, second = (float(call(schedule.linear(start, end, steps, begin), np.int32(x))) for x in sorted((t, u)))
+    first, second = (
+        float(call(schedule.linear(start, end, steps, begin), np.int32(x))) for x in sorted((t, u))
+    )
     rounding = 1e-6 * max(abs(start), abs(end)) + 1e-30  # XLA flushes subnormal numbers to zero
     assert min(start, end) - rounding <= first <= max(start, end) + rounding
     assert (second - first) * np.sign(end - start) >= -2 * rounding
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.floats(0, 1, width=32), st.floats(0, 1, width=32), st.floats(2**-6, 2**20, width=32), TIME, TIME)
+@given(
+    st.floats(0, 1, width=32),
+    st.floats(0, 1, width=32),
+    st.floats(2**-6, 2**20, width=32),
+    TIME,
+    TIME,
+)
 def test_decays_fall_and_stay_within_bounds(a, b, scale, t, u):
     floor, start = sorted((a, b))
     for decay, lowest in (

@@ -6,14 +6,24 @@ import purerl
 from experiments.benchmarks.report import MILLIONS, Table
 from experiments.benchmarks.timing import Case, Cases, chunks, measure, measure_in_new_process
 from purerl.agents import DifferentialQLearning, RLearning
-from purerl.envs.gridworld import gridworld
-from purerl.sweep import LANES
+from purerl.envs.grids.gridworld import gridworld
 
-METHODS = (purerl.QLearning, purerl.DoubleQLearning, purerl.SARSA, purerl.ExpectedSARSA, DifferentialQLearning, RLearning)
+METHODS = (
+    purerl.QLearning,
+    purerl.DoubleQLearning,
+    purerl.SARSA,
+    purerl.ExpectedSARSA,
+    DifferentialQLearning,
+    RLearning,
+)
 PEER = "QLearning"
 IMPLS = ("threefry", "pcg4d")
-ITERATIONS = {1: 2**18, 64: 2**16, 1024: 2**14}  # by seeds: in one call, as long as a segment of a sweep
-WIDTH = LANES["QLearning", "cpu"]
+ITERATIONS = {
+    1: 2**18,
+    64: 2**16,
+    1024: 2**14,
+}  # by seeds: in one call, as long as a segment of a sweep
+WIDTH = purerl.QLearning.lanes
 SHARE = 0.5
 SIZE = 10
 GRID_GOALS = {1: 30, 2: 60}  # by threads
@@ -53,14 +63,22 @@ def benchmark() -> list[Table]:
             unit=MILLIONS,
             timings=measure(methods(impl)),
             peer=PEER,
-            goals={(method.__name__, f"{n} seeds"): SHARE for method in METHODS[1:] for n in ITERATIONS},
+            goals={
+                (method.__name__, f"{n} seeds"): SHARE for method in METHODS[1:] for n in ITERATIONS
+            },
             goals_are_ratios=True,
-            notes=[f"In chunks of {WIDTH} lanes at most: 1 and 64 seeds are one chunk, and keep one thread busy."],
+            notes=[
+                f"In chunks of {WIDTH} lanes at most: 1 and 64 seeds are one chunk, and keep one thread busy."
+            ],
         )
         for impl in IMPLS
     ]
     for threads, goal in GRID_GOALS.items():
-        timings = measure_in_new_process(__name__, "grid", str(threads), cores=1) if threads == 1 else measure(grid(threads))
+        timings = (
+            measure_in_new_process(__name__, "grid", str(threads), cores=1)
+            if threads == 1
+            else measure(grid(threads))
+        )
         title = f"Q-learning, open {SIZE} x {SIZE} grid, transitions, {'one thread' if threads == 1 else 'two threads'}"
         goals = {name: goal for name in timings if "pcg4d" in name[0]}
         tables.append(Table(title, MILLIONS, timings, goals=goals))

@@ -9,10 +9,18 @@ import optax
 import purerl
 from experiments.benchmarks.gymnax_keys import ABSENT, gymnax
 from experiments.benchmarks.report import MICROSECONDS, SECONDS, Table
-from experiments.benchmarks.timing import Case, Cases, Timing, chunks, compiled, measure, measure_in_new_process
+from experiments.benchmarks.timing import (
+    Case,
+    Cases,
+    Timing,
+    chunks,
+    compiled,
+    measure,
+    measure_in_new_process,
+)
 from purerl.envs import Transition
-from purerl.evaluation import GreedyEpisodes
 from purerl.networks import MLP
+from purerl.run.evaluation import Episodes
 
 UPDATES, PERIOD = 100, 10  # in a call; steps between two
 PEER = "one jit(vmap) loop in the manner of PureJaxRL, written here"
@@ -28,14 +36,21 @@ def plain(keys: jax.Array, size=10_000, batch_size=128, target_period=500) -> tu
     The clock starts where the buffer is warm, so that all that is timed is learning, as it is with ours.
     """
     env, params = gymnax.make("CartPole-v1")
-    network, optimizer = MLP((120, 84), 2), optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3))
+    network, optimizer = (
+        MLP((120, 84), 2),
+        optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3)),
+    )
 
     def learn(key, weights, target, opt_state, buffer, filled):
-        batch = jax.tree.map(lambda ring: ring[jax.random.randint(key, (batch_size,), 0, filled)], buffer)
+        batch = jax.tree.map(
+            lambda ring: ring[jax.random.randint(key, (batch_size,), 0, filled)], buffer
+        )
         best = jnp.max(network.apply(target, batch.next_observation), axis=-1)
 
         def loss(weights):
-            q = jnp.take_along_axis(network.apply(weights, batch.observation), batch.action[:, None], axis=-1)[:, 0]
+            q = jnp.take_along_axis(
+                network.apply(weights, batch.observation), batch.action[:, None], axis=-1
+            )[:, 0]
             return jnp.mean((q - batch.reward - 0.99 * (1 - batch.terminated) * best) ** 2)
 
         gradient = jax.grad(loss)(weights)
@@ -48,8 +63,12 @@ def plain(keys: jax.Array, size=10_000, batch_size=128, target_period=500) -> tu
         explore = jax.random.uniform(explore_key) < jnp.maximum(0.05, 1 - 0.95 * t / 10_000)
         greedy = jnp.argmax(network.apply(weights, observation))
         action = jnp.where(explore, jax.random.randint(action_key, (), 0, 2), greedy)
-        next_observation, env_state, reward, terminated, truncated, info = env.step(step_key, env_state, action, params)
-        item = Transition(observation, action, reward, terminated, truncated, info["final_observation"])
+        next_observation, env_state, reward, terminated, truncated, info = env.step(
+            step_key, env_state, action, params
+        )
+        item = Transition(
+            observation, action, reward, terminated, truncated, info["final_observation"]
+        )
         buffer = jax.tree.map(lambda ring, new: ring.at[t % size].set(new), buffer, item)
         t = t + 1
         weights, opt_state = jax.lax.cond(
@@ -58,15 +77,42 @@ def plain(keys: jax.Array, size=10_000, batch_size=128, target_period=500) -> tu
             lambda: (weights, opt_state),
         )
         target = jax.lax.cond(t % target_period == 0, lambda: weights, lambda: target)
-        return (key, t, next_observation, env_state, weights, target, opt_state, buffer, total + reward), None
+        return (
+            key,
+            t,
+            next_observation,
+            env_state,
+            weights,
+            target,
+            opt_state,
+            buffer,
+            total + reward,
+        ), None
 
     def train(key):
         key, init_key, reset_key = jax.random.split(key, 3)
         observation, env_state = env.reset(reset_key, params)
         weights = network.init(init_key, observation)
-        item = Transition(observation, jnp.int32(0), jnp.float32(0), jnp.bool_(False), jnp.bool_(False), observation)
+        item = Transition(
+            observation,
+            jnp.int32(0),
+            jnp.float32(0),
+            jnp.bool_(False),
+            jnp.bool_(False),
+            observation,
+        )
         buffer = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), item)
-        carry = key, 1_000, observation, env_state, weights, weights, optimizer.init(weights), buffer, 0.0
+        carry = (
+            key,
+            1_000,
+            observation,
+            env_state,
+            weights,
+            weights,
+            optimizer.init(weights),
+            buffer,
+            0.0,
+        )
         *_, weights, _, _, _, total = jax.lax.scan(step, carry, length=UPDATES * PERIOD)[0]
         return weights, total
 
@@ -74,24 +120,36 @@ def plain(keys: jax.Array, size=10_000, batch_size=128, target_period=500) -> tu
 
 
 def plain_case(seeds: int) -> Case:
-    return Case(partial(compiled, plain, jax.random.split(jax.random.key(0), seeds)), seeds * UPDATES)
+    return Case(
+        partial(compiled, plain, jax.random.split(jax.random.key(0), seeds)), seeds * UPDATES
+    )
 
 
 def case(impl: str, seeds: int, lanes: int, **options) -> Case:
     agent = purerl.DQN(env=purerl.make("CartPole-v1"), train_period=PERIOD)
-    return Case(partial(chunks, agent, impl, seeds, lanes, UPDATES, threads=2, **options), seeds * UPDATES)
+    return Case(
+        partial(chunks, agent, impl, seeds, lanes, UPDATES, threads=2, **options), seeds * UPDATES
+    )
 
 
 def first_call(row: str) -> Cases:
     """For a new process: eight seeds, and the evaluation that a sweep has by default."""
-    return {(row, "8 seeds"): plain_case(8) if row == PEER else case(row.split()[-1], 8, 8, evaluation=GreedyEpisodes())}
+    return {
+        (row, "8 seeds"): plain_case(8)
+        if row == PEER
+        else case(row.split()[-1], 8, 8, evaluation=Episodes())
+    }
 
 
 def benchmark() -> list[Table]:
     peer, notes = ([PEER], []) if gymnax else ([], [ABSENT])
     ours = {f"purerl {impl}, chunks of {lanes}": (impl, lanes) for impl in IMPLS for lanes in LANES}
     cases = {(row, f"{seeds} seeds"): plain_case(seeds) for row in peer for seeds in SEEDS}
-    cases |= {(row, f"{n} seeds"): case(impl, n, lanes) for row, (impl, lanes) in ours.items() for n in SEEDS}
+    cases |= {
+        (row, f"{n} seeds"): case(impl, n, lanes)
+        for row, (impl, lanes) in ours.items()
+        for n in SEEDS
+    }
     first = {}
     for row in (*peer, *(f"purerl {impl}" for impl in IMPLS)):
         (place, timing), *_ = measure_in_new_process(__name__, "first_call", row).items()
@@ -103,7 +161,10 @@ def benchmark() -> list[Table]:
             timings=measure(cases),
             peer=PEER,
             goals={(row, f"{seeds} seeds"): GOAL for row in ours for seeds in SEEDS},
-            notes=[*notes, "Ours: a sweep's chunks on two threads; eight seeds in chunks of eight are one thread's work."],
+            notes=[
+                *notes,
+                "Ours: a sweep's chunks on two threads; eight seeds in chunks of eight are one thread's work.",
+            ],
         ),
         Table(
             title="DQN, tracing and compiling in a new process",

@@ -17,7 +17,7 @@ import purerl
 from experiments.benchmarks.gymnax_keys import consume, gymnax, rollout
 from experiments.benchmarks.report import MILLIONS, SECONDS, Table
 from experiments.benchmarks.timing import Case, Cases, Timing, compiled, measure_in_new_process
-from purerl import loop
+from purerl import timescan
 from purerl.envs import Environment, interact
 from purerl.envs.bsuite import Catch, DeepSea
 
@@ -44,9 +44,18 @@ PAIRS = {
     "MountainCar": Pair(partial(purerl.make, "MountainCar-v0"), "MountainCar-v0", 512),
     "Acrobot": Pair(partial(purerl.make, "Acrobot-v1"), "Acrobot-v1", 128),
     "Breakout": Pair(partial(purerl.make, "MinAtar/Breakout-v1"), "Breakout-MinAtar", 128),
-    "Asterix": Pair(partial(purerl.make, "MinAtar/Asterix-v1"), "Asterix-MinAtar", 128, (20, 10, 10, 10)),
-    "Freeway": Pair(partial(purerl.make, "MinAtar/Freeway-v1"), "Freeway-MinAtar", 128, (20, 10, 10, 10)),
-    "SpaceInvaders": Pair(partial(purerl.make, "MinAtar/SpaceInvaders-v1"), "SpaceInvaders-MinAtar", 128, (20, 10, 10, 10)),
+    "Asterix": Pair(
+        partial(purerl.make, "MinAtar/Asterix-v1"), "Asterix-MinAtar", 128, (20, 10, 10, 10)
+    ),
+    "Freeway": Pair(
+        partial(purerl.make, "MinAtar/Freeway-v1"), "Freeway-MinAtar", 128, (20, 10, 10, 10)
+    ),
+    "SpaceInvaders": Pair(
+        partial(purerl.make, "MinAtar/SpaceInvaders-v1"),
+        "SpaceInvaders-MinAtar",
+        128,
+        (20, 10, 10, 10),
+    ),
     "Seaquest": Pair(partial(purerl.make, "MinAtar/Seaquest-v1"), "", 128),
     "Catch": Pair(Catch, "Catch-bsuite", 256),
     "DeepSea": Pair(partial(DeepSea.of, 8, mapping_seed=42), "DeepSea-bsuite", 256),
@@ -67,10 +76,20 @@ def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, 
             act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
             action = jax.random.randint(act_key, (), 0, env.num_actions)
             state, transition = interact(env, env_key, state, action)
-            return (key, state, total + transition.reward, seen + consume(transition.observation)), None
+            return (
+                key,
+                state,
+                total + transition.reward,
+                seen + consume(transition.observation),
+            ), None
 
-        begin = key, env.reset(reset_key), jnp.float32(0), consume(jnp.zeros(env.observation.shape, env.observation.dtype))
-        return loop.scan(step, begin, jnp.arange(num_steps, dtype=jnp.int32))[0][2:]
+        begin = (
+            key,
+            env.reset(reset_key),
+            jnp.float32(0),
+            consume(jnp.zeros(env.observation.shape, env.observation.dtype)),
+        )
+        return timescan.time_scan(step, begin, jnp.arange(num_steps, dtype=jnp.int32))[0][2:]
 
     return jax.vmap(one)(keys)
 
@@ -101,7 +120,9 @@ def cases(name: str) -> Cases:
         if gymnax and pair.theirs:
             few = max(length // 8, 16)
             keys = jax.random.split(jax.random.key(0), n)
-            out[PEER, column] = Case(partial(compiled, partial(rollout, pair.theirs, num_steps=few), keys), n * few)
+            out[PEER, column] = Case(
+                partial(compiled, partial(rollout, pair.theirs, num_steps=few), keys), n * few
+            )
         if envpool and name == "CartPole":
             few = max(1024 // n, 16)
             out["EnvPool", column] = Case(partial(pool, pair.theirs, n, few), n * few)
@@ -116,12 +137,21 @@ def benchmark() -> list[Table]:
     tables, builds = [], {}
     for name, pair in PAIRS.items():
         timings = measure_in_new_process(__name__, "cases", name, cores=1)
-        goals = {("purerl pcg4d", f"{n} envs"): goal for n, goal in zip(SIZES, pair.goal, strict=True)}
-        goals |= {("purerl threefry", f"{n} envs"): goal for n, goal in zip(SIZES, THREEFRY_GOAL, strict=True)}
+        goals = {
+            ("purerl pcg4d", f"{n} envs"): goal for n, goal in zip(SIZES, pair.goal, strict=True)
+        }
+        goals |= {
+            ("purerl threefry", f"{n} envs"): goal
+            for n, goal in zip(SIZES, THREEFRY_GOAL, strict=True)
+        }
         notes = (
-            [] if gymnax and pair.theirs else ["Nothing to compare with: gymnax does not have it, or is not installed here."]
+            []
+            if gymnax and pair.theirs
+            else ["Nothing to compare with: gymnax does not have it, or is not installed here."]
         )
-        tables.append(Table(f"{name}, random policy, steps", MILLIONS, timings, PEER, goals, True, notes))
+        tables.append(
+            Table(f"{name}, random policy, steps", MILLIONS, timings, PEER, goals, True, notes)
+        )
         if name in MINATAR:
             builds |= {
                 (f"{name}, {row}", column): Timing(*[timing.build] * 4)
@@ -129,4 +159,7 @@ def benchmark() -> list[Table]:
                 if column in ("1 envs", "4096 envs")
             }
     goals = {(row, column): COMPILE_GOAL for row, column in builds if "purerl" in row}
-    return [*tables, Table("MinAtar, tracing and compiling a random rollout", SECONDS, builds, goals=goals)]
+    return [
+        *tables,
+        Table("MinAtar, tracing and compiling a random rollout", SECONDS, builds, goals=goals),
+    ]

@@ -15,14 +15,22 @@ except ImportError:
     gymnax = None
 
 ABSENT = "gymnax is not installed here (1.0.1 asks for jax < 0.12): nothing to compare with"
-SIZES = {1: 2**16, 16: 2**14, 256: 2**12, 4096: 2**9}  # environments: steps that each takes in a call
+SIZES = {
+    1: 2**16,
+    16: 2**14,
+    256: 2**12,
+    4096: 2**9,
+}  # environments: steps that each takes in a call
 DEFAULT = "gymnax, default key"
 KEYS = {
     DEFAULT: jax.random.key,
     "gymnax, purerl threefry": purerl.random.key,
     "gymnax, purerl pcg4d": partial(purerl.random.key, impl="pcg4d"),
 }
-ROLLED = jax.__version_info__ < (0, 12)  # these lower the default generator to a loop on CPU, as newer ones do not
+ROLLED = jax.__version_info__ < (
+    0,
+    12,
+)  # these lower the default generator to a loop on CPU, as newer ones do not
 GOALS = {
     "gymnax, purerl threefry": (10, 3, 3, 4) if ROLLED else (1.5,) * 4,
     "gymnax, purerl pcg4d": (25, 6, 6, 5) if ROLLED else (6,) * 4,
@@ -30,7 +38,11 @@ GOALS = {
 
 
 def columns(goals: dict[str, tuple[float, ...]]) -> dict[tuple[str, str], float]:
-    return {(row, f"{n} envs"): goal for row, values in goals.items() for n, goal in zip(SIZES, values, strict=True)}
+    return {
+        (row, f"{n} envs"): goal
+        for row, values in goals.items()
+        for n, goal in zip(SIZES, values, strict=True)
+    }
 
 
 def consume(observation: jax.Array) -> jax.Array:
@@ -64,7 +76,12 @@ def cases(keys: dict) -> dict[tuple[str, str], Case]:
     """:func:`rollout` with the keys of each generator, at every size."""
     return {
         (row, f"{n} envs"): Case(
-            partial(compiled, partial(rollout, "CartPole-v1", num_steps=length), jax.random.split(key(0), n)), n * length
+            partial(
+                compiled,
+                partial(rollout, "CartPole-v1", num_steps=length),
+                jax.random.split(key(0), n),
+            ),
+            n * length,
         )
         for row, key in keys.items()
         for n, length in SIZES.items()
@@ -73,6 +90,17 @@ def cases(keys: dict) -> dict[tuple[str, str], Case]:
 
 def benchmark() -> list[Table]:
     if gymnax is None:
-        return [Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, {}, notes=[ABSENT])]
+        return [
+            Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, {}, notes=[ABSENT])
+        ]
     timings = measure(cases(KEYS))
-    return [Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, timings, DEFAULT, columns(GOALS), True)]
+    return [
+        Table(
+            "Unmodified gymnax CartPole, random policy, steps",
+            MILLIONS,
+            timings,
+            DEFAULT,
+            columns(GOALS),
+            True,
+        )
+    ]

@@ -15,14 +15,22 @@ TABLES = (
         2**19,
         NANOSECONDS,
     ),
-    ("DQN, CartPole-v1, an update and its 10 steps", purerl.DQN(purerl.make("CartPole-v1")), range(1, 6), 2**10, MICROSECONDS),
+    (
+        "DQN, CartPole-v1, an update and its 10 steps",
+        purerl.DQN(purerl.make("CartPole-v1")),
+        range(1, 6),
+        2**10,
+        MICROSECONDS,
+    ),
 )
 
 
 def _table(title, agent, exponents, work, unit):
     """Two chunks at a time, on two threads, each doing ``work`` iterations over all its lanes."""
     cases = {
-        ("threefry", f"W = {2**e}"): Case(partial(chunks, agent, "threefry", 2 * 2**e, 2**e, work >> e, threads=2), 2 * work)
+        ("threefry", f"W = {2**e}"): Case(
+            partial(chunks, agent, "threefry", 2 * 2**e, 2**e, work >> e, threads=2), 2 * work
+        )
         for e in exponents
     }
     timings = measure(cases)

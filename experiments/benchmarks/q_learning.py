@@ -7,16 +7,29 @@ import jax.numpy as jnp
 
 import purerl
 from experiments.benchmarks.report import MILLIONS, Table
-from experiments.benchmarks.timing import Case, Cases, chunks, compiled, measure, measure_in_new_process
+from experiments.benchmarks.timing import (
+    Case,
+    Cases,
+    chunks,
+    compiled,
+    measure,
+    measure_in_new_process,
+)
 
-ITERATIONS = {1: 2**17, 64: 2**14, 1024: 2**10}  # by seeds: in one call; a quarter of it for the naive loop
+ITERATIONS = {
+    1: 2**17,
+    64: 2**14,
+    1024: 2**10,
+}  # by seeds: in one call; a quarter of it for the naive loop
 WIDTHS = (64, 128, 256, 512)
 NAIVE = "naive JAX loop, default key"
 ONE_THREAD = {"threefry": (15, 22.5, 22.5), "pcg4d": (30, 45, 45)}
 TWO_THREADS = {"threefry": 50, "pcg4d": 100}
 
 
-def naive(keys: jax.Array, num_steps: int, discount=0.99, learning_rate=0.1, epsilon=0.1, limit=100) -> tuple:
+def naive(
+    keys: jax.Array, num_steps: int, discount=0.99, learning_rate=0.1, epsilon=0.1, limit=100
+) -> tuple:
     """Q-learning of ``[N]`` seeds in the plain manner: a key carried and split, the model a dense ``[S, A, S]``."""
     mdp = purerl.make("FrozenLake-v1").mdp
     arrival = jax.nn.one_hot(mdp.next_state, mdp.num_states)
@@ -28,13 +41,21 @@ def naive(keys: jax.Array, num_steps: int, discount=0.99, learning_rate=0.1, eps
         key, state, elapsed, q, total = carry
         key, explore_key, action_key, step_key = jax.random.split(key, 4)
         explore = jax.random.uniform(explore_key) < epsilon
-        action = jnp.where(explore, jax.random.randint(action_key, (), 0, mdp.num_actions), jnp.argmax(q[state]))
+        action = jnp.where(
+            explore, jax.random.randint(action_key, (), 0, mdp.num_actions), jnp.argmax(q[state])
+        )
         next_state = jax.random.categorical(step_key, logits[state, action])
         reward, terminated = rewards[state, action, next_state], terminal[state, action, next_state]
         target = reward + discount * jnp.where(terminated, 0, jnp.max(q[next_state]))
         q = q.at[state, action].set(q[state, action] + learning_rate * (target - q[state, action]))
         done = terminated | (elapsed + 1 >= limit)
-        return (key, jnp.where(done, 0, next_state), jnp.where(done, 0, elapsed + 1), q, total + reward), None
+        return (
+            key,
+            jnp.where(done, 0, next_state),
+            jnp.where(done, 0, elapsed + 1),
+            q,
+            total + reward,
+        ), None
 
     def one(key):
         q = jnp.zeros((mdp.num_states, mdp.num_actions))
@@ -55,12 +76,20 @@ def _case(impl, seeds, lanes, threads):
 
 def one_thread() -> Cases:
     cases = {(NAIVE, f"{seeds} seeds"): _naive_case(seeds) for seeds in ITERATIONS}
-    return cases | {(f"purerl {i}", f"{n} seeds"): _case(i, n, n, threads=1) for i in ONE_THREAD for n in ITERATIONS}
+    return cases | {
+        (f"purerl {i}", f"{n} seeds"): _case(i, n, n, threads=1)
+        for i in ONE_THREAD
+        for n in ITERATIONS
+    }
 
 
 def two_threads() -> Cases:
     cases = {(NAIVE, "1024 seeds"): _naive_case(1024)}
-    return cases | {(f"purerl {i}, chunks of {w}", "1024 seeds"): _case(i, 1024, w, 2) for i in TWO_THREADS for w in WIDTHS}
+    return cases | {
+        (f"purerl {i}, chunks of {w}", "1024 seeds"): _case(i, 1024, w, 2)
+        for i in TWO_THREADS
+        for w in WIDTHS
+    }
 
 
 def benchmark() -> list[Table]:
@@ -75,14 +104,22 @@ def benchmark() -> list[Table]:
                 for impl, goals in ONE_THREAD.items()
                 for seeds, goal in zip(ITERATIONS, goals, strict=True)
             },
-            notes=["In a process bound to one core (sched_setaffinity), with --xla_cpu_multi_thread_eigen=false."],
+            notes=[
+                "In a process bound to one core (sched_setaffinity), with --xla_cpu_multi_thread_eigen=false."
+            ],
         ),
         Table(
             title="Q-learning, FrozenLake-v1, transitions, two threads",
             unit=MILLIONS,
             timings=measure(two_threads()),
             peer=NAIVE,
-            goals={(f"purerl {i}, chunks of {w}", "1024 seeds"): goal for i, goal in TWO_THREADS.items() for w in WIDTHS},
-            notes=["Ours: the chunks of a sweep in a ThreadPoolExecutor. The naive loop: one program, any core it can use."],
+            goals={
+                (f"purerl {i}, chunks of {w}", "1024 seeds"): goal
+                for i, goal in TWO_THREADS.items()
+                for w in WIDTHS
+            },
+            notes=[
+                "Ours: the chunks of a sweep in a ThreadPoolExecutor. The naive loop: one program, any core it can use."
+            ],
         ),
     ]

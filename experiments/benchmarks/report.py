@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments.benchmarks.timing import Timing
-from purerl.checkpoint import write_atomically
+from purerl.figures.files import write_atomically
 
 FOLDER = Path("results/benchmarks")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnax")
@@ -63,16 +63,34 @@ class Table(NamedTuple):
             reached = ratio if self.goals_are_ratios else value
             met = None
             if goal is not None and reached is not None:
-                met = reached >= goal if self.goals_are_ratios or self.unit.more else reached <= goal
-            figure = {"row": row, "column": column, "value": value, "least": min(spread), "most": max(spread)}
-            out.append(figure | {"ratio": ratio, "goal": goal, "met": met, "build_seconds": timing.build})
+                met = (
+                    reached >= goal if self.goals_are_ratios or self.unit.more else reached <= goal
+                )
+            figure = {
+                "row": row,
+                "column": column,
+                "value": value,
+                "least": min(spread),
+                "most": max(spread),
+            }
+            out.append(
+                figure | {"ratio": ratio, "goal": goal, "met": met, "build_seconds": timing.build}
+            )
         return out
 
     def grid(self) -> Grid:
         cells = {(figure["row"], figure["column"]): self._cell(figure) for figure in self.figures()}
-        rows, columns = dict.fromkeys(row for row, _ in cells), dict.fromkeys(column for _, column in cells)
+        rows, columns = (
+            dict.fromkeys(row for row, _ in cells),
+            dict.fromkeys(column for _, column in cells),
+        )
         grid = Grid(
-            "", *columns, title=f"{self.title}: {self.unit.label}", title_justify="left", box=None, padding=(0, 2, 0, 0)
+            "",
+            *columns,
+            title=f"{self.title}: {self.unit.label}",
+            title_justify="left",
+            box=None,
+            padding=(0, 2, 0, 0),
         )
         for row in rows:
             grid.add_row(row, *(cells.get((row, column), "") for column in columns))
@@ -95,7 +113,10 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
         "command": f"python -m experiments.benchmarks {name}",
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "device": f"{_cpu()}, {os.cpu_count()} cores, JAX on {jax.devices()[0].device_kind}",
-        "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: _version(package) for package in PACKAGES},
+        },
         "load_average": os.getloadavg()[0],
     }
     console.rule(f"[bold]{record['command']}", align="left")
@@ -104,7 +125,14 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
     record["seconds"] = time.perf_counter() - began
     record["busy_elsewhere"] = (_busy_elsewhere() - busy) / record["seconds"]
     record["tables"] = [
-        {"title": t.title, "unit": t.unit.label, "peer": t.peer, "notes": t.notes, "figures": t.figures()} for t in tables
+        {
+            "title": t.title,
+            "unit": t.unit.label,
+            "peer": t.peer,
+            "notes": t.notes,
+            "figures": t.figures(),
+        }
+        for t in tables
     ]
     for table in tables:
         console.print(*([table.grid()] if table.timings else []), *table.notes, "", sep="\n")
@@ -122,7 +150,10 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
 
 def _cpu():
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(": ")[1] for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def _version(package):
@@ -136,5 +167,9 @@ def _busy_elsewhere():
     """Core-seconds since boot that neither this process nor its children used; NaN where there is no /proc/stat."""
     if not Path("/proc/stat").exists():
         return float("nan")
-    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(
+        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(
+        os.times()[:4]
+    )

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl import chunk
 from purerl.agents.base import Agent
-from purerl.evaluation import Evaluation, GreedyEpisodes
+from purerl.run import chunk
+from purerl.run.evaluation import Episodes, Evaluation
 
 REPEATS, AT_LEAST = 5, 0.2  # timed runs of a case, and the seconds that each lasts
-NEXT_TO_NOTHING = GreedyEpisodes(episodes=1, max_steps=1)
+NEXT_TO_NOTHING = Episodes(episodes=1, max_steps=1)
 
 
 class Case(NamedTuple):
@@ -56,7 +56,10 @@ def measure(cases: Cases) -> Timings:
     for _ in range(REPEATS):
         for name, call in calls.items():
             samples[name].append(_seconds(call, numbers[name]) / cases[name].amount)
-    return {name: Timing(statistics.median(s), min(s), max(s), built[name]) for name, s in samples.items()}
+    return {
+        name: Timing(statistics.median(s), min(s), max(s), built[name])
+        for name, s in samples.items()
+    }
 
 
 def _seconds(call, number):
@@ -78,14 +81,18 @@ print(json.dumps([(*name, timing) for name, timing in measure(cases).items()]))
 """
 
 
-def measure_in_new_process(module: str, function: str, *args: str, cores: int | None = None) -> Timings:
+def measure_in_new_process(
+    module: str, function: str, *args: str, cores: int | None = None
+) -> Timings:
     """:func:`measure` what a module's function returns, in a process of its own.
 
     With ``cores`` it is bound to so many before it imports jax (on Linux), and a matrix product gets one thread.
     """
     command = [sys.executable, "-c", _NEW_PROCESS, module, function, str(cores or ""), *args]
     flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if cores else {}
-    done = subprocess.run(command, env=os.environ | flags, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, env=os.environ | flags, stdout=subprocess.PIPE, text=True, check=True
+    )
     return {(row, column): Timing(*timing) for row, column, timing in json.loads(done.stdout)}
 
 
@@ -96,13 +103,25 @@ def compiled(function: Callable, *args: Any) -> Callable[[], Any]:
 
 
 def chunks(
-    agent: Agent, impl: str, seeds: int, lanes: int, iterations: int, threads: int, evaluation: Evaluation = NEXT_TO_NOTHING
+    agent: Agent,
+    impl: str,
+    seeds: int,
+    lanes: int,
+    iterations: int,
+    threads: int,
+    evaluation: Evaluation = NEXT_TO_NOTHING,
 ) -> Callable[[], Any]:
     """``iterations`` more of ``seeds`` runs as a call, by the compiled chunks of a sweep (``init`` and evaluation untimed)."""
-    settings = chunk.Settings(lanes, impl, iterations, points=1, evaluation=evaluation, evaluations=1, keep_state=False)
+    settings = chunk.Settings(
+        lanes, impl, iterations, points=1, evaluation=evaluation, evaluations=1, keep_state=False
+    )
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, agent))
-    batched = tuple(leaf.ndim == 0 for leaf in leaves)  # as a sweep has it: each lane its own numbers
-    agent = treedef.unflatten(jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True))
+    batched = tuple(
+        leaf.ndim == 0 for leaf in leaves
+    )  # as a sweep has it: each lane its own numbers
+    agent = treedef.unflatten(
+        jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True)
+    )
     ids = np.arange(seeds, dtype=np.int32).reshape(-1, lanes)
     program = chunk.program(chunk.Task(settings, agent, batched, 0, ids[0], 0))
     states = [program.init(agent, np.int32(0), lane_ids)[0] for lane_ids in ids]

@@ -45,12 +45,17 @@ def grid(size: int) -> Grid:
     """``size`` by ``size`` cells; the last is the end."""
     row, column = np.divmod(np.arange(size * size, dtype=np.int32), np.int32(size))
     moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)
-    reached = np.stack([np.clip(row + i, 0, size - 1) * size + np.clip(column + j, 0, size - 1) for i, j in moves], axis=1)
+    reached = np.stack(
+        [np.clip(row + i, 0, size - 1) * size + np.clip(column + j, 0, size - 1) for i, j in moves],
+        axis=1,
+    )
     reached[-1] = size * size - 1
     next_state = reached[:, (np.arange(4)[:, None] + (-1, 0, 1)) % 4]
     reward = np.full(reached.shape, -1.0)
     reward[-1] = 0
-    return Grid(np.broadcast_to([SLIP / 2, 1 - SLIP, SLIP / 2], next_state.shape), next_state, reward)
+    return Grid(
+        np.broadcast_to([SLIP / 2, 1 - SLIP, SLIP / 2], next_state.shape), next_state, reward
+    )
 
 
 def _matrix(size):
@@ -59,12 +64,16 @@ def _matrix(size):
 
     probability, next_state, reward = grid(size)
     begins = np.arange(0, next_state.size + 1, 3, dtype=np.int32)
-    matrix = sparse.csr_matrix((probability.ravel(), next_state.ravel(), begins), shape=(next_state.size // 3, len(reward)))
+    matrix = sparse.csr_matrix(
+        (probability.ravel(), next_state.ravel(), begins), shape=(next_state.size // 3, len(reward))
+    )
     matrix.sum_duplicates()
     return matrix, reward
 
 
-Solver = Callable[[bool], tuple[Any, int]]  # given whether to make one iteration only: the values, and iterations made
+Solver = Callable[
+    [bool], tuple[Any, int]
+]  # given whether to make one iteration only: the values, and iterations made
 
 
 def ours(size: int) -> Solver:
@@ -79,7 +88,9 @@ def ours(size: int) -> Solver:
         initial=np.eye(1, len(reward))[0],
     )
     if mdp.reward.dtype != np.float64:
-        raise ValueError(f"rewards are {mdp.reward.dtype}, not float64: JAX_ENABLE_X64 has to be set")
+        raise ValueError(
+            f"rewards are {mdp.reward.dtype}, not float64: JAX_ENABLE_X64 has to be set"
+        )
 
     def solve(once):
         solution = purerl.mdp.value_iteration(mdp, DISCOUNT, THRESHOLD, 1 if once else MANY)
@@ -145,8 +156,15 @@ def contend(name: str, size: int) -> None:
         began = time.perf_counter()
         values, iterations = solve(False)
         seconds.append(time.perf_counter() - began)
-        memory = memory or _most_memory()  # to the end of the first: later ones find what former ones have left
-    figures = {"build": build, "seconds": seconds, "iterations": int(iterations), "mean": float(np.mean(values))}
+        memory = (
+            memory or _most_memory()
+        )  # to the end of the first: later ones find what former ones have left
+    figures = {
+        "build": build,
+        "seconds": seconds,
+        "iterations": int(iterations),
+        "mean": float(np.mean(values)),
+    }
     print(json.dumps(figures | {"memory": memory}))
 
 
@@ -154,10 +172,16 @@ def _most_memory():
     """Of this process, in bytes. Not ``ru_maxrss`` where it can be had otherwise: that has the parent's in it."""
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+        return 1024 * int(
+            next(
+                line for line in status.read_text().splitlines() if line.startswith("VmHWM")
+            ).split()[1]
+        )
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 CONTENDERS = {  # by row: the package needed, the function, the largest grid
@@ -171,7 +195,13 @@ CONTENDERS = {  # by row: the package needed, the function, the largest grid
 def _measure(function, size):
     program = "import sys; from experiments.benchmarks import value_iteration as v; v.contend(sys.argv[1], int(sys.argv[2]))"
     command = [sys.executable, "-c", program, function, str(size)]
-    done = subprocess.run(command, env=os.environ | {"JAX_ENABLE_X64": "1"}, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command,
+        env=os.environ | {"JAX_ENABLE_X64": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -187,7 +217,9 @@ def benchmark() -> list[Table]:
                 continue
             column, found = f"{size} x {size}", _measure(function, size)
             samples = found["seconds"]
-            seconds[row, column] = Timing(statistics.median(samples), min(samples), max(samples), found["build"])
+            seconds[row, column] = Timing(
+                statistics.median(samples), min(samples), max(samples), found["build"]
+            )
             memory[row, column] = Timing(*[found["memory"]] * 3, found["build"])
             means.append(found["mean"])
             notes.append(
@@ -199,7 +231,11 @@ def benchmark() -> list[Table]:
     about = f"Discount {DISCOUNT}, slip {SLIP}, float64, a process each, any core it can use."
     return [
         Table(
-            "Value iteration, grid, 4 actions, 3 outcomes", SECONDS, seconds, PEER, notes=[about, rule, *dict.fromkeys(notes)]
+            "Value iteration, grid, 4 actions, 3 outcomes",
+            SECONDS,
+            seconds,
+            PEER,
+            notes=[about, rule, *dict.fromkeys(notes)],
         ),
         Table("Value iteration, the same, memory of the process", MEBIBYTES, memory, PEER),
     ]

@@ -37,17 +37,40 @@ def _page(records):
     """The gallery in Markdown: of each script what it asks, its picture, and what came out."""
     lines = [INTRODUCTION]
     for name, record in records.items():
-        title, _, text = importlib.import_module(f"experiments.textbook.{name}").__doc__.partition("\n")
-        marks = [f"- {'yes' if holds else '**NO**'}: {claim}" for claim, holds in record["claims"].items()]
-        lines += [f"## {title}", "", text.strip(), "", f"![{name}](../../.github/textbook/{name}.png)", "", *marks, ""]
+        title, _, text = importlib.import_module(f"experiments.textbook.{name}").__doc__.partition(
+            "\n"
+        )
+        marks = [
+            f"- {'yes' if holds else '**NO**'}: {claim}"
+            for claim, holds in record["claims"].items()
+        ]
+        lines += [
+            f"## {title}",
+            "",
+            text.strip(),
+            "",
+            f"![{name}](../../.github/textbook/{name}.png)",
+            "",
+            *marks,
+            "",
+        ]
         lines += [f"`{name}.py`, {record['seconds']:.0f} s on {os.cpu_count()} cores.", ""]
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.textbook", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all of them if none is named")
-    parser.add_argument("--gallery", action="store_true", help="write experiments/textbook/README.md of what has been drawn")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one of {', '.join(NAMES)}; all of them if none is named",
+    )
+    parser.add_argument(
+        "--gallery",
+        action="store_true",
+        help="write experiments/textbook/README.md of what has been drawn",
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown:
@@ -74,7 +97,9 @@ def main() -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
         for name in known:
             shutil.copy(OUT / f"{name}.png", PICTURES)
-        (HERE / "README.md").write_text(_page({name: json.loads((OUT / f"{name}.json").read_text()) for name in known}))
+        (HERE / "README.md").write_text(
+            _page({name: json.loads((OUT / f"{name}.json").read_text()) for name in known})
+        )
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

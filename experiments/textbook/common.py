@@ -12,16 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl.random
-from purerl import loop, mdp
+from purerl import mdp, timescan
 from purerl.agents import Agent
-from purerl.checkpoint import write_atomically
+from purerl.figures.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 OUT = Path("results/textbook")
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe & Ito
+ColorS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#000000",
+)  # Okabe & Ito
 EXACT = {"color": "0.35", "linestyle": "--", "linewidth": 1}  # lines of what is known exactly
 
 
@@ -40,9 +48,15 @@ def over_runs(run: Callable[[jax.Array], Any], runs: int, width: int = 128, seed
     """
     width = min(width, runs)
     numbers = np.arange(-(-runs // width) * width, dtype=np.int32).reshape(-1, width)
-    program = jax.jit(jax.vmap(lambda i: run(purerl.random.seed_key(seed, i, "pcg4d")))).lower(numbers[0]).compile()
+    program = (
+        jax.jit(jax.vmap(lambda i: run(purerl.random.seed_key(seed, i, "pcg4d"))))
+        .lower(numbers[0])
+        .compile()
+    )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        chunks = list(pool.map(lambda i: jax.tree.map(np.asarray, program(jnp.asarray(i))), numbers))
+        chunks = list(
+            pool.map(lambda i: jax.tree.map(np.asarray, program(jnp.asarray(i))), numbers)
+        )
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:runs], *chunks)
 
 
@@ -53,7 +67,7 @@ def steps(agent: Agent, key: jax.Array, num_steps: int) -> dict[str, jax.Array]:
         state, metrics = agent.step(state, t)
         return state, {name: mean.total for name, mean in metrics.items()}
 
-    return loop.scan(step, agent.init(key), jnp.arange(num_steps, dtype=jnp.int32))[1]
+    return timescan.time_scan(step, agent.init(key), jnp.arange(num_steps, dtype=jnp.int32))[1]
 
 
 def episodes(
@@ -102,7 +116,10 @@ def episodes(
             states, done, row = jax.vmap(step, (0, 0, None))(setting, states, t)
             row["length"] = length + 1
             place = jnp.where(done, number, num_episodes)
-            records = {name: table.at[lane, place].set(row[name], mode="drop") for name, table in records.items()}
+            records = {
+                name: table.at[lane, place].set(row[name], mode="drop")
+                for name, table in records.items()
+            }
             return states, t + 1, number + done, jnp.where(done, 0, length + 1), records
 
         states = jax.vmap(lambda setting, key: make(setting).init(key))(setting, keys)
@@ -110,19 +127,25 @@ def episodes(
         records = {name: jnp.full((width, num_episodes), jnp.nan) for name in (*shapes, "length")}
         zeros = jnp.zeros(width, jnp.int32)
         carry = states, jnp.int32(0), zeros, zeros, records
-        return jax.lax.while_loop(lambda c: jnp.any(c[2] < num_episodes) & (c[1] < max_steps), body, carry)[4]
+        return jax.lax.while_loop(
+            lambda c: jnp.any(c[2] < num_episodes) & (c[1] < max_steps), body, carry
+        )[4]
 
-    numbers = np.minimum(np.arange(-(-count // width) * width, dtype=np.int32), count - 1).reshape(-1, width)
+    numbers = np.minimum(np.arange(-(-count // width) * width, dtype=np.int32), count - 1).reshape(
+        -1, width
+    )
     compiled = jax.jit(program).lower(numbers[0]).compile()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        chunks = list(pool.map(lambda i: jax.tree.map(np.asarray, compiled(jnp.asarray(i))), numbers))
+        chunks = list(
+            pool.map(lambda i: jax.tree.map(np.asarray, compiled(jnp.asarray(i))), numbers)
+        )
     whole = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *chunks)
     return {name: table.reshape(-1, runs, num_episodes) for name, table in whole.items()}
 
 
 def length_of_episodes(model: mdp.FiniteMDP, policy: Any) -> float:
     """The exact mean under a policy: without a discount, visits to states sum to it."""
-    return float(mdp.visits(model, policy).sum())
+    return float(mdp.expected_visits(model, policy).sum())
 
 
 def interval(samples: np.ndarray) -> Interval:
@@ -133,7 +156,9 @@ def interval(samples: np.ndarray) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def canvas(columns: int = 1, rows: int = 1, width: float = 6.4, height: float = 4.2) -> tuple["Figure", np.ndarray]:
+def canvas(
+    columns: int = 1, rows: int = 1, width: float = 6.4, height: float = 4.2
+) -> tuple["Figure", np.ndarray]:
     """A figure and its axes ``[rows * columns]``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -147,16 +172,22 @@ def canvas(columns: int = 1, rows: int = 1, width: float = 6.4, height: float = 
     return figure, axes
 
 
-def band(axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, colour: str, **line) -> Interval:
+def band(
+    axes: "Axes", x: np.ndarray, samples: np.ndarray, label: str, color: str, **line
+) -> Interval:
     """The mean of ``samples [runs, points]`` as a line and its interval as a band."""
     estimate = interval(samples)
-    axes.plot(x, estimate.mean, color=colour, label=label, **line)
-    axes.fill_between(x, estimate.low, estimate.high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(x, estimate.mean, color=color, label=label, **line)
+    axes.fill_between(x, estimate.low, estimate.high, color=color, alpha=0.2, linewidth=0)
     return estimate
 
 
 def save(
-    name: str, figure: "Figure", numbers: Mapping[str, Any], claims: Mapping[str, bool], out: Path = OUT
+    name: str,
+    figure: "Figure",
+    numbers: Mapping[str, Any],
+    claims: Mapping[str, bool],
+    out: Path = OUT,
 ) -> dict[str, Any]:
     """Write ``name.png`` and ``name.json`` into a folder, and say which of the book's claims hold.
 
@@ -181,7 +212,10 @@ def save(
 
 def write_record(name: str, record: Mapping[str, Any], out: Path = OUT) -> None:
     """What is known of a figure, as ``name.json``."""
-    write_atomically(out / f"{name}.json", lambda file: file.write(json.dumps(record, indent=1, allow_nan=False).encode()))
+    write_atomically(
+        out / f"{name}.json",
+        lambda file: file.write(json.dumps(record, indent=1, allow_nan=False).encode()),
+    )
 
 
 def _plain(value):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, canvas, interval, over_runs, save
-from purerl import SARSA, loop, mdp
+from experiments.textbook.common import EXACT, ColorS, canvas, interval, over_runs, save
+from purerl import SARSA, mdp, timescan
 
 RUNS, STEPS = 100, 8_000
 
@@ -24,19 +24,26 @@ def figure():
             state, metrics = agent.step(state, t)
             return state, metrics["episode_return"].count
 
-        _, ended = loop.scan(step, agent.init(key), jnp.arange(STEPS, dtype=jnp.int32))
+        _, ended = timescan.time_scan(step, agent.init(key), jnp.arange(STEPS, dtype=jnp.int32))
         return jnp.cumsum(ended)[:: STEPS // 400]
 
     finished = over_runs(run, RUNS)
-    steps_of_best = -float(mdp.expected_return(env.mdp, mdp.epsilon_soft_optimal(env.mdp, 1.0, 0.1).policy, 1.0))
+    steps_of_best = -float(
+        mdp.expected_return(env.mdp, mdp.epsilon_soft_optimal(env.mdp, 1.0, 0.1).policy, 1.0)
+    )
     shortest = -float(mdp.expected_return(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, 1.0)), 1.0))
     picture, (axes,) = canvas(width=7.5)
     time, estimate = np.arange(0, STEPS, STEPS // 400), interval(finished)
     axes.plot(time, finished[:20].T, color="0.8", linewidth=0.7)
-    axes.plot(time, estimate.mean, color=COLOURS[0], label="Sarsa, mean of 100 runs (20 of them grey)")
+    axes.plot(
+        time, estimate.mean, color=ColorS[0], label="Sarsa, mean of 100 runs (20 of them gray)"
+    )
     line = estimate.mean[-1] + (time - time[-1]) / steps_of_best
     axes.plot(
-        time[line > 0], line[line > 0], label=f"the best epsilon-greedy policy: {steps_of_best:.1f} steps an episode", **EXACT
+        time[line > 0],
+        line[line > 0],
+        label=f"the best epsilon-greedy policy: {steps_of_best:.1f} steps an episode",
+        **EXACT,
     )
     axes.set(xlabel="time steps", ylabel="episodes", xlim=(0, STEPS), ylim=(0, None))
     axes.legend()
@@ -44,11 +51,20 @@ def figure():
     claims = {
         "the shortest way takes 15 steps": round(shortest, 3) == 15,
         "the best epsilon-greedy policy takes about 17, two more": abs(steps_of_best - 17) < 0.1,
-        "some 170 episodes are finished in 8,000 steps": finished[:, -1].min() < 170 < finished[:, -1].max(),
+        "some 170 episodes are finished in 8,000 steps": finished[:, -1].min()
+        < 170
+        < finished[:, -1].max(),
         "by then Sarsa's episodes take about 17 steps": 16 < late < 18,
-        "the slope increases: the goal is reached ever more quickly": estimate.mean[200] < 0.45 * estimate.mean[-1],
+        "the slope increases: the goal is reached ever more quickly": estimate.mean[200]
+        < 0.45 * estimate.mean[-1],
     }
-    numbers = {"time": time, "episodes": estimate, "steps, late": late, "steps, exact": steps_of_best, "shortest": shortest}
+    numbers = {
+        "time": time,
+        "episodes": estimate,
+        "steps, late": late,
+        "steps, exact": steps_of_best,
+        "shortest": shortest,
+    }
     return save("example_6_5", picture, numbers, claims)
 
 

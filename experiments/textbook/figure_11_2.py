@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.textbook.common import COLOURS, canvas, over_runs, save
+from experiments.textbook.common import ColorS, canvas, over_runs, save
 from purerl import mdp, policy
 from purerl.agents import TD, TDC
 from purerl.envs import FiniteEnvironment
@@ -39,7 +39,7 @@ def figure():
     shared = {
         "env": FiniteEnvironment.of(star.mdp),
         "features": star.features,
-        "behaviour": policy.Fixed(star.behaviour),
+        "behavior": policy.Fixed(star.behavior),
         "target": policy.Fixed(star.target),
         "discount": DISCOUNT,
         "initial_value": jnp.array(START),
@@ -53,19 +53,28 @@ def figure():
         return jax.lax.scan(step, agent.init(key), jnp.arange(STEPS, dtype=jnp.int32))[1]
 
     td = over_runs(lambda key: learn(TD(learning_rate=0.01, **shared), key), RUNS)
-    tdc = over_runs(lambda key: learn(TDC(learning_rate=0.005, second_rate=0.05, **shared), key), RUNS)
+    tdc = over_runs(
+        lambda key: learn(TDC(learning_rate=0.005, second_rate=0.05, **shared), key), RUNS
+    )
     dp = np.asarray(dynamic_programming(star, STEPS))
     picture, axes = canvas(3, width=5)
-    titles = {"semi-gradient off-policy TD(0)": td[0], "semi-gradient DP": dp, "TD with gradient correction": tdc[0]}
+    titles = {
+        "semi-gradient off-policy TD(0)": td[0],
+        "semi-gradient DP": dp,
+        "TD with gradient correction": tdc[0],
+    }
     for one, (title, weights) in zip(axes, titles.items(), strict=True):
         for i in range(8):
-            colour = COLOURS[0] if i < 6 else COLOURS[1 + i - 6]
+            color = ColorS[0] if i < 6 else ColorS[1 + i - 6]
             label = {0: "weights 1 to 6", 6: "weight 7", 7: "weight 8"}.get(i)
-            one.plot(np.r_[START[i], weights[:, i]], color=colour, label=label, linewidth=1)
+            one.plot(np.r_[START[i], weights[:, i]], color=color, label=label, linewidth=1)
         one.set(title=title, xlabel="sweeps" if "DP" in title else "steps")
     axes[0].legend()
     axes[0].set_ylabel("weight")
-    size = {name: np.median(np.abs(w).max(axis=-1), axis=0) for name, w in {"td": td, "tdc": tdc}.items()}
+    size = {
+        name: np.median(np.abs(w).max(axis=-1), axis=0)
+        for name, w in {"td": td, "tdc": tdc}.items()
+    }
     values = np.sqrt(((tdc @ np.asarray(star.features).T) ** 2).mean(axis=-1))
     claims = {
         "TD's weights diverge to infinity: ten times as large and growing": size["td"][-1] > 100
@@ -76,7 +85,12 @@ def figure():
             size["tdc"].max() < 12 and np.median(values[:, -1]) < np.median(values[:, 0])
         ),
     }
-    return save("figure_11_2", picture, {"TD": td[0][::10], "DP": dp[::10], "TDC": tdc[0][::10], "size": size}, claims)
+    return save(
+        "figure_11_2",
+        picture,
+        {"TD": td[0][::10], "DP": dp[::10], "TDC": tdc[0][::10], "size": size},
+        claims,
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def offline(key, lambda_):
 
         def returns(values):
             after = values[data.next_observation]
-            return bellman.lambda_return(data.reward, data.terminated, data.truncated, after, 1.0, lambda_)
+            return bellman.lambda_return(
+                data.reward, data.terminated, data.truncated, after, 1.0, lambda_
+            )
 
         targets = jax.vmap(returns, 1, 1)(values)
         values, _ = jax.lax.scan(towards, values, (data.observation, targets, number == i))
@@ -45,11 +47,17 @@ def offline(key, lambda_):
 def figure():
     picture, axes = canvas(2, width=7, height=5)
     env = purerl.make("RandomWalk-v0")
-    runs = {lam: over_runs(lambda key, lam=lam: offline(key, lam), RUNS, width=100) for lam in LAMBDAS}
+    runs = {
+        lam: over_runs(lambda key, lam=lam: offline(key, lam), RUNS, width=100) for lam in LAMBDAS
+    }
     forward = {f"lambda = {lam:g}": interval(errors) for lam, errors in runs.items()}
     backward = {
         f"lambda = {lam:g}": mean_error(
-            lambda alpha, lam=lam: TDLambda(env=env, lambda_=lam, learning_rate=alpha, discount=1.0), ALPHAS, RUNS
+            lambda alpha, lam=lam: TDLambda(
+                env=env, lambda_=lam, learning_rate=alpha, discount=1.0
+            ),
+            ALPHAS,
+            RUNS,
         )
         for lam in LAMBDAS
     }
@@ -63,17 +71,31 @@ def figure():
     small = ALPHAS <= 0.1
     claims = {
         "an intermediate lambda is best for either, at about 0.27 to 0.29": (
-            all(0 < int(np.argmin(b)) < len(LAMBDAS) - 1 and 0.26 < min(b) < 0.3 for b in best.values())
+            all(
+                0 < int(np.argmin(b)) < len(LAMBDAS) - 1 and 0.26 < min(b) < 0.3
+                for b in best.values()
+            )
         ),
         "for small step sizes the two perform virtually identically, as they should: one approximates the other": (
-            all(np.abs(backward[k].mean[small] - forward[k].mean[small]).max() < 0.03 for k in list(backward)[:4])
+            all(
+                np.abs(backward[k].mean[small] - forward[k].mean[small]).max() < 0.03
+                for k in list(backward)[:4]
+            )
         ),
         "with larger step sizes TD(lambda) is worse, and much worse with a large lambda": (
             backward["lambda = 0.9"].mean[-3] > forward["lambda = 0.9"].mean[-3] + 0.2
         ),
-        "at lambda = 0 they are TD(0): on-line and off-line differ little": abs(best["td"][0] - best["offline"][0]) < 0.04,
+        "at lambda = 0 they are TD(0): on-line and off-line differ little": abs(
+            best["td"][0] - best["offline"][0]
+        )
+        < 0.04,
     }
-    return save("figure_12_6", picture, {"alphas": ALPHAS, "TD(lambda)": backward, "offline": forward}, claims)
+    return save(
+        "figure_12_6",
+        picture,
+        {"alphas": ALPHAS, "TD(lambda)": backward, "offline": forward},
+        claims,
+    )
 
 
 if __name__ == "__main__":

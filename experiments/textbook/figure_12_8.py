@@ -17,10 +17,14 @@ def figure():
     env = purerl.make("RandomWalk-v0")
     picture, axes = canvas(2, width=7, height=5)
     curves = {}
-    for kind, title, one in zip(("dutch", "replacing"), ("true online TD(lambda)", "replacing traces"), axes, strict=True):
+    for kind, title, one in zip(
+        ("dutch", "replacing"), ("true online TD(lambda)", "replacing traces"), axes, strict=True
+    ):
         curves[kind] = {
             f"lambda = {lam:g}": mean_error(
-                lambda alpha, lam=lam, kind=kind: TDLambda(env=env, lambda_=lam, trace=kind, learning_rate=alpha, discount=1.0),
+                lambda alpha, lam=lam, kind=kind: TDLambda(
+                    env=env, lambda_=lam, trace=kind, learning_rate=alpha, discount=1.0
+                ),
                 ALPHAS,
                 RUNS,
             )
@@ -30,9 +34,15 @@ def figure():
     draw(picture, axes, curves.values())
     best = [curve.mean.min() for curve in curves["dutch"].values()]
     claims = {
-        "an intermediate lambda is best, at about 0.27 or a little below": 0 < int(np.argmin(best)) < 7 and min(best) < 0.275,
-        "no step size up to 1 makes it diverge, whatever lambda": all(c.mean.max() < 1.1 for c in curves["dutch"].values()),
-        "lambda = 1 is Monte Carlo, the worst of all at its best": int(np.argmax(best)) == len(LAMBDAS) - 1,
+        "an intermediate lambda is best, at about 0.27 or a little below": 0
+        < int(np.argmin(best))
+        < 7
+        and min(best) < 0.275,
+        "no step size up to 1 makes it diverge, whatever lambda": all(
+            c.mean.max() < 1.1 for c in curves["dutch"].values()
+        ),
+        "lambda = 1 is Monte Carlo, the worst of all at its best": int(np.argmax(best))
+        == len(LAMBDAS) - 1,
     }
     return save("figure_12_8", picture, {"alphas": ALPHAS, **curves}, claims)
 

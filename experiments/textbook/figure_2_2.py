@@ -6,7 +6,7 @@ the best action earns.
 
 import numpy as np
 
-from experiments.textbook.common import COLOURS, EXACT, band, canvas, over_runs, save, steps
+from experiments.textbook.common import EXACT, ColorS, band, canvas, over_runs, save, steps
 from purerl import QLearning, schedule
 from purerl.envs.diagnostic import Testbed
 
@@ -23,20 +23,29 @@ def best_reward(arms=10):
 
 def sample_average(**fields):
     """An action-value method: one-step values, each the mean of its rewards."""
-    return QLearning(env=Testbed(), discount=0.0, learning_rate=schedule.power(1.0, 1.0), count_visits=True, **fields)
+    return QLearning(
+        env=Testbed(),
+        discount=0.0,
+        learning_rate=schedule.power(1.0, 1.0),
+        count_visits=True,
+        **fields,
+    )
 
 
 def figure():
-    runs = {e: over_runs(lambda key, e=e: steps(sample_average(epsilon=e), key, STEPS), RUNS) for e in EPSILONS}
+    runs = {
+        e: over_runs(lambda key, e=e: steps(sample_average(epsilon=e), key, STEPS), RUNS)
+        for e in EPSILONS
+    }
     picture, (left, right) = canvas(2)
     x = np.arange(1, STEPS + 1)
     numbers = {"best": best_reward()}
     left.axhline(numbers["best"], **EXACT)
-    for e, colour in zip(EPSILONS, COLOURS, strict=False):
+    for e, color in zip(EPSILONS, ColorS, strict=False):
         label = f"epsilon = {e:g}" if e else "greedy"
         numbers[label] = {
-            "reward": band(left, x, runs[e]["reward"], label, colour),
-            "optimal_action": band(right, x, 100 * runs[e]["optimal_action"], label, colour),
+            "reward": band(left, x, runs[e]["reward"], label, color),
+            "optimal_action": band(right, x, 100 * runs[e]["optimal_action"], label, color),
         }
     left.set(xlabel="steps", ylabel="average reward", ylim=(0, 1.7))
     right.set(xlabel="steps", ylabel="% optimal action", ylim=(0, 100))

@@ -1,6 +1,6 @@
 """Figure 5.3: ordinary and weighted importance sampling for one state of blackjack
 
-Example 5.4: the dealer shows a deuce, the player has 13 with a usable ace. The behaviour hits or sticks with probability 1/2,
+Example 5.4: the dealer shows a deuce, the player has 13 with a usable ace. The behavior hits or sticks with probability 1/2,
 the target sticks on 20 and 21 alone. The mean square error of the state's value over 1,000 runs (the book has 100). The
 ordinary average is one of independent terms, so its error is known: their variance over the number of episodes (dashed).
 """
@@ -8,7 +8,7 @@ ordinary average is one of independent terms, so its error is known: their varia
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, band, canvas, episodes, save
+from experiments.textbook.common import EXACT, ColorS, band, canvas, episodes, save
 from purerl import mdp, policy
 from purerl.agents import MonteCarloPrediction
 from purerl.envs.finite import FiniteEnvironment
@@ -19,11 +19,11 @@ POINTS = np.unique(np.geomspace(1, EPISODES, 120).astype(int))
 METHODS = {"ordinary importance sampling": False, "weighted importance sampling": True}
 
 
-def second_moment(model, target, behaviour, state):
+def second_moment(model, target, behavior, state):
     """Of the return times its importance ratio, where only the last reward of an episode is not zero."""
     squared, moment = model.replace(reward=model.reward**2), np.zeros(model.num_states, np.float32)
     for _ in range(32):  # a hand has fewer cards
-        moment = (target**2 / behaviour * np.asarray(mdp.backup(squared, moment, 1.0))).sum(axis=-1)
+        moment = (target**2 / behavior * np.asarray(mdp.backup(squared, moment, 1.0))).sum(axis=-1)
     return moment[state]
 
 
@@ -37,19 +37,32 @@ def figure():
     true = float(mdp.evaluate_policy(env.mdp, target, 1.0).values[here])
     variance = float(second_moment(env.mdp, target, 0.5, here)) - true**2
     picture, (axes,) = canvas(width=7.5)
-    numbers, errors = {"episodes": POINTS, "true value": true, "variance of an ordinary term": variance}, {}
-    for (label, weighted), colour in zip(METHODS.items(), COLOURS, strict=False):
+    numbers, errors = (
+        {"episodes": POINTS, "true value": true, "variance of an ordinary term": variance},
+        {},
+    )
+    for (label, weighted), color in zip(METHODS.items(), ColorS, strict=False):
 
         def make(discount, weighted=weighted):
-            behaviour, learnt = policy.EpsilonGreedy(1.0), policy.Fixed(target)
-            return MonteCarloPrediction(env=always, discount=discount, behaviour=behaviour, target=learnt, weighted=weighted)
+            behavior, learned = policy.EpsilonGreedy(1.0), policy.Fixed(target)
+            return MonteCarloPrediction(
+                env=always, discount=discount, behavior=behavior, target=learned, weighted=weighted
+            )
 
-        values = episodes(make, np.array([1.0]), RUNS, EPISODES, lambda agent, state: {"value": state.weights[here]})
+        values = episodes(
+            make,
+            np.array([1.0]),
+            RUNS,
+            EPISODES,
+            lambda agent, state: {"value": state.weights[here]},
+        )
         squares = (values["value"][0, :, POINTS - 1].T - true) ** 2
-        numbers[label] = band(axes, POINTS, squares, label, colour)
+        numbers[label] = band(axes, POINTS, squares, label, color)
         errors[label] = squares.mean(axis=0)
     axes.plot(POINTS, variance / POINTS, label="ordinary, exactly", **EXACT)
-    axes.set(xlabel="episodes", ylabel="mean square error", xscale="log", xlim=(1, EPISODES), ylim=0)
+    axes.set(
+        xlabel="episodes", ylabel="mean square error", xscale="log", xlim=(1, EPISODES), ylim=0
+    )
     axes.legend()
     ordinary, weighted = errors.values()
     claims = {

@@ -8,7 +8,7 @@ book has 100).
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, band, canvas, episodes, save
+from experiments.textbook.common import EXACT, ColorS, band, canvas, episodes, save
 from purerl.agents import TD, MonteCarloPrediction
 
 RUNS, EPISODES = 1_000, 100
@@ -29,18 +29,30 @@ def figure():
             return cls(env=env, learning_rate=alpha, discount=1.0, initial_value=0.5, **extra)
 
         values = episodes(
-            make, np.array(alphas), RUNS, EPISODES, lambda agent, state: {f"{i}": state.weights[i] for i in STATES}
+            make,
+            np.array(alphas),
+            RUNS,
+            EPISODES,
+            lambda agent, state: {f"{i}": state.weights[i] for i in STATES},
         )
         values = np.stack([values[f"{i}"] for i in STATES], axis=-1)
         values = np.concatenate([np.full_like(values[:, :, :1], 0.5), values], axis=2)
         error = np.sqrt(((values - TRUE) ** 2).mean(axis=-1))
         for i, alpha in enumerate(alphas):
-            label, colour = f"{name}, step size {alpha:g}", COLOURS[i + 3 * (name == "MC")]
-            numbers[label] = band(right, np.arange(EPISODES + 1), error[i], label, colour, linestyle=style)
+            label, color = f"{name}, step size {alpha:g}", ColorS[i + 3 * (name == "MC")]
+            numbers[label] = band(
+                right, np.arange(EPISODES + 1), error[i], label, color, linestyle=style
+            )
             errors[name, alpha] = error[i].mean(axis=0)
         if name == "TD":
-            for when, colour in zip((0, 1, 10, 100), COLOURS[3:], strict=False):
-                left.plot(STATES, values[1, 0, when], color=colour, marker="o", label=f"after {when} episodes")
+            for when, color in zip((0, 1, 10, 100), ColorS[3:], strict=False):
+                left.plot(
+                    STATES,
+                    values[1, 0, when],
+                    color=color,
+                    marker="o",
+                    label=f"after {when} episodes",
+                )
                 numbers[f"values after {when}"] = values[1, 0, when]
     left.set(xlabel="state", ylabel="estimated value", xticks=STATES, xticklabels=list("ABCDE"))
     right.set(xlabel="episodes", ylabel="RMS error over the states", ylim=(0, 0.26))
@@ -51,13 +63,17 @@ def figure():
     claims = {
         "TD is consistently better than MC on this task": max(area["TD", a] for a in (0.1, 0.05))
         < min(v for (n, _), v in area.items() if n == "MC"),
-        "after the first episode only the value of one of the ends' neighbours has changed": (
-            sum(abs(v - 0.5) > 1e-6 for v in first) == 1 and (abs(first[0] - 0.45) < 1e-6 or abs(first[-1] - 0.55) < 1e-6)
+        "after the first episode only the value of one of the ends' neighbors has changed": (
+            sum(abs(v - 0.5) > 1e-6 for v in first) == 1
+            and (abs(first[0] - 0.45) < 1e-6 or abs(first[-1] - 0.55) < 1e-6)
         ),
         "with larger step sizes the error falls fast and then rises (exercise 6.5)": (
             errors["TD", 0.15].min() < errors["TD", 0.15][-1] - 0.005
         ),
-        "the error starts at sqrt(1/9 + 1/36 + 0 + 1/36 + 1/9) / sqrt(5) = 0.2357": abs(errors["TD", 0.1][0] - 0.2357) < 1e-3,
+        "the error starts at sqrt(1/9 + 1/36 + 0 + 1/36 + 1/9) / sqrt(5) = 0.2357": abs(
+            errors["TD", 0.1][0] - 0.2357
+        )
+        < 1e-3,
     }
     return save("figure_6_2", picture, numbers, claims)
 

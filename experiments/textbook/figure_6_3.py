@@ -10,7 +10,7 @@ a step size of 1, which walks in circles.
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, canvas, episodes, interval, save
+from experiments.textbook.common import EXACT, ColorS, canvas, episodes, interval, save
 from purerl import SARSA, ExpectedSARSA, QLearning, mdp
 
 ALPHAS = np.round(np.arange(0.1, 1.01, 0.1), 2)
@@ -38,9 +38,14 @@ def figure():
     numbers, mean = {"alphas": ALPHAS, "exact, Q-learning": greedy, "exact, Sarsa": soft}, {}
     for level, name in ((greedy, "Q-learning"), (soft, "Sarsa")):
         axes.axhline(level, **EXACT)
-        axes.annotate(f"exact limit of {name}: {level:.1f}", (0.1, level + 1), fontsize="small", color="0.35")
-    for (name, cls), colour in zip(METHODS.items(), COLOURS, strict=False):
-        for kind, (runs, number), style in (("interim", INTERIM, "--"), ("asymptotic", ASYMPTOTIC, "-")):
+        axes.annotate(
+            f"exact limit of {name}: {level:.1f}", (0.1, level + 1), fontsize="small", color="0.35"
+        )
+    for (name, cls), color in zip(METHODS.items(), ColorS, strict=False):
+        for kind, (runs, number), style in (
+            ("interim", INTERIM, "--"),
+            ("asymptotic", ASYMPTOTIC, "-"),
+        ):
 
             def make(alpha, cls=cls):
                 return cls(env=env, learning_rate=alpha, discount=1.0, epsilon=EPSILON)
@@ -48,11 +53,21 @@ def figure():
             width = 256 if kind == "interim" else 5
             estimate = []
             for i in range(len(ALPHAS)):
-                returns = episodes(make, ALPHAS[i : i + 1], runs, number, width=width, max_steps=MAX_STEPS)["return"][0]
+                returns = episodes(
+                    make, ALPHAS[i : i + 1], runs, number, width=width, max_steps=MAX_STEPS
+                )["return"][0]
                 estimate.append(interval(np.nanmean(returns, axis=1)))
             points = np.array([[e.mean, e.low, e.high] for e in estimate]).T
-            axes.plot(ALPHAS, points[0], style, color=colour, marker="o", markersize=4, label=f"{name}, {kind}")
-            axes.fill_between(ALPHAS, points[1], points[2], color=colour, alpha=0.2, linewidth=0)
+            axes.plot(
+                ALPHAS,
+                points[0],
+                style,
+                color=color,
+                marker="o",
+                markersize=4,
+                label=f"{name}, {kind}",
+            )
+            axes.fill_between(ALPHAS, points[1], points[2], color=color, alpha=0.2, linewidth=0)
             numbers[f"{name}, {kind}"] = {"mean": points[0], "low": points[1], "high": points[2]}
             mean[name, kind] = points[0]
     axes.set(xlabel="step size", ylabel="sum of rewards per episode", ylim=(-160, 0))
@@ -60,12 +75,17 @@ def figure():
     expected, sarsa, q = (mean[name, "asymptotic"] for name in METHODS)
     claims = {
         "Expected Sarsa is at least as good as Sarsa at every step size, interim and asymptotic": (
-            all((mean["Expected Sarsa", kind] >= mean["Sarsa", kind] - 0.3).all() for kind in ("interim", "asymptotic"))
+            all(
+                (mean["Expected Sarsa", kind] >= mean["Sarsa", kind] - 0.3).all()
+                for kind in ("interim", "asymptotic")
+            )
         ),
         "asymptotically it does equally well at every step size, where Sarsa deteriorates": (
             np.ptp(expected) < 1 and sarsa[-1] < sarsa[0] - 20
         ),
-        "Q-learning's return is lower than Expected Sarsa's, whatever the step size": (q < expected - 15).all(),
+        "Q-learning's return is lower than Expected Sarsa's, whatever the step size": (
+            q < expected - 15
+        ).all(),
         "its asymptotic return is what the exact model says, at every step size: nothing is random there": (
             np.abs(q - greedy).max() < 2
         ),

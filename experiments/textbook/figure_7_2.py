@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, canvas, episodes, interval, save
+from experiments.textbook.common import ColorS, canvas, episodes, interval, save
 from purerl.agents import NStepTD
 
 RUNS, EPISODES = 100, 10
@@ -36,11 +36,13 @@ def draw(picture, axes, panels):
     """A line for each of several parameters, which are the same in all panels, over step sizes."""
     for one, curves in zip(axes, panels, strict=True):
         for i, (label, estimate) in enumerate(curves.items()):
-            colour = COLOURS[i % len(COLOURS)]
+            color = ColorS[i % len(ColorS)]
             # What diverges is far out of sight, and its interval would hide the others.
             mean, low, high = (np.where(estimate.mean < 2 * SHOWN, x, np.nan) for x in estimate)
-            one.plot(ALPHAS, mean, color=colour, label=label, linestyle="-" if i < len(COLOURS) else "--")
-            one.fill_between(ALPHAS, low, high, color=colour, alpha=0.2, linewidth=0)
+            one.plot(
+                ALPHAS, mean, color=color, label=label, linestyle="-" if i < len(ColorS) else "--"
+            )
+            one.fill_between(ALPHAS, low, high, color=color, alpha=0.2, linewidth=0)
         one.set(xlabel="step size", ylim=(0.25, SHOWN))
     axes[0].set_ylabel("RMS error, first 10 episodes")
     picture.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
@@ -49,7 +51,10 @@ def draw(picture, axes, panels):
 def figure():
     env = purerl.make("RandomWalk-v0")
     curves = {
-        f"n = {n}": mean_error(lambda alpha, n=n: NStepTD(env=env, n=n, learning_rate=alpha, discount=1.0), ALPHAS) for n in NS
+        f"n = {n}": mean_error(
+            lambda alpha, n=n: NStepTD(env=env, n=n, learning_rate=alpha, discount=1.0), ALPHAS
+        )
+        for n in NS
     }
     picture, axes = canvas(width=8, height=5)
     draw(picture, axes, [curves])
@@ -60,9 +65,16 @@ def figure():
         "the best error of all is about 0.27, at a step size of about 0.4": (
             abs(best[4] - 0.27) < 0.015 and abs(where[4] - 0.4) < 0.11
         ),
-        "both TD(0), about 0.32 at best, and Monte Carlo, n = 512, are worse": best[1] > best[4] + 0.03 < best[512],
-        "the larger n, the smaller the best step size": all(where[a] >= where[b] for a, b in itertools.pairwise(NS)),
-        "without learning the error is that of the values themselves, 0.548": abs(curves["n = 1"].mean[0] - 0.5477) < 1e-3,
+        "both TD(0), about 0.32 at best, and Monte Carlo, n = 512, are worse": best[1]
+        > best[4] + 0.03
+        < best[512],
+        "the larger n, the smaller the best step size": all(
+            where[a] >= where[b] for a, b in itertools.pairwise(NS)
+        ),
+        "without learning the error is that of the values themselves, 0.548": abs(
+            curves["n = 1"].mean[0] - 0.5477
+        )
+        < 1e-3,
     }
     return save("figure_7_2", picture, {"alphas": ALPHAS, **curves}, claims)
 

@@ -8,7 +8,15 @@ way. The dashed line is the exact one of the best epsilon-greedy policy; the sho
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, EXACT, band, canvas, episodes, length_of_episodes, save
+from experiments.textbook.common import (
+    EXACT,
+    ColorS,
+    band,
+    canvas,
+    episodes,
+    length_of_episodes,
+    save,
+)
 from purerl import QLearning, mdp
 from purerl.agents import DynaQ
 
@@ -19,23 +27,34 @@ PLANNING = (0, 5, 50)
 
 def figure():
     env = purerl.make("DynaMaze-v0")
-    steps_of_best = length_of_episodes(env.mdp, mdp.epsilon_soft_optimal(env.mdp, DISCOUNT, EPSILON).policy)
+    steps_of_best = length_of_episodes(
+        env.mdp, mdp.epsilon_soft_optimal(env.mdp, DISCOUNT, EPSILON).policy
+    )
     shortest = length_of_episodes(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, DISCOUNT)))
-    random_walk = length_of_episodes(env.mdp, np.full((env.num_states, env.num_actions), 1 / env.num_actions))
+    random_walk = length_of_episodes(
+        env.mdp, np.full((env.num_states, env.num_actions), 1 / env.num_actions)
+    )
     picture, (axes,) = canvas(width=7.5)
     number = np.arange(1, EPISODES + 1)
     numbers = {"episode": number, "steps, exact": steps_of_best, "shortest": shortest}
     lengths, needed = {}, {}
-    axes.axhline(steps_of_best, label=f"the best epsilon-greedy policy: {steps_of_best:.1f} steps", **EXACT)
-    for n, colour in zip(PLANNING, COLOURS, strict=False):
+    axes.axhline(
+        steps_of_best, label=f"the best epsilon-greedy policy: {steps_of_best:.1f} steps", **EXACT
+    )
+    for n, color in zip(PLANNING, ColorS, strict=False):
 
         def make(alpha, n=n):
-            settings = {"env": env, "learning_rate": alpha, "discount": DISCOUNT, "epsilon": EPSILON}
+            settings = {
+                "env": env,
+                "learning_rate": alpha,
+                "discount": DISCOUNT,
+                "epsilon": EPSILON,
+            }
             return DynaQ(planning_steps=n, **settings) if n else QLearning(**settings)
 
         lengths[n] = episodes(make, np.array([0.1]), RUNS, EPISODES, width=150)["length"][0]
         label = f"{n} planning steps" if n else "0 planning steps: Q-learning"
-        numbers[label] = band(axes, number, lengths[n], label, colour)
+        numbers[label] = band(axes, number, lengths[n], label, color)
         # Reached where the mean over all runs first comes within a fifth of the exact length.
         needed[n] = int(number[np.argmax(lengths[n].mean(axis=0) < 1.2 * steps_of_best)])
     numbers["episodes needed"] = needed
@@ -43,12 +62,19 @@ def figure():
     axes.legend()
     first = lengths[0][:, 0]
     claims = {
-        "the first episode takes about 1,700 steps, whatever the number of planning steps": 1500 < first.mean() < 1900,
+        "the first episode takes about 1,700 steps, whatever the number of planning steps": 1500
+        < first.mean()
+        < 1900,
         f"it is a random walk: {random_walk:.0f} steps on average by the exact model": (
-            abs(first.mean() / random_walk - 1) < 0.15 and all((lengths[n][:, 0] == first).all() for n in PLANNING)
+            abs(first.mean() / random_walk - 1) < 0.15
+            and all((lengths[n][:, 0] == first).all() for n in PLANNING)
         ),
-        "performance improves for all of them": all(lengths[n][:, -1].mean() < 0.1 * first.mean() for n in PLANNING),
-        f"without planning it takes about 25 episodes to epsilon-optimal performance (here {needed[0]})": 15 <= needed[0] <= 35,
+        "performance improves for all of them": all(
+            lengths[n][:, -1].mean() < 0.1 * first.mean() for n in PLANNING
+        ),
+        f"without planning it takes about 25 episodes to epsilon-optimal performance (here {needed[0]})": 15
+        <= needed[0]
+        <= 35,
         f"with 5 planning steps about five (here {needed[5]})": 3 <= needed[5] <= 8,
         f"with 50 about three (here {needed[50]})": 2 <= needed[50] <= 4,
     }

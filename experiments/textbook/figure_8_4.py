@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purerl
-from experiments.textbook.common import COLOURS, band, canvas, over_runs, save, steps
+from experiments.textbook.common import ColorS, band, canvas, over_runs, save, steps
 from purerl.agents import DynaQ, DynaQPlus
 
 RUNS, STEPS, CHANGE = 200, 3_000, 1_000
@@ -16,22 +16,30 @@ RUNS, STEPS, CHANGE = 200, 3_000, 1_000
 
 def figure():
     env = purerl.make("BlockingMaze-v0", change=CHANGE)
-    settings = {"env": env, "planning_steps": 10, "learning_rate": 0.5, "discount": 0.95, "epsilon": 0.1}
+    settings = {
+        "env": env,
+        "planning_steps": 10,
+        "learning_rate": 0.5,
+        "discount": 0.95,
+        "epsilon": 0.1,
+    }
     methods = {"Dyna-Q+": DynaQPlus(curiosity=1e-3, **settings), "Dyna-Q": DynaQ(**settings)}
     picture, (axes,) = canvas(width=7.5)
     axes.axvline(CHANGE, color="0.7", linewidth=1)
     time = np.arange(0, STEPS + 1, 10)
     numbers, reward = {"time": time}, {}
-    for (name, agent), colour in zip(methods.items(), COLOURS, strict=False):
+    for (name, agent), color in zip(methods.items(), ColorS, strict=False):
 
         def run(key, agent=agent):
             collected = jnp.cumsum(steps(agent, key, STEPS)["episode_return"])
             return jnp.concatenate([jnp.zeros(1), collected])[::10]
 
         reward[name] = over_runs(run, RUNS, width=100)
-        numbers[name] = band(axes, time, reward[name], name, colour)
+        numbers[name] = band(axes, time, reward[name], name, color)
     axes.set(xlabel="time steps", ylabel="cumulative reward", xlim=(0, STEPS), ylim=(0, None))
-    axes.annotate(" the way is closed", (CHANGE, 0.02), xycoords=("data", "axes fraction"), color="0.4")
+    axes.annotate(
+        " the way is closed", (CHANGE, 0.02), xycoords=("data", "axes fraction"), color="0.4"
+    )
     axes.legend()
     at_change = CHANGE // 10
     after = {name: total - total[:, at_change : at_change + 1] for name, total in reward.items()}
@@ -46,7 +54,8 @@ def figure():
             all(m[at_change + 20] - m[at_change] < 1 for m in mean.values())
         ),
         "after a while Dyna-Q+ finds the new opening": found["Dyna-Q+"] > 0.95,
-        f"so does Dyna-Q (here in {100 * found['Dyna-Q']:.0f}% of the runs)": found["Dyna-Q"] > 0.95,
+        f"so does Dyna-Q (here in {100 * found['Dyna-Q']:.0f}% of the runs)": found["Dyna-Q"]
+        > 0.95,
         "Dyna-Q+ has collected more at the end": mean["Dyna-Q+"][-1] > mean["Dyna-Q"][-1],
     }
     return save("figure_8_4", picture, numbers, claims)

@@ -1,76 +1,158 @@
-"""What an agent is, and what it reports."""
+"""The interface of agents, and a base class for those that act greedily."""
 
-import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from purerl.envs.base import Environment, Mean, Metrics, Transition
+from purerl.envs.base import Environment, restart
+from purerl.metrics import Metrics
+from purerl.pytree import Node
 
 State = Any
+Snapshot = Any
 
 
 class Agent(Protocol):
-    """A frozen pytree dataclass; its leaves are hyperparameters, which sweep without recompiling."""
+    """A frozen pytree whose leaves are hyperparameters, which sweep without recompiling.
 
-    env: Environment
+    An agent with more to offer also satisfies one of the protocols below it.
+    """
+
+    @property
+    def env(self) -> Environment:
+        """The environment it learns in."""
+        ...
 
     @property
     def transitions_per_step(self) -> int:
-        """How many environment transitions one ``step`` collects. Static."""
+        """Environment transitions that one :meth:`step` collects. Static."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many runs a sweep computes side by side in one program on a CPU. Static.
+
+        A program that trains a network needs at least 2: XLA drops a batch axis of size
+        1, and the program is then up to twice as slow.
+        """
+        ...
 
     def init(self, key: jax.Array) -> State:
-        """Everything that changes: parameters, environments, replay buffer with its warm-up, and a constant key."""
+        """The initial state: parameters, environments, a constant key, and so on."""
+        ...
 
     def step(self, state: State, t: jax.Array) -> tuple[State, Metrics]:
-        """One iteration, collecting and learning. ``t``: int32 ``[]``, the number of iterations before this one."""
+        """One iteration of acting and learning.
 
-    def values(self, state: State, observation: jax.Array) -> jax.Array:
-        """Of an agent that has them, the action values ``Q(s, .)`` it has learnt: float32 ``[A]``."""
-
-    def env_state(self, state: State) -> Any:
-        """Of an agent in whose environment something outlasts episodes, such as statistics to observe by: the state of one
-        environment, with which evaluations begin. Without this method they begin with a plain reset."""
-
-    def act(self, state: State, key: jax.Array, observation: jax.Array) -> jax.Array:
-        """The target policy, for evaluation: int32 ``[]``."""
-
-
-class Episode(NamedTuple):
-    """The undiscounted return so far of the episode under way, float32 ``[]``."""
-
-    episode_return: jax.Array
-
-    @classmethod
-    def begin(cls) -> "Episode":
-        return cls(jnp.float32(0))
-
-    def update(self, transition: Transition) -> tuple["Episode", Metrics]:
-        """Add a transition. An episode is reported when it ends and at no other time, so short ones are not favoured.
-
-        What the environment reports itself is passed on, and goes before what is worked out here: under wrappers that change
-        the reward, ``episode_return`` may be that of the environment inside.
+        Args:
+            state: of the agent.
+            t: the number of iterations before this one, int32 ``[]``.
         """
-        so_far = self.episode_return + transition.reward
-        done = transition.done
-        mean = Mean(jnp.where(done, so_far, 0), jnp.float32(done))
-        return Episode(jnp.where(done, 0, so_far)), {"episode_return": mean} | transition.metrics
+        ...
+
+    def snapshot(self, state: State) -> Snapshot:
+        """What acting and evaluation read of a state: parameters, but no replay buffer."""
+        ...
+
+    def act(self, snapshot: Snapshot, key: jax.Array, observation: jax.Array) -> jax.Array:
+        """An action of the learned policy, int32 ``[]``. The key is consumed."""
+        ...
 
 
-def replace(node: Any, name: str, value: Any) -> Any:
-    """A copy of a dataclass with one field changed; a dotted name reaches inside, as in ``"env.limit"``.
+class ActionValues(Protocol):
+    """An agent that learns action values."""
 
-    Raises:
-        ValueError: there is no such field.
+    def values(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        r""":math:`Q(s, \cdot)`, float32 ``[A]``."""
+        ...
+
+
+class ActionProbabilities(Protocol):
+    """An agent whose learned policy is known in closed form."""
+
+    def probabilities(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        r""":math:`\pi(\cdot \mid s)` of the policy that ``act`` samples, float32 ``[A]``."""
+        ...
+
+
+class StateValues(Protocol):
+    """An agent that predicts the value of states under a policy."""
+
+    def value(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        r""":math:`\hat v(s)`, float32 ``[]``."""
+        ...
+
+    def target_probabilities(self, observation: jax.Array) -> jax.Array:
+        r""":math:`\pi(\cdot \mid s)` of that policy, float32 ``[A]``."""
+        ...
+
+
+class Gain(Protocol):
+    """An agent that estimates the largest average reward."""
+
+    def gain(self, snapshot: Snapshot) -> jax.Array:
+        """The estimate, float32 ``[]``."""
+        ...
+
+
+class KeepsEnvironment(Protocol):
+    """An agent whose snapshot holds the state of a training environment.
+
+    Evaluations start from it, so that they continue with what the environment has
+    accumulated, such as observation statistics. Other agents are evaluated from a plain
+    reset.
     """
-    head, *rest = name.split(".", 1)
-    names = [field.name for field in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
-    if head not in names:
-        raise ValueError(f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names) or 'none'}")
-    if rest:
-        try:
-            value = replace(getattr(node, head), rest[0], value)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-    return node.replace(**{head: value})
+
+    def env_state(self, snapshot: Snapshot) -> Any:
+        """The state of one environment."""
+        ...
+
+
+class GreedyAgent(Node):
+    """Base class of agents that act greedily on action values when they are evaluated.
+
+    Subclasses define ``init``, ``step`` and ``values(snapshot, observation)``.
+
+    Attributes:
+        env: the environment.
+    """
+
+    env: Environment
+
+    transitions_per_step = 1
+    lanes = 8
+
+    def snapshot(self, state: State) -> Snapshot:
+        """By default the whole state."""
+        return state
+
+    def values(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        r""":math:`Q(s, \cdot)`, float32 ``[A]``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define values")
+
+    def act(self, snapshot: Snapshot, key: jax.Array, observation: jax.Array) -> jax.Array:
+        """The first of the best actions, int32 ``[]``."""
+        del key
+        return jnp.argmax(self.values(snapshot, observation)).astype(jnp.int32)
+
+    def probabilities(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        """One for the action of :meth:`act` and zero for the others, float32 ``[A]``."""
+        values = self.values(snapshot, observation)
+        return jax.nn.one_hot(jnp.argmax(values), len(values), dtype=jnp.float32)
+
+
+def start_state(agent: Agent, snapshot: Snapshot, key: jax.Array) -> Any:
+    """A start state for an evaluation, continuing from the training environment.
+
+    What the environment has accumulated in training, such as observation statistics, is
+    carried over. An agent without ``env_state``, or one that was put into an environment
+    with states of another structure, is evaluated from a plain reset.
+    """
+    fresh = agent.env.reset(key)
+    if not hasattr(agent, "env_state"):
+        return fresh
+    reached = agent.env_state(snapshot)
+    if jax.tree.structure(reached) != jax.tree.structure(fresh):
+        return fresh
+    return restart(agent.env, key, reached)

@@ -7,18 +7,30 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purerl import bellman, loop, replay
-from purerl.agents.base import Episode, Mean
-from purerl.checks import ABOVE_ZERO, POSITIVE, UNIT_INTERVAL, check_choice, check_numbers, check_size
-from purerl.envs.base import Environment, Transition, interact
-from purerl.exploration import epsilon_greedy
+from purerl import bellman, replay
+from purerl.agents.base import GreedyAgent
+from purerl.checks import (
+    ABOVE_ZERO,
+    POSITIVE,
+    UNIT_INTERVAL,
+    check_choice,
+    check_numbers,
+    check_size,
+)
+from purerl.envs.base import Environment, Transition
+from purerl.metrics import Mean
 from purerl.networks import MLP, ConvNet
-from purerl.pytree import Node, static
+from purerl.policy import epsilon_greedy
+from purerl.pytree import static
 from purerl.random import as_key
+from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, linear
+from purerl.timescan import time_scan
 
 TARGETS = {
-    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(reward, terminated, target, discount),
+    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(
+        reward, terminated, target, discount
+    ),
     "double_q": bellman.double_q,
 }
 LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
@@ -37,7 +49,19 @@ class DQNState(NamedTuple):
     buffer: Transition
 
 
-class DQN(Node):
+class DQNSnapshot(NamedTuple):
+    """What DQN needs to act.
+
+    Attributes:
+        params: of the network.
+        env_state: state of the first environment.
+    """
+
+    params: Any
+    env_state: Any
+
+
+class DQN(GreedyAgent):
     r"""Deep Q-learning: a network :math:`Q_\theta`, trained on replayed transitions towards a slowly moving copy of itself.
 
     .. math::
@@ -52,7 +76,7 @@ class DQN(Node):
         learning_rate: Adam's, > 0. Schedules here and below are called with the number of transitions collected since the
             warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
-        epsilon: of the epsilon-greedy behaviour, in ``[0, 1]``.
+        epsilon: of the epsilon-greedy behavior, in ``[0, 1]``.
         target_step_size: :math:`\tau` in ``[0, 1]`` of :math:`\theta^- \leftarrow \tau \theta + (1 - \tau) \theta^-`: 1 copies,
             less is Polyak averaging.
         target_period: transitions between two such updates, a multiple of one iteration's. Static, as is all that follows.
@@ -90,6 +114,8 @@ class DQN(Node):
     target: str = static(default="q_learning")
     loss: str = static(default="mse")
 
+    lanes = 4
+
     def __post_init__(self):
         check_numbers(
             self,
@@ -103,16 +129,30 @@ class DQN(Node):
         for name in ("features", "channels"):
             sizes = getattr(self, name)
             if not isinstance(sizes, tuple) or not all(isinstance(n, int) and n > 0 for n in sizes):
-                raise ValueError(f"DQN: {name} is {sizes!r}; allowed: a tuple of positive whole numbers")
-        if self.channels and hasattr(self.env, "observation") and len(self.env.observation.shape) != 3:
+                raise ValueError(
+                    f"DQN: {name} is {sizes!r}; allowed: a tuple of positive whole numbers"
+                )
+        if (
+            self.channels
+            and hasattr(self.env, "observation")
+            and len(self.env.observation.shape) != 3
+        ):
             shape = list(self.env.observation.shape)
             raise ValueError(
                 f"DQN: channels is {self.channels}; allowed: only where an observation is [H, W, C], and not {shape}"
             )
         check_size(self, "train_period", "num_envs", "batch_size")
-        check_size(self, "target_period", "buffer_size", "learning_starts", multiple_of=self.transitions_per_step)
+        check_size(
+            self,
+            "target_period",
+            "buffer_size",
+            "learning_starts",
+            multiple_of=self.transitions_per_step,
+        )
         if self.batch_size > self.buffer_size:
-            raise ValueError(f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, {self.buffer_size}")
+            raise ValueError(
+                f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, {self.buffer_size}"
+            )
 
     @property
     def transitions_per_step(self) -> int:
@@ -122,14 +162,17 @@ class DQN(Node):
     def network(self) -> MLP | ConvNet:
         if self.channels:
             return ConvNet(self.channels, self.features, self.env.num_actions)
-        return MLP(self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape))
+        return MLP(
+            self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape)
+        )
 
     def init(self, key: jax.Array) -> DQNState:
-        params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(as_key(key), 5)
+        params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(
+            as_key(key), 5
+        )
         observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
         params = self.network.init(params_key, observation)
-        env_state = jax.vmap(self.env.reset)(jax.random.split(reset_key, self.num_envs))
-        episode = jax.tree.map(lambda x: jnp.full(self.num_envs, x), Episode.begin())
+        actors = Actors.start(self.env, reset_key, self.num_envs)
         scalar = jax.ShapeDtypeStruct((), jnp.float32)
         flag = jax.ShapeDtypeStruct((), bool)
         action = jax.ShapeDtypeStruct((), jnp.int32)
@@ -140,8 +183,8 @@ class DQN(Node):
             params=params,
             target_params=params,
             opt_state=optax.scale_by_adam().init(params),
-            env_state=env_state,
-            episode=episode,
+            env_state=actors.env_state,
+            episode=actors.episode,
             buffer=replay.create(item, self.buffer_size),
         )
 
@@ -149,10 +192,12 @@ class DQN(Node):
             return jax.random.randint(key, (), 0, self.env.num_actions)
 
         def warm_up(state, t):
-            return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[0], None
+            return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[
+                0
+            ], None
 
         iterations = jnp.arange(self.learning_starts // self.transitions_per_step, dtype=jnp.int32)
-        return loop.scan(warm_up, state, iterations)[0]
+        return time_scan(warm_up, state, iterations)[0]
 
     def step(self, state: DQNState, t: jax.Array):
         clock = t * self.transitions_per_step
@@ -160,60 +205,68 @@ class DQN(Node):
 
         epsilon = at(self.epsilon, clock)
 
-        def behaviour(key, observation):
-            return epsilon_greedy(key, self.values(state, observation), epsilon)
+        def behavior(key, observation):
+            return epsilon_greedy(key, self.network.apply(state.params, observation), epsilon)
 
-        state, metrics = self._collect(state, behaviour, state.collect_key, t, added)
+        state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
-        batch = replay.sample(state.buffer, sample_key, added + self.transitions_per_step, self.batch_size)
+        batch = replay.sample(
+            state.buffer, sample_key, added + self.transitions_per_step, self.batch_size
+        )
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.target_params, batch, at(self.discount, clock)
         )
-        gradient, _ = optax.clip_by_global_norm(at(self.max_grad_norm, clock)).update(gradient, optax.EmptyState())
+        gradient, _ = optax.clip_by_global_norm(at(self.max_grad_norm, clock)).update(
+            gradient, optax.EmptyState()
+        )
         direction, opt_state = optax.scale_by_adam().update(gradient, state.opt_state)
-        params = optax.apply_updates(state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction))
+        params = optax.apply_updates(
+            state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction)
+        )
 
         target_params = jax.lax.cond(
             (clock + self.transitions_per_step) % self.target_period == 0,
-            lambda: optax.incremental_update(params, state.target_params, at(self.target_step_size, clock)),
+            lambda: optax.incremental_update(
+                params, state.target_params, at(self.target_step_size, clock)
+            ),
             lambda: state.target_params,
         )
         metrics |= {"loss": Mean(loss, jnp.float32(1)), "q": Mean(q, jnp.float32(1))}
-        return state._replace(params=params, target_params=target_params, opt_state=opt_state), metrics
+        return state._replace(
+            params=params, target_params=target_params, opt_state=opt_state
+        ), metrics
 
-    def values(self, state: DQNState, observation: jax.Array) -> jax.Array:
-        return self.network.apply(state.params, observation)
+    def snapshot(self, state: DQNState) -> DQNSnapshot:
+        return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
 
-    def env_state(self, state: DQNState) -> Any:
-        return jax.tree.map(lambda x: x[0], state.env_state)
+    def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
+        return self.network.apply(snapshot.params, observation)
 
-    def act(self, state: DQNState, key: jax.Array, observation: jax.Array) -> jax.Array:
-        del key
-        return jnp.argmax(self.values(state, observation)).astype(jnp.int32)
+    def env_state(self, snapshot: DQNSnapshot) -> Any:
+        """The first environment's state, from which evaluations start."""
+        return snapshot.env_state
 
-    def _collect(self, state, policy, key, t, added):
-        """``train_period`` steps of ``policy(key, observation)`` in every environment, written to the buffer."""
-
-        def interaction(carry, i):
-            env_state, episode = carry
-            act_keys, env_keys = jax.random.split(jax.random.fold_in(key, i), (2, self.num_envs))
-            action = jax.vmap(policy)(act_keys, jax.vmap(self.env.observe)(env_state))
-            env_state, transition = jax.vmap(interact, (None, 0, 0, 0))(self.env, env_keys, env_state, action)
-            episode, metrics = jax.vmap(Episode.update)(episode, transition)
-            return (env_state, episode), (transition._replace(metrics={}), metrics)
-
-        steps = t * self.train_period + jnp.arange(self.train_period, dtype=jnp.int32)
-        (env_state, episode), (transitions, metrics) = loop.scan(interaction, (state.env_state, state.episode), steps)
-        transitions = jax.tree.map(lambda x: x.reshape(self.transitions_per_step, *x.shape[2:]), transitions)
+    def _collect(self, state, choose, key, t, added):
+        """Act for ``train_period`` steps in every environment, and write them to the buffer."""
+        actors = Actors(state.env_state, state.episode)
+        times = t * self.train_period + jnp.arange(self.train_period, dtype=jnp.int32)
+        actors, transitions, metrics = rollout(self.env, choose, actors, key, times)
+        size = self.transitions_per_step
+        transitions = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), transitions)
         buffer = replay.write(state.buffer, transitions, added)
-        return state._replace(env_state=env_state, episode=episode, buffer=buffer), jax.tree.map(jnp.sum, metrics)
+        state = state._replace(env_state=actors.env_state, episode=actors.episode, buffer=buffer)
+        return state, metrics
 
     def _loss(self, params, target_params, batch, discount):
         """The loss over a batch, and the mean of the action values that it moved."""
         q = self.network.apply(params, batch.observation)
         q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
         next_target = self.network.apply(target_params, batch.next_observation)
-        next_online = self.network.apply(params, batch.next_observation) if self.target == "double_q" else next_target
+        next_online = (
+            self.network.apply(params, batch.next_observation)
+            if self.target == "double_q"
+            else next_target
+        )
         targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
             batch.reward, batch.terminated, next_online, next_target, discount
         )

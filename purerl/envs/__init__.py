@@ -1,18 +1,18 @@
 """Environments: pure ``reset``, ``step`` and ``observe`` over frozen pytrees."""
 
 from purerl.envs import bsuite, classic, diagnostic, grids, interop, minatar, toy_text
-from purerl.envs.base import Environment, Mean, Outcome, TimeLimit, Transition, Wrapper, interact, restart
+from purerl.envs.base import Environment, Outcome, TimeLimit, Transition, Wrapper, interact, restart
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
+from purerl.envs.grids.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.registry import kinds, make, names
 from purerl.envs.toy_text import blackjack, cliff_walking, frozen_lake, taxi
 from purerl.envs.wrappers import (
-    DiscretisedActions,
+    DiscretizedActions,
     EpisodeStatistics,
     Flatten,
     FrameStack,
-    ObservationNormalise,
+    ObservationNormalize,
     OneHot,
     RewardNoise,
     RewardScale,
@@ -23,17 +23,16 @@ __all__ = [
     "MOVES",
     "Acrobot",
     "CartPole",
-    "DiscretisedActions",
+    "DiscretizedActions",
     "Environment",
     "EpisodeStatistics",
     "FiniteEnvironment",
     "Flatten",
     "FrameStack",
     "GridWorld",
-    "Mean",
     "MountainCar",
     "MountainCarContinuous",
-    "ObservationNormalise",
+    "ObservationNormalize",
     "OneHot",
     "Outcome",
     "Pendulum",

@@ -7,19 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import AT_LEAST_ONE, check_numbers
+from purerl.mdp.model import FiniteMDP
+from purerl.metrics import Metrics
 from purerl.pytree import Node
 
 State = Any
-
-
-class Mean(NamedTuple):
-    """A mean that reduces by adding: ``total / count``, over steps, environments and time alike. float32 ``[]``."""
-
-    total: jax.Array
-    count: jax.Array
-
-
-Metrics = dict[str, Mean]
 
 
 class Outcome(NamedTuple):
@@ -66,32 +58,73 @@ class Transition(NamedTuple):
 
 
 class Environment(Protocol):
-    """A frozen pytree dataclass; its leaves are its physics, so they sweep and vmap without recompiling.
+    """A frozen pytree whose leaves are its physics, so that they sweep without
+    recompiling.
 
-    An environment describes one episode only: no reset inside ``step``, no time limit. What happens when a terminal state is
-    stepped is left open. An environment that remembers something from one episode to the next (a clock, statistics) has, beside
-    ``reset``, a method ``restart(key, reached) -> state``.
+    An environment describes one episode: there is no reset inside ``step``, and no time
+    limit. What a step from a terminal state does is left open. Environments with more to
+    offer also satisfy one of the protocols below.
     """
 
     @property
     def num_actions(self) -> int:
-        """The number of actions, ``A``; an action is an int32 in ``[0, A)``. Static."""
+        """``A``; an action is an int32 in ``[0, A)``. Static."""
+        ...
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         """Shape and dtype of one observation. Static."""
+        ...
 
     def reset(self, key: jax.Array) -> State:
         """Draw a start state."""
+        ...
 
     def step(self, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Outcome]:
-        """Draw the next state and what it yields."""
+        """Draw the next state and its outcome."""
+        ...
 
     def observe(self, state: State) -> jax.Array:
         """The observation of a state: a pure function of it."""
+        ...
+
+
+class IndexedEnvironment(Environment, Protocol):
+    """An environment with finitely many states, which it observes by their index."""
+
+    @property
+    def num_states(self) -> int:
+        """``S``. Static."""
+        ...
+
+
+class HasModel(Environment, Protocol):
+    """An environment with an exact model."""
+
+    @property
+    def mdp(self) -> FiniteMDP:
+        """The model. It knows no time limit."""
+        ...
+
+    def states(self) -> State:
+        """Every state of the model, in its order, with a leading axis ``[S]``."""
+        ...
+
+
+class Restarts(Environment, Protocol):
+    """An environment that keeps something from one episode to the next, such as a clock."""
+
+    def restart(self, key: jax.Array, reached: State) -> State:
+        """Draw the start state of the next episode, given the last one's final state."""
+        ...
+
+
+class Renders(Environment, Protocol):
+    """An environment that draws its states."""
 
     def render(self, state: State) -> np.ndarray:
         """A picture of a state, uint8 ``[H, W, 3]``. Not for use under ``jit``."""
+        ...
 
 
 def restart(env: Environment, key: jax.Array, reached: State) -> State:
@@ -102,7 +135,7 @@ def restart(env: Environment, key: jax.Array, reached: State) -> State:
 class Wrapper(Node):
     """An environment around another: what it does not define itself is the inner environment's.
 
-    A wrapper with a state of its own defines ``begin``, its start state around an inner one, and ``inner``, the way back.
+    A wrapper with a state of its own defines ``wrap_state``, its start state around an inner one, and ``inner``, the way back.
     """
 
     env: Environment
@@ -137,9 +170,9 @@ class Wrapper(Node):
 
     def states(self):
         """Every state of the exact model, in its order, with a leading axis ``[S]``."""
-        return jax.vmap(self.begin)(self.env.states())
+        return jax.vmap(self.wrap_state)(self.env.states())
 
-    def begin(self, inner: State) -> State:
+    def wrap_state(self, inner: State) -> State:
         """The start state around the inner environment's."""
         return inner
 
@@ -148,10 +181,10 @@ class Wrapper(Node):
         return state
 
     def reset(self, key):
-        return self.begin(self.env.reset(key))
+        return self.wrap_state(self.env.reset(key))
 
     def restart(self, key, reached):
-        return self.begin(restart(self.env, key, self.inner(reached)))
+        return self.wrap_state(restart(self.env, key, self.inner(reached)))
 
     def step(self, key, state, action):
         return self.env.step(key, state, action)
@@ -180,7 +213,7 @@ class TimeLimit(Wrapper):
     def __post_init__(self):
         check_numbers(self, limit=AT_LEAST_ONE)
 
-    def begin(self, inner):
+    def wrap_state(self, inner):
         return TimeLimitState(inner, jnp.int32(0))
 
     def inner(self, state):
@@ -193,7 +226,9 @@ class TimeLimit(Wrapper):
         return TimeLimitState(inner, elapsed), outcome._replace(truncated=truncated)
 
 
-def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Transition]:
+def interact(
+    env: Environment, key: jax.Array, state: State, action: jax.Array
+) -> tuple[State, Transition]:
     """One step, and a reset where the episode has ended. The only place that resets.
 
     Args:
@@ -217,5 +252,7 @@ def interact(env: Environment, key: jax.Array, state: State, action: jax.Array) 
         next_observation=env.observe(reached),
         metrics=outcome.metrics,
     )
-    state = jax.tree.map(lambda fresh, old: jnp.where(done, fresh, old), restart(env, reset_key, reached), reached)
+    state = jax.tree.map(
+        lambda fresh, old: jnp.where(done, fresh, old), restart(env, reset_key, reached), reached
+    )
     return state, transition

@@ -1,31 +1,33 @@
-"""Pictures of states: coloured cells and convex shapes, as arrays uint8 ``[H, W, 3]``. NumPy, and nothing else."""
+"""Pictures of states: colored cells and convex shapes, as arrays uint8 ``[H, W, 3]``. NumPy, and nothing else."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# Readable beside each other, also for colour-blind eyes (after Okabe & Ito, 2008).
-BLACK, WHITE, GREY, PALE = (38, 38, 38), (255, 255, 255), (140, 140, 140), (236, 236, 236)
+# Readable beside each other, also for color-blind eyes (after Okabe & Ito, 2008).
+BLACK, WHITE, GRAY, PALE = (38, 38, 38), (255, 255, 255), (140, 140, 140), (236, 236, 236)
 BLUE, ORANGE, GREEN, RED = (0, 114, 178), (230, 159, 0), (0, 158, 115), (213, 94, 0)
 PINK, SKY, YELLOW, BROWN = (204, 121, 167), (86, 180, 233), (240, 228, 66), (133, 92, 60)
 
-Colour = tuple[int, int, int]
-Shape = tuple[np.ndarray, Colour]  # the corners of a convex polygon in order, float [N, 2] as (x, y), and what fills it
+Color = tuple[int, int, int]
+Shape = tuple[
+    np.ndarray, Color
+]  # the corners of a convex polygon in order, float [N, 2] as (x, y), and what fills it
 
 
-def cells(colours: ArrayLike, size: int = 16) -> np.ndarray:
+def cells(colors: ArrayLike, size: int = 16) -> np.ndarray:
     """Squares of ``size`` pixels; from 8 pixels on, the last row and column of each are a little darker, so that cells are
     told apart.
 
     Args:
-        colours: uint8 ``[rows, columns, 3]``.
+        colors: uint8 ``[rows, columns, 3]``.
         size: pixels along a side of a cell.
 
     >>> cells([[BLUE, WHITE]], size=4).shape
     (4, 8, 3)
     """
-    picture = np.asarray(colours, np.uint8).repeat(size, 0).repeat(size, 1)
+    picture = np.asarray(colors, np.uint8).repeat(size, 0).repeat(size, 1)
     if size >= 8:
         picture[size - 1 :: size] = picture[size - 1 :: size] // 8 * 7
         picture[:, size - 1 :: size] = picture[:, size - 1 :: size] // 8 * 7
@@ -40,22 +42,25 @@ def text(rows: Sequence[str], agent: tuple[int, int]) -> str:
     #G
     """
     row, column = agent
-    return "\n".join(line[:column] + "@" + line[column + 1 :] if i == row else line for i, line in enumerate(rows))
+    return "\n".join(
+        line[:column] + "@" + line[column + 1 :] if i == row else line
+        for i, line in enumerate(rows)
+    )
 
 
-def paint(colours: np.ndarray, agent: tuple[int, int]) -> np.ndarray:
-    """Cells of these colours with a blue disc for the agent at (row, column): uint8 ``[32 rows, 32 columns, 3]``."""
+def paint(colors: np.ndarray, agent: tuple[int, int]) -> np.ndarray:
+    """Cells of these colors with a blue disc for the agent at (row, column): uint8 ``[32 rows, 32 columns, 3]``."""
     size = 32
-    picture = cells(colours, size)
+    picture = cells(colors, size)
     figure = disc(0, 0, 0.34, BLUE)
-    tile = draw([figure], -0.5, 0.5, -0.5, 0.5, width=size - 1, background=tuple(colours[agent]))
+    tile = draw([figure], -0.5, 0.5, -0.5, 0.5, width=size - 1, background=tuple(colors[agent]))
     top, left = size * agent[0], size * agent[1]
     picture[top : top + size - 1, left : left + size - 1] = tile
     return picture
 
 
 def shades(values: ArrayLike) -> np.ndarray:
-    """Finite numbers as colours from dark (the least) to bright (the largest), uint8 ``[rows, columns, 3]``.
+    """Finite numbers as colors from dark (the least) to bright (the largest), uint8 ``[rows, columns, 3]``.
 
     A number or a vector is one row, and what has more axes than two is laid out side by side.
 
@@ -70,31 +75,40 @@ def shades(values: ArrayLike) -> np.ndarray:
     return np.round(dark + level[..., None] * (bright - dark)).astype(np.uint8)
 
 
-def box(x: float, y: float, width: float, height: float, colour: Colour) -> Shape:
-    """An upright rectangle around its centre."""
-    return np.array([x, y]) + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [width / 2, height / 2], colour
+def box(x: float, y: float, width: float, height: float, color: Color) -> Shape:
+    """An upright rectangle around its center."""
+    return np.array([x, y]) + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * [
+        width / 2,
+        height / 2,
+    ], color
 
 
-def disc(x: float, y: float, radius: float, colour: Colour) -> Shape:
+def disc(x: float, y: float, radius: float, color: Color) -> Shape:
     """A disc, as a polygon of 24 corners."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    return np.array([x, y]) + radius * np.stack([np.cos(angle), np.sin(angle)], -1), colour
+    return np.array([x, y]) + radius * np.stack([np.cos(angle), np.sin(angle)], -1), color
 
 
-def line(start: Sequence[float], end: Sequence[float], width: float, colour: Colour) -> Shape:
+def line(start: Sequence[float], end: Sequence[float], width: float, color: Color) -> Shape:
     """A bar from one point to another; from a point to itself it is nothing."""
     start, end = np.asarray(start, float), np.asarray(end, float)
     ahead = (end - start) / max(np.hypot(*(end - start)), 1e-12)
     aside = width / 2 * np.array([-ahead[1], ahead[0]])
-    return np.stack([start - aside, end - aside, end + aside, start + aside]), colour
+    return np.stack([start - aside, end - aside, end + aside, start + aside]), color
 
 
 def draw(
-    shapes: Sequence[Shape], left: float, right: float, bottom: float, top: float, width: int = 240, background: Colour = WHITE
+    shapes: Sequence[Shape],
+    left: float,
+    right: float,
+    bottom: float,
+    top: float,
+    width: int = 240,
+    background: Color = WHITE,
 ) -> np.ndarray:
     """Shapes over one another, the last on top, seen through a window: x from ``left`` to ``right``, y upwards.
 
-    How much of a pixel a shape covers is told by the distance of the pixel's centre from the nearest edge: nothing half a pixel
+    How much of a pixel a shape covers is told by the distance of the pixel's center from the nearest edge: nothing half a pixel
     outside, all half a pixel inside. So edges between pixels are exact, others are smooth, and thin lines are still seen. A
     shape without an area, or with a corner that is not finite, is left out.
 
@@ -115,7 +129,7 @@ def draw(
     """
     scale = width / (right - left)
     picture = np.full((round((top - bottom) * scale), width, 3), background, float)
-    for corners, colour in shapes:
+    for corners, color in shapes:
         # In pixels from the upper left corner, y downwards.
         corners = (np.asarray(corners) - [left, top]) * [scale, -scale]
         if not np.isfinite(corners).all():
@@ -132,10 +146,14 @@ def draw(
         )
         x, y = np.arange(first_x, last_x) + 0.5, np.arange(first_y, last_y)[:, None] + 0.5
         cover = np.ones((len(y), len(x)))
-        for (corner_x, corner_y), (ahead_x, ahead_y), length in zip(corners, edges, lengths, strict=True):
+        for (corner_x, corner_y), (ahead_x, ahead_y), length in zip(
+            corners, edges, lengths, strict=True
+        ):
             if length > 0:
-                inside = np.sign(area) * (ahead_x * (y - corner_y) - ahead_y * (x - corner_x)) / length
+                inside = (
+                    np.sign(area) * (ahead_x * (y - corner_y) - ahead_y * (x - corner_x)) / length
+                )
                 cover = np.minimum(cover, np.clip(inside + 0.5, 0, 1))
         part = picture[first_y:last_y, first_x:last_x]
-        part += cover[..., None] * (np.array(colour) - part)
+        part += cover[..., None] * (np.array(color) - part)
     return np.round(picture).astype(np.uint8)

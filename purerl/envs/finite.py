@@ -24,12 +24,20 @@ def _thresholds(probability):
     if is_concrete(probability):  # NumPy: nothing to compile when an environment is made
         probability = np.asarray(probability)
         possible = probability > 0
-        total = np.maximum.accumulate(np.where(possible, np.cumsum(probability, axis=-1), 0), axis=-1)
+        total = np.maximum.accumulate(
+            np.where(possible, np.cumsum(probability, axis=-1), 0), axis=-1
+        )
         possible_later = np.maximum.accumulate(possible[..., :0:-1], axis=-1)[..., ::-1]
-        return jnp.asarray(np.where(possible_later, total[..., :-1], np.inf).astype(probability.dtype))
+        return jnp.asarray(
+            np.where(possible_later, total[..., :-1], np.inf).astype(probability.dtype)
+        )
     possible = probability > 0
-    total = lax.cummax(jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1)
-    possible_later = lax.cummax(possible.astype(jnp.int32), axis=probability.ndim - 1, reverse=True)[..., 1:] > 0
+    total = lax.cummax(
+        jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1
+    )
+    possible_later = (
+        lax.cummax(possible.astype(jnp.int32), axis=probability.ndim - 1, reverse=True)[..., 1:] > 0
+    )
     return jnp.where(possible_later, total[..., :-1], jnp.inf)
 
 
@@ -102,7 +110,9 @@ class FiniteEnvironment(Node):
             return self.start_states[0]
         # Starts may be as many as states, so they are searched by halving.
         u = jax.random.uniform(key, dtype=self.start_thresholds.dtype)
-        return self.start_states[jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")]
+        return self.start_states[
+            jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")
+        ]
 
     def step(self, key, state, action):
         if self.outcome_thresholds.shape[-1] == 0:
@@ -117,7 +127,9 @@ class FiniteEnvironment(Node):
             return table.at[state, action, k].get(mode="promise_in_bounds")
 
         mdp = self.mdp
-        outcome = Outcome(drawn(mdp.reward).astype(jnp.float32), drawn(mdp.terminated), jnp.bool_(False))
+        outcome = Outcome(
+            drawn(mdp.reward).astype(jnp.float32), drawn(mdp.terminated), jnp.bool_(False)
+        )
         return drawn(mdp.next_state), outcome
 
     def observe(self, state):
@@ -125,7 +137,7 @@ class FiniteEnvironment(Node):
 
     def render(self, state):
         side = math.ceil(math.sqrt(self.num_states))
-        colours = np.full((side * side, 3), drawing.WHITE)
-        colours[: self.num_states] = drawing.PALE
-        colours[int(state)] = drawing.BLUE
-        return drawing.cells(colours.reshape(side, side, 3))
+        colors = np.full((side * side, 3), drawing.WHITE)
+        colors[: self.num_states] = drawing.PALE
+        colors[int(state)] = drawing.BLUE
+        return drawing.cells(colors.reshape(side, side, 3))

@@ -80,7 +80,7 @@ import inspect
 
 from purerl.envs import bsuite, classic, diagnostic, grids, minatar, toy_text
 from purerl.envs.base import Environment, TimeLimit
-from purerl.envs.gridworld import grid_2x3
+from purerl.envs.grids.gridworld import grid_2x3
 
 # name: (what builds it, after how many steps an episode is truncated)
 ENVIRONMENTS = {
@@ -107,8 +107,13 @@ def kinds() -> dict[str, str]:
     """
     groups: dict[str, list[str]] = {}
     for name in ENVIRONMENTS:
-        groups.setdefault(name.rsplit("/", 1)[0] if name.startswith("bsuite/") else name, []).append(name)
-    return {group[0] + (f" to {len(group) - 1}" if len(group) > 1 else ""): group[0] for group in groups.values()}
+        groups.setdefault(
+            name.rsplit("/", 1)[0] if name.startswith("bsuite/") else name, []
+        ).append(name)
+    return {
+        group[0] + (f" to {len(group) - 1}" if len(group) > 1 else ""): group[0]
+        for group in groups.values()
+    }
 
 
 def make(name: str, **parameters) -> Environment:
@@ -135,6 +140,8 @@ def make(name: str, **parameters) -> Environment:
     allowed = inspect.signature(build).parameters
     for parameter in parameters:
         if parameter not in allowed:
-            raise ValueError(f"{name} has no parameter {parameter!r}; allowed: {', '.join(allowed)}")
+            raise ValueError(
+                f"{name} has no parameter {parameter!r}; allowed: {', '.join(allowed)}"
+            )
     env = build(**parameters)
     return env if limit is None else TimeLimit(env, limit)

@@ -1,7 +1,7 @@
 """Environments around others: observations, actions and rewards in another form, and statistics.
 
 The first argument of each is the environment inside. Which goes around which matters: with
-``RewardScale(EpisodeStatistics(env), 0.1)`` the returns of ``env`` are reported, and a tenth of them is learnt from.
+``RewardScale(EpisodeStatistics(env), 0.1)`` the returns of ``env`` are reported, and a tenth of them is learned from.
 """
 
 import math
@@ -11,9 +11,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import ABOVE_ZERO, FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers, check_size, judge
-from purerl.envs.base import Mean, State, Wrapper, restart
+from purerl.checks import (
+    ABOVE_ZERO,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    UNIT_INTERVAL,
+    check_numbers,
+    check_size,
+    check_values,
+)
+from purerl.envs.base import State, Wrapper, restart
 from purerl.mdp.model import FiniteMDP
+from purerl.metrics import Mean
 from purerl.pytree import Node, static
 
 # Observations.
@@ -68,14 +78,16 @@ class FrameStack(Wrapper):
 
     @property
     def mdp(self):
-        raise AttributeError("FrameStack shows no model: what it observes is not a function of the model's state")
+        raise AttributeError(
+            "FrameStack shows no model: what it observes is not a function of the model's state"
+        )
 
     @property
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct((self.num_frames, *inside.shape), inside.dtype)
 
-    def begin(self, inner):
+    def wrap_state(self, inner):
         frame = self.env.observe(inner)
         return FrameStackState(inner, jnp.broadcast_to(frame, (self.num_frames, *frame.shape)))
 
@@ -91,7 +103,7 @@ class FrameStack(Wrapper):
         return state.frames
 
 
-class ObservationNormaliseState(NamedTuple):
+class ObservationNormalizeState(NamedTuple):
     """``mean`` and ``variance`` of the observations so far, in the shape of one, and their number, ``count``, ``[]``."""
 
     inner: State
@@ -100,7 +112,7 @@ class ObservationNormaliseState(NamedTuple):
     count: jax.Array
 
 
-class ObservationNormalise(Wrapper):
+class ObservationNormalize(Wrapper):
     r"""Observations less their mean so far, in units of their standard deviation so far:
     :math:`\tilde o = (o - \mu) / \sqrt{\sigma^2 + \epsilon}`, element by element, float32 (float64 stays float64).
 
@@ -119,7 +131,7 @@ class ObservationNormalise(Wrapper):
     transition is seen through the statistics up to ``S_t`` and its ``next_observation`` through those up to ``S_{t+1}``, one
     update later; the latter is, within an episode, the next transition's ``observation``. What a replay buffer keeps stays as
     it was seen. Under ``vmap`` each environment has statistics of its own. ``reset`` begins them anew, ``restart`` carries
-    them on, and evaluations and recordings ``restart`` from the state that the agent has learnt in (its first environment's,
+    them on, and evaluations and recordings ``restart`` from the state that the agent has learned in (its first environment's,
     where there are several). A policy through moving statistics is not one over the states of a finite model, so none is shown.
 
     Attributes:
@@ -135,16 +147,20 @@ class ObservationNormalise(Wrapper):
 
     @property
     def mdp(self):
-        raise AttributeError("ObservationNormalise shows no model: what it observes is not a function of the model's state")
+        raise AttributeError(
+            "ObservationNormalize shows no model: what it observes is not a function of the model's state"
+        )
 
     @property
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct(inside.shape, jnp.promote_types(inside.dtype, jnp.float32))
 
-    def begin(self, inner):
+    def wrap_state(self, inner):
         shape, dtype = self.observation.shape, self.observation.dtype
-        return self._update(inner, jnp.zeros(shape, dtype), jnp.ones(shape, dtype), jnp.asarray(1e-4, dtype))
+        return self._update(
+            inner, jnp.zeros(shape, dtype), jnp.ones(shape, dtype), jnp.asarray(1e-4, dtype)
+        )
 
     def inner(self, state):
         return state.inner
@@ -166,13 +182,15 @@ class ObservationNormalise(Wrapper):
     def _update(self, inner, mean, variance, count):
         total = count + 1
         delta = self._inside(inner) - mean
-        return ObservationNormaliseState(inner, mean + delta / total, count / total * (variance + delta**2 / total), total)
+        return ObservationNormalizeState(
+            inner, mean + delta / total, count / total * (variance + delta**2 / total), total
+        )
 
 
 # Actions.
 
 
-class DiscretisedActions(Wrapper):
+class DiscretizedActions(Wrapper):
     """An environment with continuous actions, of which finitely many are taken: action ``a`` is ``actions[a]``.
 
     Attributes:
@@ -181,7 +199,7 @@ class DiscretisedActions(Wrapper):
 
     Example:
         >>> from purerl.envs.classic import Pendulum
-        >>> DiscretisedActions(Pendulum(), jnp.array([[-2.0], [0.0], [2.0]])).num_actions
+        >>> DiscretizedActions(Pendulum(), jnp.array([[-2.0], [0.0], [2.0]])).num_actions
         3
     """
 
@@ -189,15 +207,25 @@ class DiscretisedActions(Wrapper):
 
     def __post_init__(self):
         # Placeholders, which JAX puts into trees, are neither of the two.
-        if isinstance(self.env, Node) and isinstance(self.actions, (jax.Array, np.ndarray, list, tuple)):
+        if isinstance(self.env, Node) and isinstance(
+            self.actions, (jax.Array, np.ndarray, list, tuple)
+        ):
             if not hasattr(self.env, "action"):
-                raise ValueError(f"DiscretisedActions: env is {self.env!r}; allowed: one with continuous actions")
+                raise ValueError(
+                    f"DiscretizedActions: env is {self.env!r}; allowed: one with continuous actions"
+                )
             shape = self.env.action.shape
             found = np.shape(self.actions)
-            if isinstance(self.actions, (list, tuple)) or len(found) <= len(shape) or found[len(found) - len(shape) :] != shape:
+            if (
+                isinstance(self.actions, (list, tuple))
+                or len(found) <= len(shape)
+                or found[len(found) - len(shape) :] != shape
+            ):
                 allowed = ", ".join(["A", *map(str, shape)])
-                raise ValueError(f"DiscretisedActions: actions is {self.actions!r}; allowed: an array [{allowed}]")
-            judge(type(self).__name__, vars(self), {"actions": FINITE})
+                raise ValueError(
+                    f"DiscretizedActions: actions is {self.actions!r}; allowed: an array [{allowed}]"
+                )
+            check_values(type(self).__name__, vars(self), {"actions": FINITE})
 
     @property
     def num_actions(self):
@@ -237,11 +265,17 @@ class StickyActions(Wrapper):
         # Tables [S, b, a, 2 K], b being the last action: first the outcomes of action a, then those of b.
         def table(of_a, of_b):
             both = jnp.broadcast_arrays(of_a[:, None, :], of_b[:, :, None])
-            return jnp.concatenate(both, axis=-1).reshape(size * num_actions, num_actions, 2 * num_outcomes)
+            return jnp.concatenate(both, axis=-1).reshape(
+                size * num_actions, num_actions, 2 * num_outcomes
+            )
 
-        reached = inside.next_state * num_actions + jnp.arange(num_actions)[:, None]  # [S, A, K], with the action taken
+        reached = (
+            inside.next_state * num_actions + jnp.arange(num_actions)[:, None]
+        )  # [S, A, K], with the action taken
         return FiniteMDP(
-            probability=table(inside.probability * (1 - self.probability), inside.probability * self.probability),
+            probability=table(
+                inside.probability * (1 - self.probability), inside.probability * self.probability
+            ),
             next_state=table(reached, reached),
             reward=table(inside.reward, inside.reward),
             terminated=table(inside.terminated, inside.terminated),
@@ -254,7 +288,7 @@ class StickyActions(Wrapper):
         last_action = jnp.arange(jax.tree.leaves(inner)[0].shape[0], dtype=jnp.int32) % num_actions
         return StickyActionsState(inner, last_action)
 
-    def begin(self, inner):
+    def wrap_state(self, inner):
         return StickyActionsState(inner, jnp.int32(0))
 
     def inner(self, state):
@@ -334,7 +368,7 @@ class EpisodeStatistics(Wrapper):
     its knowledge and is left out, so that only those that terminate are seen. Where there are several, the innermost is heard.
     """
 
-    def begin(self, inner):
+    def wrap_state(self, inner):
         return EpisodeStatisticsState(inner, jnp.float32(0), jnp.int32(0))
 
     def inner(self, state):
@@ -342,11 +376,18 @@ class EpisodeStatistics(Wrapper):
 
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
-        state = EpisodeStatisticsState(inner, state.episode_return + outcome.reward, state.episode_length + 1)
+        state = EpisodeStatisticsState(
+            inner, state.episode_return + outcome.reward, state.episode_length + 1
+        )
         done = outcome.done
 
         def mean(of_episode):
-            return Mean(jnp.where(done, of_episode, 0).astype(jnp.float32), done.astype(jnp.float32))
+            return Mean(
+                jnp.where(done, of_episode, 0).astype(jnp.float32), done.astype(jnp.float32)
+            )
 
-        own = {"episode_return": mean(state.episode_return), "episode_length": mean(state.episode_length)}
+        own = {
+            "episode_return": mean(state.episode_return),
+            "episode_length": mean(state.episode_length),
+        }
         return state, outcome._replace(metrics=own | outcome.metrics)

@@ -9,18 +9,27 @@ from purerl.mdp.average import (
     stationary,
     transition_matrix,
 )
-from purerl.mdp.build import from_dense, from_gymnasium, garnet, time_expanded
-from purerl.mdp.evaluate import evaluate_policy, expected_return, occupancy, reachable, visits
-from purerl.mdp.linear import LinearProgram, emphasis, linear_program, td_fixed_point
+from purerl.mdp.construct import from_dense, from_gymnasium, garnet, time_expanded
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, backup, greedy
-from purerl.mdp.solve import (
+from purerl.mdp.optimal import (
+    LinearProgram,
     epsilon_soft_optimal,
     finite_horizon,
+    linear_program,
     optimal_q,
     policy_iteration,
     soft_optimal,
     value_iteration,
+)
+from purerl.mdp.policy_evaluation import (
+    emphasis,
+    evaluate_policy,
+    expected_return,
+    expected_visits,
+    occupancy,
+    reachable,
+    td_fixed_point,
 )
 from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_log_probability
 
@@ -37,6 +46,7 @@ __all__ = [
     "epsilon_soft_optimal",
     "evaluate_policy",
     "expected_return",
+    "expected_visits",
     "finite_horizon",
     "from_dense",
     "from_gymnasium",
@@ -58,5 +68,4 @@ __all__ = [
     "trajectory_log_probability",
     "transition_matrix",
     "value_iteration",
-    "visits",
 ]

@@ -14,7 +14,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.model import FiniteMDP, action_probabilities
-from purerl.mdp.operators import expected_reward, greedy, linear_solve, look_ahead, mean, solver
+from purerl.mdp.operators import (
+    expected_reward,
+    going_on,
+    greedy,
+    linear_solve,
+    look_ahead,
+    mean,
+    solver,
+)
 
 LONGEST = 2**30  # steps after which a chain that has not mixed counts as one that does not
 
@@ -55,13 +63,6 @@ def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
     pi = action_probabilities(mdp, policy)
     ends = mean(pi, jnp.sum(jnp.where(mdp.terminated, mdp.probability, 0), axis=-1))
     return going_on(mdp, pi) + ends[:, None] * mdp.initial
-
-
-def going_on(mdp, pi):
-    """``P(s', the episode goes on | s)`` under ``pi [S, A]``: float ``[S, S]``."""
-    weight = pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
-    here = jnp.arange(mdp.num_states)[:, None, None]
-    return jnp.zeros((mdp.num_states,) * 2, weight.dtype).at[here, mdp.next_state].add(weight)
 
 
 @solver
@@ -108,7 +109,9 @@ def average_reward(mdp: FiniteMDP, policy: jax.Array) -> AverageReward:
 
 
 @solver
-def optimal_average_reward(mdp: FiniteMDP, tolerance: float = 0.0, max_iterations: int = 1_000_000) -> AverageReward:
+def optimal_average_reward(
+    mdp: FiniteMDP, tolerance: float = 0.0, max_iterations: int = 1_000_000
+) -> AverageReward:
     r"""The largest average reward, by relative value iteration (White, "Dynamic programming, Markov chains, and the method of
     successive approximations", Journal of Mathematical Analysis and Applications 6, 1963; Puterman, section 8.5).
 
@@ -141,8 +144,13 @@ def optimal_average_reward(mdp: FiniteMDP, tolerance: float = 0.0, max_iteration
         _, (low, high), iterations, limit = carry
         return ~(high - low <= tolerance) & (iterations < limit)
 
-    start = jnp.zeros(mdp.num_states, mdp.reward.dtype), jnp.array([-jnp.inf, jnp.inf], mdp.reward.dtype)
-    values, (low, high), *_ = lax.while_loop(unfinished, sweep, (*start, jnp.int32(0), jnp.int32(max_iterations)))
+    start = (
+        jnp.zeros(mdp.num_states, mdp.reward.dtype),
+        jnp.array([-jnp.inf, jnp.inf], mdp.reward.dtype),
+    )
+    values, (low, high), *_ = lax.while_loop(
+        unfinished, sweep, (*start, jnp.int32(0), jnp.int32(max_iterations))
+    )
     gain = (low + high) / 2
     q = _backup(mdp, values) - gain
     return AverageReward(gain, values, q, greedy(q), (high - low) / 2)
@@ -171,7 +179,9 @@ def gains(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
         twice = power @ power
         return twice / jnp.sum(twice, axis=-1, keepdims=True)
 
-    limit = lax.fori_loop(0, LONGEST.bit_length() - 1, square, (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2)
+    limit = lax.fori_loop(
+        0, LONGEST.bit_length() - 1, square, (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2
+    )
     return limit @ mean(pi, expected_reward(mdp))
 
 
@@ -200,16 +210,22 @@ def mixing_time(mdp: FiniteMDP, policy: jax.Array, distance: float | jax.Array =
 
     def square(power, _):
         twice = power @ power
-        return twice / jnp.sum(twice, axis=-1, keepdims=True), power  # rounding must not wear it away
+        return twice / jnp.sum(
+            twice, axis=-1, keepdims=True
+        ), power  # rounding must not wear it away
 
     def descend(carry, power):
         reached, time = carry
         further, time = reached @ power, 2 * time
-        far = ~(jnp.max(jnp.sum(jnp.abs(further - law), axis=-1)) / 2 <= distance)  # or not a number, where there is no law
+        far = ~(
+            jnp.max(jnp.sum(jnp.abs(further - law), axis=-1)) / 2 <= distance
+        )  # or not a number, where there is no law
         return (jnp.where(far, further, reached), time + far), None
 
     powers = lax.scan(square, matrix, length=doublings)[1]
     begin = jnp.eye(len(matrix), dtype=matrix.dtype), jnp.int32(0)
     (_, time), _ = lax.scan(descend, begin, powers, reverse=True)
     at_once = jnp.max(1 - law) <= distance  # before any step
-    return jnp.where(time == LONGEST - 1, jnp.inf, jnp.where(at_once, 0, time + 1).astype(matrix.dtype))
+    return jnp.where(
+        time == LONGEST - 1, jnp.inf, jnp.where(at_once, 0, time + 1).astype(matrix.dtype)
+    )

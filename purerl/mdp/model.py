@@ -37,23 +37,32 @@ def is_concrete(value: Any) -> bool:
 
 def _require_kind(name, array, kinds):
     if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
-        raise ValueError(f"{name} has dtype {array.dtype}; allowed: {' or '.join(kind.__name__ for kind in kinds)}")
+        raise ValueError(
+            f"{name} has dtype {array.dtype}; allowed: {' or '.join(kind.__name__ for kind in kinds)}"
+        )
 
 
 def _require(holds, name, values, allowed):
     """Raise a ValueError that names the first place where ``holds`` is false, and the value there."""
     if not holds.all():
         place = np.unravel_index(np.argmin(holds), holds.shape)
-        where = ", ".join(f"{axis} {index}" for axis, index in zip(("state", "action", "outcome"), place, strict=False))
+        where = ", ".join(
+            f"{axis} {index}"
+            for axis, index in zip(("state", "action", "outcome"), place, strict=False)
+        )
         raise ValueError(f"{name}{where and f' at {where}'} is {values[place]}; allowed: {allowed}")
 
 
 def _require_distribution(name, weights):
     """``weights`` are probabilities over their last axis."""
-    tolerance = 64 * float(jnp.finfo(weights.dtype).eps)  # room for what was normalised in its own precision, and no more
+    tolerance = 64 * float(
+        jnp.finfo(weights.dtype).eps
+    )  # room for what was normalized in its own precision, and no more
     total = weights.sum(axis=-1, dtype=np.float64)
     _require(weights >= 0, name, weights, "a number >= 0")
-    _require(np.abs(total - 1) <= tolerance, f"the sum of {name}", total, f"1, within {tolerance:.1e}")
+    _require(
+        np.abs(total - 1) <= tolerance, f"the sum of {name}", total, f"1, within {tolerance:.1e}"
+    )
 
 
 def _require_range(name, indices, size):
@@ -118,12 +127,16 @@ class FiniteMDP:
         given = {name: _as_array(value) for name, value in vars(self).items()}
         shape = given["probability"].shape
         if len(shape) != 3 or 0 in shape:
-            raise ValueError(f"probability has shape {shape}; allowed: [S, A, K], none of them zero")
+            raise ValueError(
+                f"probability has shape {shape}; allowed: [S, A, K], none of them zero"
+            )
         size = dict(zip("SAK", shape, strict=True))
         for name, (axes, kinds) in _LEAVES.items():
             allowed = tuple(size[axis] for axis in axes)
             if given[name].shape != allowed:
-                raise ValueError(f"{name} has shape {given[name].shape}; allowed: {allowed}, after probability's {shape}")
+                raise ValueError(
+                    f"{name} has shape {given[name].shape}; allowed: {allowed}, after probability's {shape}"
+                )
             _require_kind(name, given[name], kinds)
 
         reals = [name for name, (_, kinds) in _LEAVES.items() if kinds is _REAL]
@@ -133,7 +146,9 @@ class FiniteMDP:
         # Reals are checked as they will be kept, indices as they were given: int32 might wrap a wrong one into the range.
         known = {name: np.asarray(array) for name, array in given.items() if is_concrete(array)}
         with np.errstate(over="ignore"):
-            known |= {name: known[name].astype(dtype, copy=False) for name in reals if name in known}
+            known |= {
+                name: known[name].astype(dtype, copy=False) for name in reals if name in known
+            }
         for name in ("probability", "initial"):
             if name in known:
                 _require_distribution(name, known[name])
@@ -145,14 +160,20 @@ class FiniteMDP:
         for name, array in given.items():
             kept = dtype if name in reals else array.dtype if name == "terminated" else jnp.int32
             # NumPy's arrays are copied, because the caller may go on writing to them.
-            object.__setattr__(self, name, jnp.array(array, kept, copy=not isinstance(array, jax.Array)))
+            object.__setattr__(
+                self, name, jnp.array(array, kept, copy=not isinstance(array, jax.Array))
+            )
 
     def tree_flatten_with_keys(self):
-        return tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in _LEAVES), None
+        return tuple(
+            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in _LEAVES
+        ), None
 
     @classmethod
     def tree_unflatten(cls, _, leaves):
-        model = object.__new__(cls)  # not the constructor: JAX also puts things into trees that are not arrays
+        model = object.__new__(
+            cls
+        )  # not the constructor: JAX also puts things into trees that are not arrays
         vars(model).update(zip(_LEAVES, leaves, strict=True))
         return model
 

@@ -4,7 +4,7 @@ Notation: for values ``v`` let ``(T v)(s) = max_a q(s, a)`` with ``q = backup(md
 the mean under ``pi(a | s)`` in place of the maximum. ``v* = T v*`` and ``v_pi = T_pi v_pi`` (Bellman, *Dynamic Programming*,
 1957; Puterman, *Markov Decision Processes*, 1994, chapters 5-7).
 
-Everything here and in what is built on it (:mod:`~purerl.mdp.solve`, :mod:`~purerl.mdp.evaluate`) is a pure function that
+Everything here and in what is built on it (:mod:`~purerl.mdp.optimal`, :mod:`~purerl.mdp.policy_evaluation`) is a pure function that
 works under ``jit`` and ``vmap``, over stacked models, policies and discounts. Each is compiled as a whole when called; what it
 is asked (a discount outside ``[0, 1]``, something that is no policy) is checked when its value is known, that is, not inside
 another transformation. Models need ``S * A * K`` numbers, never ``S * S``, but for the direct linear solve, which is used for
@@ -36,7 +36,10 @@ from jax import lax
 
 from purerl.mdp.model import FiniteMDP, check_policy, is_concrete
 
-LARGE, UNROLLED = 2**16, 32  # the least numbers in a table, and the most of a state, for a backup written out term by term
+LARGE, UNROLLED = (
+    2**16,
+    32,
+)  # the least numbers in a table, and the most of a state, for a backup written out term by term
 
 
 class Solution(NamedTuple):
@@ -75,7 +78,10 @@ def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
         return lax.platform_dependent(matrix, side, cpu=_one_by_one, default=jnp.linalg.solve)
 
     return lax.custom_linear_solve(
-        lambda x: matrix @ x, side, lambda _, side: solve(matrix, side), lambda _, side: solve(matrix.T, side)
+        lambda x: matrix @ x,
+        side,
+        lambda _, side: solve(matrix, side),
+        lambda _, side: solve(matrix.T, side),
     )
 
 
@@ -97,15 +103,21 @@ def solver(function=None, *, static=(), below_one=False):
         dtype = given["mdp"].reward.dtype
         for name in given.keys() & _ALLOWED.keys():
             allowed, accepts = _ALLOWED[name]
-            if is_concrete(given[name]) and not (np.shape(given[name]) == () and accepts(given[name])):
+            if is_concrete(given[name]) and not (
+                np.shape(given[name]) == () and accepts(given[name])
+            ):
                 raise ValueError(f"{name} is {given[name]}; allowed: {allowed}")
             given[name] = jnp.asarray(given[name], dtype)
         if "discount" not in given:
             return compiled(**given)
         if is_concrete(given["discount"]):
             discount = np.asarray(given["discount"]).astype(dtype)
-            if not (discount.shape == () and 0 <= discount <= 1 and (discount < 1 or not below_one)):
-                raise ValueError(f"discount is {given['discount']}; allowed: a number in [0, 1{')' if below_one else ']'}")
+            if not (
+                discount.shape == () and 0 <= discount <= 1 and (discount < 1 or not below_one)
+            ):
+                raise ValueError(
+                    f"discount is {given['discount']}; allowed: a number in [0, 1{')' if below_one else ']'}"
+                )
         given["discount"] = jnp.asarray(given["discount"], dtype)
         return compiled(**given)
 
@@ -122,7 +134,9 @@ def expected(mdp: FiniteMDP, value: Callable[..., jax.Array]) -> jax.Array:
     counts for nothing, even with an infinite value. ``value`` works element by element."""
 
     def term(*at):
-        probability, *outcome = (table[at] for table in (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated))
+        probability, *outcome = (
+            table[at] for table in (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
+        )
         return jnp.where(probability > 0, probability * value(*outcome), 0)
 
     actions, outcomes = range(mdp.num_actions), range(mdp.num_outcomes)
@@ -130,10 +144,15 @@ def expected(mdp: FiniteMDP, value: Callable[..., jax.Array]) -> jax.Array:
         return jnp.sum(term(...), axis=-1)
     # One loop over the states that stores nothing between: three times as fast as sums over an array [S, A, K], in less memory,
     # for a second more of compilation.
-    return jnp.stack([functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions], axis=-1)
+    return jnp.stack(
+        [functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions],
+        axis=-1,
+    )
 
 
-def look_ahead(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array, ended: float | jax.Array) -> jax.Array:
+def look_ahead(
+    mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array, ended: float | jax.Array
+) -> jax.Array:
     """:func:`backup` where what follows the end of an episode is worth ``ended``: float ``[S, A]``."""
     values = jnp.asarray(values)
 
@@ -199,8 +218,15 @@ def bounded(mdp, discount, reduce, values, policy, iterations, weigh=None, more_
     weigh = reduce if weigh is None else weigh
     q = lax.optimization_barrier(backup(mdp, values, discount))  # as in rounding_of
     reduced = reduce(q)
-    change, rounding = _distance(reduced, values), rounding_of(mdp, discount)(values) + more_rounding
-    goes_on = discount * (1 + _precision(mdp)) * expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
+    change, rounding = (
+        _distance(reduced, values),
+        rounding_of(mdp, discount)(values) + more_rounding,
+    )
+    goes_on = (
+        discount
+        * (1 + _precision(mdp))
+        * expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
+    )
     modulus = jnp.max(weigh(goes_on))
     of_values = (modulus * change + rounding) / (1 - modulus)
     # q is off by what the values put in were, as far as the action goes on: maybe more than the policy's own actions do.
@@ -228,6 +254,18 @@ def fixed_point(mdp, discount, reduce, tolerance, max_iterations):
         return updated, change, iterations, limit
 
     dtype = mdp.reward.dtype
-    start = jnp.zeros(mdp.num_states, dtype), jnp.array(jnp.inf, dtype), jnp.int32(0), jnp.int32(max_iterations)
+    start = (
+        jnp.zeros(mdp.num_states, dtype),
+        jnp.array(jnp.inf, dtype),
+        jnp.int32(0),
+        jnp.int32(max_iterations),
+    )
     values, _, iterations, _ = lax.while_loop(unfinished, sweep, start)
     return values, iterations
+
+
+def going_on(mdp, pi):
+    """``P(s', the episode goes on | s)`` under ``pi [S, A]``: float ``[S, S]``."""
+    weight = pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
+    here = jnp.arange(mdp.num_states)[:, None, None]
+    return jnp.zeros((mdp.num_states,) * 2, weight.dtype).at[here, mdp.next_state].add(weight)

@@ -43,7 +43,9 @@ def returns_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
         >>> returns_to_go(jnp.array([1.0, 0.0, 4.0]), 0.5).tolist()
         [2.0, 2.0, 4.0]
     """
-    rewards = rewards * jnp.ones_like(discount, float)  # float, even where the rewards were counted in integers
+    rewards = rewards * jnp.ones_like(
+        discount, float
+    )  # float, even where the rewards were counted in integers
 
     def back(later, reward):
         now = reward + discount * later
@@ -52,7 +54,9 @@ def returns_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
     return lax.scan(back, jnp.zeros((), rewards.dtype), rewards, reverse=True)[1]
 
 
-def trajectory_log_probability(mdp: FiniteMDP, policy: jax.Array, states: jax.Array, actions: jax.Array) -> jax.Array:
+def trajectory_log_probability(
+    mdp: FiniteMDP, policy: jax.Array, states: jax.Array, actions: jax.Array
+) -> jax.Array:
     """``log P(tau | pi)``, where ``P(tau | pi) = rho0(s_0) prod_t pi(a_t | s_t) P(s_{t+1} | s_t, a_t)``.
 
     It is the probability that the first ``T`` steps are these, whatever the rewards. Nothing follows termination: a
@@ -71,7 +75,9 @@ def trajectory_log_probability(mdp: FiniteMDP, policy: jax.Array, states: jax.Ar
         ValueError: ``policy`` is not a policy for ``mdp``, or there is not one state more than actions.
     """
     if states.shape != (actions.shape[0] + 1,):
-        raise ValueError(f"states has shape {states.shape}; allowed: ({actions.shape[0] + 1},), one more than actions")
+        raise ValueError(
+            f"states has shape {states.shape}; allowed: ({actions.shape[0] + 1},), one more than actions"
+        )
     chosen = action_probabilities(mdp, policy)[states[:-1], actions]
     here = states[:-1], actions
     last = jnp.arange(actions.shape[0]) == actions.shape[0] - 1

@@ -13,8 +13,9 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import schedule, training
+from purerl import schedule
 from purerl.envs import OneHot
+from purerl.run import training
 
 FROZEN_LAKE = purerl.make("FrozenLake-v1")
 SIZES = {
@@ -32,7 +33,9 @@ SCHEDULES = {
     "epsilon": schedule.exponential(1.0, 37.0, 0.05),
 }
 AGENTS = {
-    "q_learning": purerl.QLearning(env=FROZEN_LAKE, initial_value=1.0),  # so that all of it matters before the first reward
+    "q_learning": purerl.QLearning(
+        env=FROZEN_LAKE, initial_value=1.0
+    ),  # so that all of it matters before the first reward
     "q_learning, schedules": purerl.QLearning(env=FROZEN_LAKE, count_visits=True, **SCHEDULES),
     "dqn": purerl.DQN(env=purerl.make("CartPole-v1"), epsilon=0.3, **SIZES),
     "dqn, schedules": purerl.DQN(
@@ -48,16 +51,22 @@ AGENTS = {
 for name, cls in purerl.agents.AGENTS.items():
     if name not in ("DQN", "QLearning"):  # which are there, in two forms each
         fields = {field.name for field in dataclasses.fields(cls)}
-        AGENTS[name] = cls(env=FROZEN_LAKE, **({"initial_value": 1.0} if "initial_value" in fields else {}))
+        AGENTS[name] = cls(
+            env=FROZEN_LAKE, **({"initial_value": 1.0} if "initial_value" in fields else {})
+        )
 TOLERANCES = {
     "dqn": {"rtol": 1e-3, "atol": 1e-4},  # twenty updates of a network magnify rounding
     "dqn, schedules": {"rtol": 1e-3, "atol": 1e-4},
-    "PrioritizedSweeping": {"rtol": 1e-6, "atol": 1e-6},  # its priorities are differences of values of about 1
+    "PrioritizedSweeping": {
+        "rtol": 1e-6,
+        "atol": 1e-6,
+    },  # its priorities are differences of values of about 1
 }
 KEYS = jax.random.split(purerl.random.key(4, "pcg4d"), 3)
 SLOW = {"dqn, schedules"}  # what it has beyond the others is seen often enough when all is run
 every_agent = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in AGENTS]
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in AGENTS],
 )
 
 
@@ -78,7 +87,8 @@ def result(name, lane):
 def plain(tree):
     """The leaves as NumPy arrays, keys as their words."""
     return [
-        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in jax.tree.leaves(tree)
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        for x in jax.tree.leaves(tree)
     ]
 
 
@@ -105,7 +115,9 @@ def test_lanes_are_runs(name):
     together = lanes(AGENTS[name], KEYS)
     for i in range(len(KEYS)):
         assert_close(name, jax.tree.map(operator.itemgetter(i), together), result(name, i))
-    assert_same_bits(jax.tree.map(lambda x: x[::-1], lanes(AGENTS[name], KEYS[::-1])), together)  # whatever its place
+    assert_same_bits(
+        jax.tree.map(lambda x: x[::-1], lanes(AGENTS[name], KEYS[::-1])), together
+    )  # whatever its place
 
 
 @every_agent
@@ -121,9 +133,14 @@ def test_numbers_are_finite_and_states_keep_their_types(name):
         assert np.isfinite(leaf).all()
     start = jax.eval_shape(AGENTS[name].init, KEYS[0])
     assert jax.tree.structure(start) == jax.tree.structure(state)
-    assert [(x.shape, x.dtype) for x in jax.tree.leaves(start)] == [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(start)] == [
+        (x.shape, x.dtype) for x in jax.tree.leaves(state)
+    ]
     for mean in metrics.values():
-        assert (mean.total.shape, mean.total.dtype, mean.count.shape, mean.count.dtype) == ((), jnp.float32) * 2
+        assert (mean.total.shape, mean.total.dtype, mean.count.shape, mean.count.dtype) == (
+            (),
+            jnp.float32,
+        ) * 2
 
 
 @every_agent
@@ -138,7 +155,9 @@ def test_step_is_pure_and_takes_its_time_as_an_argument(name):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", [name for name in AGENTS if name not in SLOW and hasattr(AGENTS[name], "values")])
+@pytest.mark.parametrize(
+    "name", [name for name in AGENTS if name not in SLOW and hasattr(AGENTS[name], "values")]
+)
 def test_acting_is_greedy_and_changes_with_no_key(name):
     agent, state = AGENTS[name], result(name, 0)[0]
     observe = jax.vmap(lambda key: agent.env.observe(agent.env.reset(key)))
@@ -154,7 +173,13 @@ def test_acting_is_greedy_and_changes_with_no_key(name):
 
 SWEEPS = {
     "q_learning": {"learning_rate": 0.6, "discount": 0.5, "epsilon": 0.9, "initial_value": 3.0},
-    "dqn": {"learning_rate": 0.1, "discount": 0.5, "epsilon": 0.9, "target_step_size": 0.5, "max_grad_norm": 1e-3},
+    "dqn": {
+        "learning_rate": 0.1,
+        "discount": 0.5,
+        "epsilon": 0.9,
+        "target_step_size": 0.5,
+        "max_grad_norm": 1e-3,
+    },
 }
 
 
@@ -163,7 +188,9 @@ def test_hyperparameters_are_lanes(name):
     """Every one of them changed in a lane of its own: each lane is that agent alone, and none is another."""
     agent, fields = AGENTS[name], SWEEPS[name]
     variants = [agent, *(agent.replace(**{field: value}) for field, value in fields.items())]
-    stacked = agent.replace(**{field: jnp.array([getattr(one, field) for one in variants]) for field in fields})
+    stacked = agent.replace(
+        **{field: jnp.array([getattr(one, field) for one in variants]) for field in fields}
+    )
     axes = jax.tree.map(lambda _: None, agent).replace(**dict.fromkeys(fields, 0))
     swept = jax.jit(jax.vmap(run, (axes, None)))(stacked, KEYS[0])
     each = [plain(jax.tree.map(operator.itemgetter(i), swept)) for i in range(len(variants))]
@@ -190,7 +217,10 @@ def test_a_leaf_may_change_without_compiling_again(name):
 def test_a_constant_schedule_is_its_number(name):
     agent = AGENTS[name]
     scheduled = agent.replace(
-        **{field: schedule.constant(getattr(agent, field)) for field in ("learning_rate", "discount", "epsilon")}
+        **{
+            field: schedule.constant(getattr(agent, field))
+            for field in ("learning_rate", "discount", "epsilon")
+        }
     )
     assert_close(name, alone(scheduled, KEYS[0]), result(name, 0))
 
@@ -208,7 +238,9 @@ def test_no_key_is_used_twice(name):
 def test_keys_of_every_kind_are_taken(name):
     legacy = jax.random.PRNGKey(3)
     assert legacy.dtype == jnp.uint32
-    (a, b) = (plain(alone(AGENTS[name], key)) for key in (legacy, purerl.random.key(3)))  # one generator, two engines
+    (a, b) = (
+        plain(alone(AGENTS[name], key)) for key in (legacy, purerl.random.key(3))
+    )  # one generator, two engines
     for x, y in zip(a, b, strict=True):
         np.testing.assert_array_equal(x, y)
     for leaf in plain(alone(AGENTS[name], jax.random.key(3, impl="rbg"))):
@@ -233,7 +265,12 @@ BAD = {
 
 @pytest.mark.parametrize(
     ("name", "field", "value"),
-    [(name, field, value) for name in ("q_learning", "dqn") for field, values in BAD.items() for value in values]
+    [
+        (name, field, value)
+        for name in ("q_learning", "dqn")
+        for field, values in BAD.items()
+        for value in values
+    ]
     + [
         ("q_learning", "learning_rate", 1.1),
         ("q_learning", "initial_value", float("inf")),
@@ -246,7 +283,9 @@ BAD = {
     ],
 )
 def test_wrong_numbers_are_refused(name, field, value):
-    with pytest.raises(ValueError, match=rf"{type(AGENTS[name]).__name__}: {field} is {value}; allowed: a") as error:
+    with pytest.raises(
+        ValueError, match=rf"{type(AGENTS[name]).__name__}: {field} is {value}; allowed: a"
+    ) as error:
         AGENTS[name].replace(**{field: value})
     assert "number" in str(error.value)
 
@@ -273,11 +312,32 @@ def test_a_whole_number_is_judged_too(name):
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("q_learning", {"learning_rate": 0.0, "discount": 0.0, "epsilon": 0.0, "initial_value": -1e30}),
+        (
+            "q_learning",
+            {"learning_rate": 0.0, "discount": 0.0, "epsilon": 0.0, "initial_value": -1e30},
+        ),
         ("q_learning", {"learning_rate": 1.0, "discount": 1.0, "epsilon": 1.0}),
         ("q_learning", {"learning_rate": 1, "discount": 1, "epsilon": 1}),
-        ("dqn", {"learning_rate": 1e-30, "discount": 0.0, "epsilon": 0.0, "target_step_size": 0.0, "max_grad_norm": 1e-30}),
-        ("dqn", {"discount": 1.0, "epsilon": 1.0, "target_step_size": 1.0, "buffer_size": 8, "learning_starts": 4}),
+        (
+            "dqn",
+            {
+                "learning_rate": 1e-30,
+                "discount": 0.0,
+                "epsilon": 0.0,
+                "target_step_size": 0.0,
+                "max_grad_norm": 1e-30,
+            },
+        ),
+        (
+            "dqn",
+            {
+                "discount": 1.0,
+                "epsilon": 1.0,
+                "target_step_size": 1.0,
+                "buffer_size": 8,
+                "learning_starts": 4,
+            },
+        ),
     ],
 )
 def test_the_ends_of_the_ranges_are_allowed(name, fields):

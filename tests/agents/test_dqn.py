@@ -9,13 +9,21 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import mdp, replay, training
+from purerl import mdp, replay
 from purerl.envs import FiniteEnvironment, OneHot, Outcome, TimeLimit
 from purerl.mdp import FiniteMDP
 from purerl.pytree import Node
+from purerl.run import training
 
 KEY = purerl.random.key(1, "pcg4d")
-SMALL = {"train_period": 2, "num_envs": 2, "target_period": 12, "batch_size": 16, "buffer_size": 64, "learning_starts": 32}
+SMALL = {
+    "train_period": 2,
+    "num_envs": 2,
+    "target_period": 12,
+    "batch_size": 16,
+    "buffer_size": 64,
+    "learning_starts": 32,
+}
 
 
 def finite(rng, num_states=5, num_actions=3):
@@ -36,7 +44,11 @@ ENV = OneHot(TimeLimit(FiniteEnvironment.of(finite(np.random.default_rng(0))), 4
 def layers(params):
     """Weights and biases, float64, in order."""
     dense = params["params"]
-    return [np.asarray(dense[f"Dense_{i}"][kind], float) for i in range(len(dense)) for kind in ("kernel", "bias")]
+    return [
+        np.asarray(dense[f"Dense_{i}"][kind], float)
+        for i in range(len(dense))
+        for kind in ("kernel", "bias")
+    ]
 
 
 def forward(weights, x):
@@ -57,7 +69,10 @@ def reference_gradient(weights, target_weights, batch, discount, target, loss):
     error = q[index, batch.action] - goal
     value, slope = {
         "mse": (error**2, 2 * error),
-        "huber": (np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5), np.clip(error, -1, 1)),
+        "huber": (
+            np.where(np.abs(error) <= 1, error**2 / 2, np.abs(error) - 0.5),
+            np.clip(error, -1, 1),
+        ),
     }[loss]
     d_q = np.zeros_like(q)
     d_q[index, batch.action] = slope / len(index)
@@ -81,20 +96,35 @@ def clip(gradient, max_norm):
 )
 def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_norm):
     """Three updates with Adam, so that its moments and their correction are seen to be kept, on batches that are known."""
-    monkeypatch.setattr(replay, "sample", lambda ring, key, added, size: jax.tree.map(lambda x: x[20 : 20 + size], ring))
+    monkeypatch.setattr(
+        replay,
+        "sample",
+        lambda ring, key, added, size: jax.tree.map(lambda x: x[20 : 20 + size], ring),
+    )
     agent = purerl.DQN(
-        env=ENV, learning_rate=3e-2, discount=0.9, max_grad_norm=max_grad_norm, target=target, loss=loss, features=(7,), **SMALL
+        env=ENV,
+        learning_rate=3e-2,
+        discount=0.9,
+        max_grad_norm=max_grad_norm,
+        target=target,
+        loss=loss,
+        features=(7,),
+        **SMALL,
     )
     step, state = jax.jit(agent.step), jax.jit(agent.init)(KEY)
     other = purerl.DQN(env=ENV, features=(7,), **SMALL)
-    state = state._replace(target_params=jax.jit(other.init)(purerl.random.key(9, "pcg4d")).params)  # online and target differ
+    state = state._replace(
+        target_params=jax.jit(other.init)(purerl.random.key(9, "pcg4d")).params
+    )  # online and target differ
     weights, target_weights = layers(state.params), layers(state.target_params)
     first = second = [np.zeros_like(w) for w in weights]
     linear = clipped = 0
     for t in range(3):
         state, metrics = step(state, t)
         batch = jax.tree.map(lambda x: np.asarray(x)[20:36], state.buffer)
-        value, q, gradient, error = reference_gradient(weights, target_weights, batch, 0.9, target, loss)
+        value, q, gradient, error = reference_gradient(
+            weights, target_weights, batch, 0.9, target, loss
+        )
         linear += (np.abs(error) > 1).sum()
         gradient, norm = clip(gradient, max_grad_norm)
         clipped += norm > max_grad_norm
@@ -105,13 +135,17 @@ def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_n
             for w, m, v in zip(weights, first, second, strict=True)
         ]
         assert metrics["loss"].count == metrics["q"].count == 1
-        np.testing.assert_allclose([metrics["loss"].total, metrics["q"].total], [value, q], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            [metrics["loss"].total, metrics["q"].total], [value, q], rtol=1e-4, atol=1e-6
+        )
         for got, expected in zip(layers(state.params), weights, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-3, atol=2e-5)
         if t < 2:  # the target period of twelve transitions is three updates
             for got, expected in zip(layers(state.target_params), target_weights, strict=True):
                 np.testing.assert_array_equal(got, expected)
-    assert linear and clipped == (3 if max_grad_norm < 1 else 0)  # what was to be told apart was there
+    assert linear and clipped == (
+        3 if max_grad_norm < 1 else 0
+    )  # what was to be told apart was there
 
 
 @pytest.mark.parametrize("step_size", [1.0, 0.25])
@@ -121,7 +155,9 @@ def test_the_target_follows_at_its_period_and_not_between(step_size):
     for t in range(7):
         before = state
         state, _ = step(state, t)
-        for old, online, new in zip(*map(layers, (before.target_params, state.params, state.target_params)), strict=True):
+        for old, online, new in zip(
+            *map(layers, (before.target_params, state.params, state.target_params)), strict=True
+        ):
             if (t + 1) * 4 % 12:
                 np.testing.assert_array_equal(new, old)
             elif step_size == 1:
@@ -166,7 +202,9 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
     per_step = num_envs * train_period
     assert agent.transitions_per_step == per_step
     state = jax.jit(agent.init)(KEY)
-    assert not any(np.asarray(leaf)[24:].any() for leaf in jax.tree.leaves(state.buffer))  # the warm-up, and no more
+    assert not any(
+        np.asarray(leaf)[24:].any() for leaf in jax.tree.leaves(state.buffer)
+    )  # the warm-up, and no more
     assert np.asarray(state.buffer.observation)[:24, 1].all()
     state, totals = jax.jit(lambda state: training.segment(agent, state, 0, iterations))(state)
 
@@ -176,7 +214,9 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
     kept = jax.tree.map(lambda x: x.reshape(-1, num_envs, *x.shape[1:]), kept)
     o, a, r, terminated, truncated, o_next, _ = kept
     assert len(set(a.ravel().tolist())) == 3
-    np.testing.assert_array_equal(o_next, o + np.stack([a, np.zeros_like(a)], axis=-1))  # also where the episode ended
+    np.testing.assert_array_equal(
+        o_next, o + np.stack([a, np.zeros_like(a)], axis=-1)
+    )  # also where the episode ended
     np.testing.assert_array_equal(r, 10 * o_next[..., 0] + a)
     np.testing.assert_array_equal(terminated, o_next[..., 0] >= 5)
     ended = terminated | truncated
@@ -201,20 +241,26 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
     assert totals["loss"].count == totals["q"].count == iterations
 
 
-def test_behaviour_follows_the_network_but_for_epsilon():
+def test_behavior_follows_the_network_but_for_epsilon():
     agent = purerl.DQN(env=ENV, epsilon=0.0, learning_rate=1e-12, features=(7,), **SMALL)
     state, _ = jax.jit(lambda key: training.segment(agent, agent.init(key), 0, 16))(KEY)
     q = forward(layers(state.params), np.eye(5))[0]
     acted = jax.vmap(lambda observation: agent.act(state, KEY, observation))(jnp.eye(5))
     np.testing.assert_array_equal(acted, q.argmax(axis=1))
-    np.testing.assert_array_equal(state.buffer.action, q.argmax(axis=1)[np.asarray(state.buffer.observation).argmax(axis=1)])
+    np.testing.assert_array_equal(
+        state.buffer.action, q.argmax(axis=1)[np.asarray(state.buffer.observation).argmax(axis=1)]
+    )
     warm = jax.jit(agent.init)(KEY).buffer.action[:32]
     assert len(set(warm.tolist())) == 3  # the warm-up ignores it all
 
 
 def probe(rewards, next_state, terminated, initial):
     """A model of two states and two actions, nothing in it random but the start."""
-    table = {"reward": np.array(rewards, float), "next_state": np.array(next_state), "terminated": np.array(terminated)}
+    table = {
+        "reward": np.array(rewards, float),
+        "next_state": np.array(next_state),
+        "terminated": np.array(terminated),
+    }
     table = {name: np.broadcast_to(x, (2, 2))[..., None] for name, x in table.items()}
     return FiniteMDP(probability=np.ones((2, 2, 1)), initial=np.array(initial, float), **table)
 
@@ -223,7 +269,9 @@ def probe(rewards, next_state, terminated, initial):
 PROBES = {
     "constant reward": probe(1, 0, True, [1, 0]),
     "reward of the observation": probe([[1, 1], [-1, -1]], 0, True, [0.5, 0.5]),
-    "reward one step later": probe([[0, 0], [1, 1]], [[1, 1], [0, 0]], [[False, False], [True, True]], [1, 0]),
+    "reward one step later": probe(
+        [[0, 0], [1, 1]], [[1, 1], [0, 0]], [[False, False], [True, True]], [1, 0]
+    ),
     "reward of the action": probe([[1, -1], [1, -1]], 0, True, [1, 0]),
     "reward of observation and action": probe([[1, -1], [-1, 1]], 0, True, [0.5, 0.5]),
     "no end but the time limit": probe(1, 0, False, [1, 0]),
@@ -252,9 +300,13 @@ def test_probes(target):
             learning_starts=200,
         )
         state, _ = training.segment(agent, agent.init(key), 0, 1_500)
-        return jax.vmap(functools.partial(agent.network.apply, state.params))(jnp.eye(2)), mdp.optimal_q(model, discount)
+        return jax.vmap(functools.partial(agent.network.apply, state.params))(
+            jnp.eye(2)
+        ), mdp.optimal_q(model, discount)
 
-    q, exact = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(models, jax.random.split(KEY, seeds))
+    q, exact = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(
+        models, jax.random.split(KEY, seeds)
+    )
     known = [
         [[1, 1]],
         [[1, 1], [-1, -1]],
@@ -266,11 +318,15 @@ def test_probes(target):
     for i, (name, values) in enumerate(zip(PROBES, known, strict=True)):
         met = slice(0, len(values))
         np.testing.assert_allclose(exact[i, 0, met], values, atol=1e-6)
-        np.testing.assert_allclose(q[i, :, met], np.broadcast_to(values, (seeds, len(values), 2)), atol=0.05, err_msg=name)
+        np.testing.assert_allclose(
+            q[i, :, met], np.broadcast_to(values, (seeds, len(values), 2)), atol=0.05, err_msg=name
+        )
 
 
 def test_it_learns_to_balance():
-    agent = purerl.DQN(env=purerl.make("CartPole-v1"), epsilon=purerl.schedule.linear(1.0, 0.05, 5_000))
+    agent = purerl.DQN(
+        env=purerl.make("CartPole-v1"), epsilon=purerl.schedule.linear(1.0, 0.05, 5_000)
+    )
     keys = jax.random.split(KEY, 4)
     _, curves = jax.jit(jax.vmap(lambda key: purerl.train(agent, key, 20_000, points=10)))(keys)
     returns = np.asarray(curves["episode_return"])
@@ -305,17 +361,35 @@ def test_sizes_that_do_not_fit_are_refused(fields, message):
 def test_boards_go_through_convolutions():
     """Bool boards are replayed as they are, and learning moves every layer."""
     env = purerl.make("MinAtar/Breakout-v1")
-    sizes = {"buffer_size": 400, "learning_starts": 80, "target_period": 40, "train_period": 4, "batch_size": 16}
+    sizes = {
+        "buffer_size": 400,
+        "learning_starts": 80,
+        "target_period": 40,
+        "train_period": 4,
+        "batch_size": 16,
+    }
     agent = purerl.DQN(env=env, channels=(4,), features=(16,), **sizes)
-    init, run = jax.jit(agent.init), jax.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20)))
+    init, run = (
+        jax.jit(agent.init),
+        jax.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20))),
+    )
     state = init(purerl.random.key(0))
     after, metrics = run(state)
-    assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (400, 10, 10, 4)
+    assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (
+        400,
+        10,
+        10,
+        4,
+    )
     assert np.isfinite(metrics["loss"].total).all()
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after.params, state.params)
-    assert jax.tree.all(moved) and agent.values(after, env.observe(env.reset(purerl.random.key(1)))).shape == (3,)
+    assert jax.tree.all(moved) and agent.values(
+        after, env.observe(env.reset(purerl.random.key(1)))
+    ).shape == (3,)
 
 
 def test_convolutions_are_for_boards_only():
-    with pytest.raises(ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"):
+    with pytest.raises(
+        ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"
+    ):
         purerl.DQN(env=purerl.make("CartPole-v1"), channels=(4,))

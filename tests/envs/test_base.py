@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 import purerl.random
-from purerl.envs import OneHot, Outcome, TimeLimit, cliff_walking, frozen_lake, gridworld, interact, make
+from purerl.envs import (
+    OneHot,
+    Outcome,
+    TimeLimit,
+    cliff_walking,
+    frozen_lake,
+    gridworld,
+    interact,
+    make,
+)
 from purerl.pytree import Node
 
 
@@ -47,7 +56,9 @@ def test_the_next_observation_is_the_one_reached_and_only_the_state_is_reset():
     np.testing.assert_array_equal(transition.terminated, transition.next_observation == 5)
     assert not transition.truncated.any()
     ended = np.asarray(transition.terminated)
-    np.testing.assert_array_equal(np.asarray(after)[~ended], np.asarray(transition.next_observation)[~ended])
+    np.testing.assert_array_equal(
+        np.asarray(after)[~ended], np.asarray(transition.next_observation)[~ended]
+    )
     assert set(np.asarray(after)[ended].tolist()) == {0, 1, 2}
     np.testing.assert_array_equal(transition.observation[1:], after[:-1])
 
@@ -57,10 +68,14 @@ def test_a_time_limit_truncates_and_starts_to_count_again():
     np.testing.assert_array_equal(transition.truncated, np.arange(1, 71) % 7 == 0)
     assert not transition.terminated.any()
     np.testing.assert_array_equal(after.elapsed, np.arange(1, 71) % 7)
-    np.testing.assert_array_equal(transition.next_observation, transition.observation + 1)  # through truncation too
+    np.testing.assert_array_equal(
+        transition.next_observation, transition.observation + 1
+    )  # through truncation too
 
 
-@pytest.mark.parametrize(("limit", "ends"), [(4, (False, True)), (5, (True, False)), (6, (True, False))])
+@pytest.mark.parametrize(
+    ("limit", "ends"), [(4, (False, True)), (5, (True, False)), (6, (True, False))]
+)
 def test_terminated_beats_truncated_at_the_limit(limit, ends):
     env = TimeLimit(Corridor(5), limit)
     state = env.reset(purerl.random.key(0))._replace(inner=jnp.int32(0))
@@ -87,7 +102,11 @@ def test_one_hot():
     env = OneHot(TimeLimit(cliff_walking(), 10), 48)
     state = env.reset(purerl.random.key(0))
     seen = env.observe(state)
-    assert env.observation == jax.ShapeDtypeStruct((48,), jnp.float32) == jax.eval_shape(env.observe, state)
+    assert (
+        env.observation
+        == jax.ShapeDtypeStruct((48,), jnp.float32)
+        == jax.eval_shape(env.observe, state)
+    )
     assert (int(seen.argmax()), float(seen.sum())) == (36, 1.0)
     state, _ = env.step(None, state, 0)
     assert int(env.observe(state).argmax()) == 24
@@ -131,7 +150,10 @@ def test_interact_compiles_once_and_repeats_itself(name, impl):
     assert done.any(axis=1).all()
     # Where no episode ended, the next transition goes on from where this one led. (XLA may compute what is carried and what
     # is returned in two places, and round them differently.)
-    reached, went_on = np.asarray(transition.next_observation)[:, :-1], np.asarray(transition.observation)[:, 1:]
+    reached, went_on = (
+        np.asarray(transition.next_observation)[:, :-1],
+        np.asarray(transition.observation)[:, 1:],
+    )
     np.testing.assert_allclose(reached[~done[:, :-1]], went_on[~done[:, :-1]], rtol=0, atol=1e-6)
 
 
@@ -139,4 +161,6 @@ def test_a_key_is_used_once():
     env = TimeLimit(gridworld(["SS.G"], slip=0.5), 3)  # draws its start and each step
     keys = jax.random.split(purerl.random.key(0), 2)
     with jax.debug_key_reuse(True):
-        jax.jit(lambda reset_key, key: interact(env, key, env.reset(reset_key), jnp.int32(0)))(*keys)
+        jax.jit(lambda reset_key, key: interact(env, key, env.reset(reset_key), jnp.int32(0)))(
+            *keys
+        )

@@ -27,7 +27,9 @@ def test_up_is_up_and_right_is_right():
 
 def test_edges_within_pixels_cover_a_part():
     """From 1.25 to 5.5: a quarter less of the first, half of the last."""
-    np.testing.assert_allclose(cover([box(3.375, 4, 4.25, 8, BLACK)])[4], [0, 0.75, 1, 1, 1, 0.5, 0, 0], atol=0.01)
+    np.testing.assert_allclose(
+        cover([box(3.375, 4, 4.25, 8, BLACK)])[4], [0, 0.75, 1, 1, 1, 0.5, 0, 0], atol=0.01
+    )
 
 
 @pytest.mark.parametrize("sense", [1, -1])
@@ -57,7 +59,9 @@ def test_a_disc_is_round():
 def test_lines_go_from_point_to_point():
     assert (cover([line((1, 2.5), (6, 2.5), 1, BLACK)])[5] == [0, 1, 1, 1, 1, 1, 0, 0]).all()
     assert (cover([line((2.5, 7), (2.5, 4), 1, BLACK)])[:, 2] == [0, 1, 1, 1, 0, 0, 0, 0]).all()
-    np.testing.assert_array_equal(cover([line((1, 2), (6, 5), 1, BLACK)]), cover([line((6, 5), (1, 2), 1, BLACK)]))
+    np.testing.assert_array_equal(
+        cover([line((1, 2), (6, 5), 1, BLACK)]), cover([line((6, 5), (1, 2), 1, BLACK)])
+    )
 
 
 def test_a_thin_line_is_seen():
@@ -122,17 +126,19 @@ def test_background_and_size():
 
 
 def test_cells():
-    colours = np.array([[BLUE, RED, WHITE], [WHITE, BLUE, RED]])
-    picture = cells(colours, size=10)
+    colors = np.array([[BLUE, RED, WHITE], [WHITE, BLUE, RED]])
+    picture = cells(colors, size=10)
     assert (picture.shape, picture.dtype) == ((20, 30, 3), np.uint8)
     for i in range(2):
         for j in range(3):
             cell = picture[10 * i : 10 * i + 10, 10 * j : 10 * j + 10]
-            assert (cell[:9, :9] == colours[i, j]).all()
+            assert (cell[:9, :9] == colors[i, j]).all()
             for edge in (cell[9], cell[:, 9]):
-                assert (edge <= colours[i, j]).all() and (edge.sum(axis=-1) < colours[i, j].sum()).all()
-    np.testing.assert_array_equal(cells(colours, size=3)[1::3, 1::3], colours)
-    np.testing.assert_array_equal(cells(colours, size=3), colours.repeat(3, 0).repeat(3, 1))
+                assert (edge <= colors[i, j]).all() and (
+                    edge.sum(axis=-1) < colors[i, j].sum()
+                ).all()
+    np.testing.assert_array_equal(cells(colors, size=3)[1::3, 1::3], colors)
+    np.testing.assert_array_equal(cells(colors, size=3), colors.repeat(3, 0).repeat(3, 1))
 
 
 def test_shades():
@@ -152,6 +158,6 @@ def test_shades_lay_planes_side_by_side():
     assert shades(np.zeros((2, 3, 4, 5))).shape == (2, 60, 3)
 
 
-def test_colours_differ():
-    colours = [value for name, value in vars(drawing).items() if name.isupper()]
-    assert len(set(colours)) == len(colours) == 12
+def test_colors_differ():
+    colors = [value for name, value in vars(drawing).items() if name.isupper()]
+    assert len(set(colors)) == len(colors) == 12

@@ -55,11 +55,15 @@ def test_outcomes_are_drawn_with_their_probabilities(seed):
             possible = p > 0
             expected = n * p[possible] / p.sum()
             assert possible.sum() == 1 or stats.chisquare(counts[possible], expected).pvalue > 1e-4
-            np.testing.assert_array_equal(outcome.terminated[:, s, a], env.mdp.terminated[s, a][drawn[:, s, a]])
+            np.testing.assert_array_equal(
+                outcome.terminated[:, s, a], env.mdp.terminated[s, a][drawn[:, s, a]]
+            )
 
 
 @given(
-    weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1)), min_size=6, max_size=6).filter(any),
+    weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1)), min_size=6, max_size=6).filter(
+        any
+    ),
     u=st.floats(0, 1, exclude_max=True, width=32),
 )
 def test_inversion_never_yields_an_impossible_outcome(weights, u):
@@ -153,4 +157,6 @@ def test_leaves_map_without_a_new_environment():
         scaled = jax.tree.map(lambda leaf: scale * leaf if leaf is env.mdp.reward else leaf, env)
         return scaled.step(purerl.random.key(0), jnp.int32(14), jnp.int32(2))[1].reward
 
-    np.testing.assert_array_equal(jax.vmap(reward_on_the_goal)(jnp.array([1.0, 2.0, -3.0])), [1.0, 2.0, -3.0])
+    np.testing.assert_array_equal(
+        jax.vmap(reward_on_the_goal)(jnp.array([1.0, 2.0, -3.0])), [1.0, 2.0, -3.0]
+    )

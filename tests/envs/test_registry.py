@@ -32,7 +32,9 @@ def test_what_is_made_keeps_the_contract(name):
     """Shapes and dtypes as declared at every step, no NaN, no key used twice, one program; lanes, each with leaves of its own,
     equal to a loop over them."""
     env = make(name)
-    assert jax.tree.structure(env) == jax.tree.structure(make(name))  # made again, it is the same program
+    assert jax.tree.structure(env) == jax.tree.structure(
+        make(name)
+    )  # made again, it is the same program
 
     def rollout(env, key):
         key, reset_key = jax.random.split(key)
@@ -53,12 +55,14 @@ def test_what_is_made_keeps_the_contract(name):
     key = purerl.random.key(0, "pcg4d")
     with jax.debug_key_reuse(True):
         traced = jax.jit(run).trace(key, key)
-    # Unoptimised, because compiling is what takes the time here.
+    # Unoptimized, because compiling is what takes the time here.
     together, one_by_one = traced.lower().compile({"xla_backend_optimization_level": 0})(key, key)
 
     def agree(a, b):
         if jnp.issubdtype(a.dtype, jnp.floating):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # rounding, and what 40 steps make of it
+            np.testing.assert_allclose(
+                a, b, rtol=1e-4, atol=1e-4
+            )  # rounding, and what 40 steps make of it
             assert np.isfinite(a).all()
         else:
             np.testing.assert_array_equal(a, b)
@@ -69,7 +73,12 @@ def test_what_is_made_keeps_the_contract(name):
         assert jax.ShapeDtypeStruct(observation.shape[2:], observation.dtype) == env.observation
     assert [x.dtype for x in transition[2:5]] == [jnp.float32, jnp.bool_, jnp.bool_]
     picture = env.render(jax.tree.map(lambda x: x[0], together[0]))
-    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 and len(np.unique(picture)) > 1
+    assert (
+        picture.dtype == np.uint8
+        and picture.ndim == 3
+        and picture.shape[2] == 3
+        and len(np.unique(picture)) > 1
+    )
 
 
 @pytest.mark.parametrize("name", GYMNASIUMS)
@@ -104,22 +113,30 @@ def test_parameters_reach_the_builder():
     ],
 )
 def test_a_typo_is_answered_with_what_was_meant(typed, meant):
-    with pytest.raises(ValueError, match=f"unknown environment '{typed}'; did you mean '{meant}'\\?") as error:
+    with pytest.raises(
+        ValueError, match=f"unknown environment '{typed}'; did you mean '{meant}'\\?"
+    ) as error:
         make(typed)
     assert all(kind in str(error.value) for kind in kinds())
 
 
 def test_what_resembles_nothing_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="unknown environment 'Go'; known: Grid2x3-v0, FrozenLake-v1, "):
+    with pytest.raises(
+        ValueError, match="unknown environment 'Go'; known: Grid2x3-v0, FrozenLake-v1, "
+    ):
         make("Go")
 
 
 def test_unknown_parameters_are_answered_with_the_known():
     with pytest.raises(ValueError, match="CliffWalking-v1 has no parameter 'wind'; allowed: slip"):
         make("CliffWalking-v1", wind=1)
-    with pytest.raises(ValueError, match="FrozenLake8x8-v1 has no parameter 'rows'; allowed: slip, reward_schedule"):
+    with pytest.raises(
+        ValueError, match="FrozenLake8x8-v1 has no parameter 'rows'; allowed: slip, reward_schedule"
+    ):
         make("FrozenLake8x8-v1", rows=["SG"])
-    with pytest.raises(ValueError, match="CartPole-v1 has no parameter 'mass'; allowed: gravity, masscart,"):
+    with pytest.raises(
+        ValueError, match="CartPole-v1 has no parameter 'mass'; allowed: gravity, masscart,"
+    ):
         make("CartPole-v1", mass=1)
 
 

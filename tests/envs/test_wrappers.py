@@ -5,26 +5,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.wrappers import FlattenObservation, FrameStackObservation, NormalizeObservation, TransformReward
+from gymnasium.wrappers import (
+    FlattenObservation,
+    FrameStackObservation,
+    NormalizeObservation,
+    TransformReward,
+)
 from scipy import stats
 
 import purerl.random
 from purerl import mdp
-from purerl.agents.base import Episode
 from purerl.envs import Outcome, TimeLimit, Wrapper, frozen_lake, interact, make
 from purerl.envs.classic import CartPole, Pendulum, PendulumState
 from purerl.envs.wrappers import (
-    DiscretisedActions,
+    DiscretizedActions,
     EpisodeStatistics,
     Flatten,
     FrameStack,
-    ObservationNormalise,
+    ObservationNormalize,
     OneHot,
     RewardNoise,
     RewardScale,
     StickyActions,
 )
 from purerl.pytree import Node
+from purerl.rollout import Episode
 
 
 def picture_of(x, t, stack):
@@ -48,7 +53,9 @@ class Walk(Node):
         x, t = state
         move = (2.0 * action - 1) * self.size
         state = x + move, t + 1
-        return state, Outcome(jnp.float32(move), state[1] >= 3 + jnp.abs(state[0]) % 5, jnp.bool_(False))
+        return state, Outcome(
+            jnp.float32(move), state[1] >= 3 + jnp.abs(state[0]) % 5, jnp.bool_(False)
+        )
 
     def observe(self, state):
         return picture_of(*state, jnp.stack)
@@ -114,21 +121,38 @@ def innermost(env, state):
         (lambda env: FrameStack(env, 4), lambda env: FrameStackObservation(env, 4), 0),
         (lambda env: FrameStack(env, 1), lambda env: FrameStackObservation(env, 1), 0),
         (Flatten, FlattenObservation, 0),
-        (ObservationNormalise, NormalizeObservation, 1e-4),
-        (lambda env: ObservationNormalise(env, epsilon=0.5), lambda env: NormalizeObservation(env, epsilon=0.5), 1e-4),
-        (lambda env: RewardScale(env, 0.5), lambda env: TransformReward(env, lambda reward: reward * 0.5), 0),
+        (ObservationNormalize, NormalizeObservation, 1e-4),
         (
-            lambda env: Flatten(FrameStack(ObservationNormalise(env), 3)),
+            lambda env: ObservationNormalize(env, epsilon=0.5),
+            lambda env: NormalizeObservation(env, epsilon=0.5),
+            1e-4,
+        ),
+        (
+            lambda env: RewardScale(env, 0.5),
+            lambda env: TransformReward(env, lambda reward: reward * 0.5),
+            0,
+        ),
+        (
+            lambda env: Flatten(FrameStack(ObservationNormalize(env), 3)),
             lambda env: FlattenObservation(FrameStackObservation(NormalizeObservation(env), 3)),
             1e-4,
         ),
         (
-            lambda env: ObservationNormalise(FrameStack(env, 3)),
+            lambda env: ObservationNormalize(FrameStack(env, 3)),
             lambda env: NormalizeObservation(FrameStackObservation(env, 3)),
             1e-4,
         ),
     ],
-    ids=["stack4", "stack1", "flatten", "normalise", "normalise_epsilon", "scale", "flat_stack_of_normal", "normal_stack"],
+    ids=[
+        "stack4",
+        "stack1",
+        "flatten",
+        "normalize",
+        "normalise_epsilon",
+        "scale",
+        "flat_stack_of_normal",
+        "normal_stack",
+    ],
 )
 def test_equals_gymnasiums_step_by_step(wrap, theirs, rtol):
     """300 steps of some 50 episodes: what is seen before and after each step, the last ones of episodes too."""
@@ -137,7 +161,9 @@ def test_equals_gymnasiums_step_by_step(wrap, theirs, rtol):
     x, t = innermost(env, states)
     reference = theirs(TheSameWalk(x[t == 0]))
     assert env.observation.shape == reference.observation_space.shape
-    assert env.observation.dtype == reference.observation_space.dtype == transition.observation.dtype
+    assert (
+        env.observation.dtype == reference.observation_space.dtype == transition.observation.dtype
+    )
     seen, _ = reference.reset()
     for i in range(300):
         # The first observation is all but equal to the mean so far: what is left of it is rounding.
@@ -156,21 +182,31 @@ WRAPPERS = {
     "TimeLimit": lambda env: TimeLimit(env, 4),
     "Flatten": Flatten,
     "FrameStack": lambda env: FrameStack(env, 3),
-    "ObservationNormalise": lambda env: ObservationNormalise(env, clip=5.0),
+    "ObservationNormalize": lambda env: ObservationNormalize(env, clip=5.0),
     "StickyActions": lambda env: StickyActions(env, 0.3),
     "RewardScale": lambda env: RewardScale(env, -0.5),
     "RewardNoise": lambda env: RewardNoise(env, 0.1),
     "EpisodeStatistics": EpisodeStatistics,
     "all": lambda env: Flatten(
         FrameStack(
-            ObservationNormalise(
-                RewardNoise(RewardScale(EpisodeStatistics(TimeLimit(StickyActions(env, 0.3), 4)), 0.1), 0.1), clip=5.0
+            ObservationNormalize(
+                RewardNoise(
+                    RewardScale(EpisodeStatistics(TimeLimit(StickyActions(env, 0.3), 4)), 0.1), 0.1
+                ),
+                clip=5.0,
             ),
             3,
         )
     ),
     "all the other way round": lambda env: StickyActions(
-        TimeLimit(EpisodeStatistics(RewardScale(RewardNoise(ObservationNormalise(FrameStack(Flatten(env), 3)), 0.1), 0.1)), 4),
+        TimeLimit(
+            EpisodeStatistics(
+                RewardScale(
+                    RewardNoise(ObservationNormalize(FrameStack(Flatten(env), 3)), 0.1), 0.1
+                )
+            ),
+            4,
+        ),
         0.3,
     ),
 }
@@ -187,21 +223,35 @@ def test_the_next_observation_is_the_one_reached(name):
 
         def step(self, key, state, action):
             reached, outcome = self.env.step(key, state, action)
-            return reached, outcome._replace(metrics={"seen": self.env.observe(reached), "inside": innermost(env, reached)})
+            return reached, outcome._replace(
+                metrics={"seen": self.env.observe(reached), "inside": innermost(env, reached)}
+            )
 
     transition, states, _ = roll(ByHand(env), 200)
     done = transition.terminated | transition.truncated
     assert done.sum() > 20
     assert transition.truncated.any() == ("all" in name or name == "TimeLimit")
-    np.testing.assert_allclose(transition.next_observation, transition.metrics["seen"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        transition.next_observation, transition.metrics["seen"], rtol=1e-5, atol=1e-6
+    )
     on = ~done[:-1]
-    np.testing.assert_allclose(transition.next_observation[:-1][on], transition.observation[1:][on], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        transition.next_observation[:-1][on], transition.observation[1:][on], rtol=1e-5, atol=1e-6
+    )
     (x, t), (x_before, t_before) = transition.metrics["inside"], innermost(env, states)
     np.testing.assert_array_equal(np.abs(x - x_before), 1)
     np.testing.assert_array_equal(t, t_before + 1)
     np.testing.assert_array_equal(t_before[1:], np.where(done, 0, t)[:-1])
     shown = transition.next_observation.reshape(200, -1)[:, -6:]
-    if name in ("TimeLimit", "Flatten", "FrameStack", "StickyActions", "RewardScale", "RewardNoise", "EpisodeStatistics"):
+    if name in (
+        "TimeLimit",
+        "Flatten",
+        "FrameStack",
+        "StickyActions",
+        "RewardScale",
+        "RewardNoise",
+        "EpisodeStatistics",
+    ):
         np.testing.assert_array_equal(shown[:, 0], x)
         np.testing.assert_array_equal(shown[:, 1], t)
 
@@ -218,18 +268,28 @@ def test_vmap_equals_a_loop():
     together = jax.vmap(run)(sizes, keys)
     for i in range(3):
         alone = run(sizes[i], keys[i])
-        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-5), together, alone)
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-5),
+            together,
+            alone,
+        )
 
 
 @of_every_wrapper
 def test_contract(name):
     env = WRAPPERS[name](Walk())
     state = jax.eval_shape(env.reset, key_of(0))
-    reached, outcome = jax.eval_shape(env.step, key_of(0), state, jax.ShapeDtypeStruct((), jnp.int32))
+    reached, outcome = jax.eval_shape(
+        env.step, key_of(0), state, jax.ShapeDtypeStruct((), jnp.int32)
+    )
     assert reached == state
     assert jax.eval_shape(env.observe, state) == env.observation
     assert jax.eval_shape(env.restart, key_of(0), state) == state
-    assert [(x.shape, x.dtype) for x in outcome[:3]] == [((), jnp.float32), ((), jnp.bool_), ((), jnp.bool_)]
+    assert [(x.shape, x.dtype) for x in outcome[:3]] == [
+        ((), jnp.float32),
+        ((), jnp.bool_),
+        ((), jnp.bool_),
+    ]
     assert env.num_actions == 2
     picture = env.render(env.reset(key_of(0)))
     assert picture.shape == (1, 1, 3) and picture[0, 0, 0] == 0
@@ -248,11 +308,18 @@ def test_leaves_map():
     """A sweep over the numbers of wrappers is one program."""
 
     def rewards(scale, noise, epsilon, clip):
-        env = ObservationNormalise(RewardNoise(RewardScale(Walk(), scale), noise), epsilon=epsilon, clip=clip)
+        env = ObservationNormalize(
+            RewardNoise(RewardScale(Walk(), scale), noise), epsilon=epsilon, clip=clip
+        )
         transition = interact(env, key_of(0), env.reset(key_of(1)), jnp.int32(1))[1]
         return transition.reward, transition.next_observation
 
-    numbers = jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0]), jnp.array([1e-8, 1.0]), jnp.array([0.5, 0.01])
+    numbers = (
+        jnp.array([1.0, 2.0]),
+        jnp.array([0.0, 0.0]),
+        jnp.array([1e-8, 1.0]),
+        jnp.array([0.5, 0.01]),
+    )
     reward, observed = jax.jit(jax.vmap(rewards))(*numbers)
     np.testing.assert_array_equal(reward, [1, 2])
     np.testing.assert_allclose(np.abs(observed).max(axis=(1, 2)), [0.5, 0.01], rtol=1e-6)
@@ -263,7 +330,7 @@ def test_leaves_map():
 
 def test_normalisation_is_by_all_that_was_seen():
     """Mean and variance are those of every observation so far, starts included, after a start of variance 1 and weight 1e-4."""
-    transition, states, last = roll(ObservationNormalise(TimeLimit(Walk(), 5)), 1000)
+    transition, states, last = roll(ObservationNormalize(TimeLimit(Walk(), 5)), 1000)
     (x, t), ended = states.inner.inner, transition.terminated | transition.truncated
 
     def pictures(x, t):
@@ -286,7 +353,7 @@ def test_normalisation_is_by_all_that_was_seen():
 
 
 def test_normalised_wholes_are_floats_and_clipped():
-    env = ObservationNormalise(frozen_lake(), clip=0.5)
+    env = ObservationNormalize(frozen_lake(), clip=0.5)
     assert env.observation == jax.ShapeDtypeStruct((), jnp.float32)
     transition, _, _ = roll(env, 100)
     assert transition.observation.dtype == np.float32
@@ -303,7 +370,9 @@ def test_one_hot_of_a_stack():
     assert not OneHot(frozen_lake(), 3).observe(jnp.int32(3)).any()
 
 
-@pytest.mark.parametrize("wrap", [lambda env: FrameStack(env, 2), ObservationNormalise], ids=["stack", "normalise"])
+@pytest.mark.parametrize(
+    "wrap", [lambda env: FrameStack(env, 2), ObservationNormalize], ids=["stack", "normalize"]
+)
 def test_what_is_no_function_of_the_models_state_shows_no_model(wrap):
     """Else a policy over it would be judged exactly, and wrongly."""
     assert hasattr(frozen_lake(), "mdp")
@@ -317,7 +386,9 @@ def test_a_sticky_action_is_taken_again():
     env = StickyActions(Walk(), 0.25)
     transition, states, last = roll(env, 20_000)
     taken = np.append(states.last_action[1:], last.last_action)
-    np.testing.assert_array_equal(transition.reward, 2 * taken - 1)  # what was taken is what had an effect
+    np.testing.assert_array_equal(
+        transition.reward, 2 * taken - 1
+    )  # what was taken is what had an effect
     differ = transition.action != states.last_action  # also where an episode ended in between
     stuck = taken[differ] != transition.action[differ]
     assert stats.binomtest(int(stuck.sum()), len(stuck), 0.25).pvalue > 1e-4
@@ -330,7 +401,9 @@ def test_a_sticky_action_is_taken_again():
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_never_and_always_sticky(probability):
     transition, states, _ = roll(StickyActions(Walk(), probability), 100)
-    np.testing.assert_array_equal(transition.reward, 2 * transition.action - 1 if probability == 0 else -np.ones(100))
+    np.testing.assert_array_equal(
+        transition.reward, 2 * transition.action - 1 if probability == 0 else -np.ones(100)
+    )
     assert states.last_action.dtype == np.int32
 
 
@@ -345,13 +418,23 @@ def test_the_sticky_model_is_exact():
         for taken, share in ((a, 1 - p), (b, p)):
             for k in range(3):
                 row = s, taken, k
-                entry = int(inside.next_state[row]) * 4 + taken, float(inside.reward[row]), bool(inside.terminated[row])
+                entry = (
+                    int(inside.next_state[row]) * 4 + taken,
+                    float(inside.reward[row]),
+                    bool(inside.terminated[row]),
+                )
                 expected[entry] = expected.get(entry, 0) + share * float(inside.probability[row])
         for k in range(6):
             row = s * 4 + b, a, k
-            entry = int(model.next_state[row]), float(model.reward[row]), bool(model.terminated[row])
+            entry = (
+                int(model.next_state[row]),
+                float(model.reward[row]),
+                bool(model.terminated[row]),
+            )
             found[entry] = found.get(entry, 0) + float(model.probability[row])
-        assert {e: q for e, q in found.items() if q} == pytest.approx({e: q for e, q in expected.items() if q}, abs=1e-6)
+        assert {e: q for e, q in found.items() if q} == pytest.approx(
+            {e: q for e, q in expected.items() if q}, abs=1e-6
+        )
     states = env.states()
     np.testing.assert_array_equal(env.observe(states), np.arange(64) // 4)
     np.testing.assert_array_equal(states.last_action, np.arange(64) % 4)
@@ -368,7 +451,11 @@ def test_the_sticky_model_says_what_happens():
         def step(carry, t):
             state, total, running = carry
             state, outcome = env.step(jax.random.fold_in(key, t), state, policy[env.observe(state)])
-            return (state, total + jnp.where(running, outcome.reward, 0), running & ~outcome.terminated), None
+            return (
+                state,
+                total + jnp.where(running, outcome.reward, 0),
+                running & ~outcome.terminated,
+            ), None
 
         return jax.lax.scan(step, (env.reset(key), 0.0, True), jnp.arange(1, 200))[0][1]
 
@@ -382,15 +469,19 @@ def test_discretised_actions_map_over_tables():
     state = PendulumState(jnp.float32(1), jnp.float32(0))
 
     def step(table, action):
-        env = DiscretisedActions(Pendulum(), table)
+        env = DiscretizedActions(Pendulum(), table)
         assert env.num_actions == 2
         return env.step(None, state, action)[0].theta_dot
 
     got = jax.jit(jax.vmap(jax.vmap(step, (None, 0)), (0, None)))(tables, jnp.arange(2))
-    direct = jax.jit(jax.vmap(jax.vmap(lambda torque: Pendulum().step(None, state, torque)[0].theta_dot)))(tables)
+    direct = jax.jit(
+        jax.vmap(jax.vmap(lambda torque: Pendulum().step(None, state, torque)[0].theta_dot))
+    )(tables)
     np.testing.assert_allclose(got, direct, rtol=1e-6)
-    mapped = jax.vmap(lambda env: env.step(None, state, 1)[0], in_axes=(DiscretisedActions(None, 0),))
-    assert jax.eval_shape(mapped, DiscretisedActions(Pendulum(), tables)).theta_dot.shape == (2,)
+    mapped = jax.vmap(
+        lambda env: env.step(None, state, 1)[0], in_axes=(DiscretizedActions(None, 0),)
+    )
+    assert jax.eval_shape(mapped, DiscretizedActions(Pendulum(), tables)).theta_dot.shape == (2,)
 
 
 # Rewards.
@@ -409,7 +500,9 @@ def test_reward_noise_is_normal_and_independent():
 def test_scaled_rewards_are_the_models_too():
     lake = frozen_lake()
     scaled = RewardScale(RewardNoise(lake, 1.0), -3.0)
-    np.testing.assert_allclose(mdp.optimal_q(RewardScale(lake, 3.0).mdp, 0.9), 3 * mdp.optimal_q(lake.mdp, 0.9), rtol=1e-4)
+    np.testing.assert_allclose(
+        mdp.optimal_q(RewardScale(lake, 3.0).mdp, 0.9), 3 * mdp.optimal_q(lake.mdp, 0.9), rtol=1e-4
+    )
     np.testing.assert_array_equal(scaled.mdp.reward, -3 * lake.mdp.reward)
     np.testing.assert_array_equal(scaled.states(), np.arange(16))
 
@@ -440,7 +533,7 @@ def test_statistics_are_of_what_lies_inside():
 
     # An agent passes them on, and does not report its own, scaled, return in their place.
     first = jax.tree.map(lambda x: x[np.flatnonzero(done)[0]], transition)
-    _, metrics = Episode.begin().update(first)
+    _, metrics = Episode.new().update(first)
     assert metrics["episode_return"].total == returns[0] != first.reward
 
 
@@ -451,7 +544,9 @@ def test_statistics_inside_of_a_time_limit_see_only_what_terminates():
     _, lengths = by_hand(transition.reward, done)
     np.testing.assert_array_equal(transition.metrics["episode_length"].count, transition.terminated)
     kept = np.array(lengths)[transition.terminated[done]]
-    np.testing.assert_array_equal(transition.metrics["episode_length"].total[transition.terminated], kept)
+    np.testing.assert_array_equal(
+        transition.metrics["episode_length"].total[transition.terminated], kept
+    )
     assert len(kept) < len(lengths)
 
 
@@ -474,18 +569,48 @@ def test_statistics_of_cartpole_by_name():
     ("build", "says"),
     [
         (lambda: OneHot(frozen_lake(), 0), "OneHot: size is 0; allowed: a positive whole number"),
-        (lambda: FrameStack(Walk(), 0), "FrameStack: num_frames is 0; allowed: a positive whole number"),
-        (lambda: FrameStack(Walk(), 2.0), "FrameStack: num_frames is 2.0; allowed: a positive whole number"),
-        (lambda: ObservationNormalise(Walk(), epsilon=0.0), "epsilon is 0.0; allowed: a finite number above 0"),
-        (lambda: ObservationNormalise(Walk(), clip=-1.0), "clip is -1.0; allowed: a number above 0"),
+        (
+            lambda: FrameStack(Walk(), 0),
+            "FrameStack: num_frames is 0; allowed: a positive whole number",
+        ),
+        (
+            lambda: FrameStack(Walk(), 2.0),
+            "FrameStack: num_frames is 2.0; allowed: a positive whole number",
+        ),
+        (
+            lambda: ObservationNormalize(Walk(), epsilon=0.0),
+            "epsilon is 0.0; allowed: a finite number above 0",
+        ),
+        (
+            lambda: ObservationNormalize(Walk(), clip=-1.0),
+            "clip is -1.0; allowed: a number above 0",
+        ),
         (lambda: StickyActions(Walk(), 1.5), r"probability is 1.5; allowed: a number in \[0, 1\]"),
         (lambda: RewardScale(Walk(), float("nan")), "scale is nan; allowed: a finite number"),
-        (lambda: RewardNoise(Walk(), -1.0), "scale is -1.0; allowed: a finite number of at least 0"),
-        (lambda: DiscretisedActions(CartPole(), jnp.zeros((2, 1))), "env is CartPole.*; allowed: one with continuous actions"),
-        (lambda: DiscretisedActions(Pendulum(), jnp.zeros(3)), r"(?s)actions is .*; allowed: an array \[A, 1\]"),
-        (lambda: DiscretisedActions(Pendulum(), jnp.zeros((3, 2))), r"(?s)actions is .*; allowed: an array \[A, 1\]"),
-        (lambda: DiscretisedActions(Pendulum(), [[1.0], [2.0]]), r"(?s)actions is .*; allowed: an array \[A, 1\]"),
-        (lambda: DiscretisedActions(Pendulum(), np.array([[np.inf]])), "actions is .*; allowed: a finite number"),
+        (
+            lambda: RewardNoise(Walk(), -1.0),
+            "scale is -1.0; allowed: a finite number of at least 0",
+        ),
+        (
+            lambda: DiscretizedActions(CartPole(), jnp.zeros((2, 1))),
+            "env is CartPole.*; allowed: one with continuous actions",
+        ),
+        (
+            lambda: DiscretizedActions(Pendulum(), jnp.zeros(3)),
+            r"(?s)actions is .*; allowed: an array \[A, 1\]",
+        ),
+        (
+            lambda: DiscretizedActions(Pendulum(), jnp.zeros((3, 2))),
+            r"(?s)actions is .*; allowed: an array \[A, 1\]",
+        ),
+        (
+            lambda: DiscretizedActions(Pendulum(), [[1.0], [2.0]]),
+            r"(?s)actions is .*; allowed: an array \[A, 1\]",
+        ),
+        (
+            lambda: DiscretizedActions(Pendulum(), np.array([[np.inf]])),
+            "actions is .*; allowed: a finite number",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused(build, says):

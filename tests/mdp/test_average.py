@@ -37,7 +37,9 @@ def test_a_birth_and_death_chain_by_detailed_balance():
     matrix = np.diag(np.full(size - 1, up), 1) + np.diag(np.full(size - 1, down), -1)
     matrix += np.diag(1 - matrix.sum(axis=1))
     law = (up / down) ** np.arange(size)
-    np.testing.assert_allclose(mdp.stationary(chain(matrix), ONLY[size]), law / law.sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        mdp.stationary(chain(matrix), ONLY[size]), law / law.sum(), rtol=1e-5
+    )
 
 
 def test_two_states_by_hand():
@@ -46,7 +48,9 @@ def test_two_states_by_hand():
     found = mdp.average_reward(model, ONLY[2])
     np.testing.assert_allclose(mdp.stationary(model, ONLY[2]), [2 / 3, 1 / 3], rtol=1e-6)
     np.testing.assert_allclose(found.gain, 2, rtol=1e-6)
-    np.testing.assert_allclose(found.bias, [4 / 3, -8 / 3], rtol=1e-5)  # h0 - h1 = 3 / (1 - 1/4), 2 h0 + h1 = 0
+    np.testing.assert_allclose(
+        found.bias, [4 / 3, -8 / 3], rtol=1e-5
+    )  # h0 - h1 = 3 / (1 - 1/4), 2 h0 + h1 = 0
     distances = [2 / 3 * 0.25**t for t in range(1, 12)]
     for distance in (0.5, 0.25, 0.1, 1e-3):
         expected = next(t for t, d in enumerate(distances, 1) if d <= distance)
@@ -62,7 +66,9 @@ def test_a_lazy_cycle_mixes_when_its_powers_say(size):
     while np.abs(power - 1 / size).sum(axis=1).max() / 2 > 0.01:
         power, expected = power @ lazy, expected + 1
     assert mdp.mixing_time(chain(lazy), ONLY[size], 0.01) == expected
-    assert mdp.mixing_time(chain(step), ONLY[size], 0.01) == np.inf  # periodic, though its law is known:
+    assert (
+        mdp.mixing_time(chain(step), ONLY[size], 0.01) == np.inf
+    )  # periodic, though its law is known:
     np.testing.assert_allclose(mdp.stationary(chain(step), ONLY[size]), 1 / size, rtol=1e-5)
 
 
@@ -72,7 +78,11 @@ def test_two_classes_never_mix():
 
 def test_an_episode_that_ends_begins_anew():
     """Two steps to the end, then the start again: half of the time in each, and one reward in two steps."""
-    model = chain([[0, 1, 0], [0, 0, 1], [0, 0, 1]], reward=[0, 1, 50], terminal=np.array([False, False, True]))
+    model = chain(
+        [[0, 1, 0], [0, 0, 1], [0, 0, 1]],
+        reward=[0, 1, 50],
+        terminal=np.array([False, False, True]),
+    )
     np.testing.assert_allclose(mdp.transition_matrix(model, ONLY[3])[:2], [[0, 1, 0], [1, 0, 0]])
     np.testing.assert_allclose(mdp.stationary(model, ONLY[3])[:2], [0.5, 0.5], rtol=1e-5)
     assert mdp.average_reward(model, ONLY[3]).gain == pytest.approx(0.5, rel=1e-5)
@@ -92,7 +102,9 @@ def test_the_best_gain_is_the_best_policys(model):
         best = max(best, gain)
     found = mdp.optimal_average_reward(model)
     assert found.gain == pytest.approx(best, abs=2e-5) and found.error_bound < 1e-5
-    np.testing.assert_allclose(found.q.max(axis=1), found.bias, atol=2e-5)  # the optimality equation
+    np.testing.assert_allclose(
+        found.q.max(axis=1), found.bias, atol=2e-5
+    )  # the optimality equation
     assert mdp.average_reward(model, found.policy).gain == pytest.approx(best, abs=2e-5)
 
 
@@ -119,4 +131,6 @@ def test_models_side_by_side():
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *GARNETS)
     together = jax.vmap(mdp.optimal_average_reward)(stacked)
     for i, model in enumerate(GARNETS):
-        np.testing.assert_allclose(together.gain[i], mdp.optimal_average_reward(model).gain, atol=1e-5)
+        np.testing.assert_allclose(
+            together.gain[i], mdp.optimal_average_reward(model).gain, atol=1e-5
+        )

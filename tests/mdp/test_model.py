@@ -35,11 +35,20 @@ def test_keeps_what_it_was_given():
     assert (mdp.num_states, mdp.num_actions, mdp.num_outcomes) == (3, 2, 2)
     for name in LEAVES:
         np.testing.assert_array_equal(getattr(mdp, name), given[name])
-    assert [getattr(mdp, name).dtype for name in LEAVES] == [jnp.float32, jnp.int32, jnp.float32, jnp.bool_, jnp.float32]
+    assert [getattr(mdp, name).dtype for name in LEAVES] == [
+        jnp.float32,
+        jnp.int32,
+        jnp.float32,
+        jnp.bool_,
+        jnp.float32,
+    ]
 
 
 def test_what_is_done_to_the_given_arrays_later_does_not_show():
-    given = {name: np.ascontiguousarray(a.astype(np.float32) if a.dtype == float else a) for name, a in arrays().items()}
+    given = {
+        name: np.ascontiguousarray(a.astype(np.float32) if a.dtype == float else a)
+        for name, a in arrays().items()
+    }
     mdp = FiniteMDP(**given)
     given["reward"][:] = 77
     given["terminated"][:] = True
@@ -51,11 +60,23 @@ def test_float64_is_kept_where_jax_has_it():
     given = arrays()
     with jax.enable_x64(True):
         mdp = FiniteMDP(**given)
-        assert {mdp.probability.dtype, mdp.reward.dtype, mdp.initial.dtype} == {jnp.dtype(jnp.float64)}
-        single = FiniteMDP(**{n: jnp.asarray(a, jnp.float32) if a.dtype == float else a for n, a in given.items()})
-        assert {single.probability.dtype, single.reward.dtype, single.initial.dtype} == {jnp.dtype(jnp.float32)}
+        assert {mdp.probability.dtype, mdp.reward.dtype, mdp.initial.dtype} == {
+            jnp.dtype(jnp.float64)
+        }
+        single = FiniteMDP(
+            **{n: jnp.asarray(a, jnp.float32) if a.dtype == float else a for n, a in given.items()}
+        )
+        assert {single.probability.dtype, single.reward.dtype, single.initial.dtype} == {
+            jnp.dtype(jnp.float32)
+        }
         assert mdp.next_state.dtype == jnp.int32
-        integers = FiniteMDP(np.ones((1, 1, 1), int), np.zeros((1, 1, 1), int), np.ones((1, 1, 1), int), [[[True]]], [1])
+        integers = FiniteMDP(
+            np.ones((1, 1, 1), int),
+            np.zeros((1, 1, 1), int),
+            np.ones((1, 1, 1), int),
+            [[[True]]],
+            [1],
+        )
         assert integers.reward.dtype == jnp.float64
 
 
@@ -70,21 +91,51 @@ def test_float64_is_kept_where_jax_has_it():
             changed("probability", (2, 1), [1.25, -0.25]),
             "probability at state 2, action 1, outcome 1 is -0.25; allowed: a number >= 0",
         ),
-        (changed("probability", (0, 1, 0), np.nan), "probability at state 0, action 1, outcome 0 is nan"),
-        (changed("next_state", (1, 1, 0), 3), "next_state at state 1, action 1, outcome 0 is 3; allowed: an integer in [0, 3)"),
+        (
+            changed("probability", (0, 1, 0), np.nan),
+            "probability at state 0, action 1, outcome 0 is nan",
+        ),
+        (
+            changed("next_state", (1, 1, 0), 3),
+            "next_state at state 1, action 1, outcome 0 is 3; allowed: an integer in [0, 3)",
+        ),
         (changed("next_state", (0, 0, 1), -1), "next_state at state 0, action 0, outcome 1 is -1;"),
-        (changed("next_state", (0, 0, 1), 2**32), "next_state at state 0, action 0, outcome 1 is 4294967296;"),
-        (changed("reward", (2, 0, 1), np.inf), "reward at state 2, action 0, outcome 1 is inf; allowed: a finite number"),
+        (
+            changed("next_state", (0, 0, 1), 2**32),
+            "next_state at state 0, action 0, outcome 1 is 4294967296;",
+        ),
+        (
+            changed("reward", (2, 0, 1), np.inf),
+            "reward at state 2, action 0, outcome 1 is inf; allowed: a finite number",
+        ),
         (changed("reward", (2, 0, 1), 1e300), "reward at state 2, action 0, outcome 1 is inf;"),
         (changed("initial", 0, 0.75), "the sum of initial is 1.25; allowed: 1"),
         (changed("initial", slice(None), [1.5, 0, -0.5]), "initial at state 2 is -0.5;"),
-        (arrays() | {"probability": np.ones((3, 2))}, "probability has shape (3, 2); allowed: [S, A, K]"),
-        (arrays() | {"probability": np.ones((3, 0, 2))}, "probability has shape (3, 0, 2); allowed: [S, A, K]"),
-        (arrays() | {"reward": np.ones((3, 2, 1))}, "reward has shape (3, 2, 1); allowed: (3, 2, 2)"),
+        (
+            arrays() | {"probability": np.ones((3, 2))},
+            "probability has shape (3, 2); allowed: [S, A, K]",
+        ),
+        (
+            arrays() | {"probability": np.ones((3, 0, 2))},
+            "probability has shape (3, 0, 2); allowed: [S, A, K]",
+        ),
+        (
+            arrays() | {"reward": np.ones((3, 2, 1))},
+            "reward has shape (3, 2, 1); allowed: (3, 2, 2)",
+        ),
         (arrays() | {"initial": np.ones(2) / 2}, "initial has shape (2,); allowed: (3,)"),
-        (arrays() | {"next_state": np.zeros((3, 2, 2))}, "next_state has dtype float64; allowed: integer"),
-        (arrays() | {"terminated": np.zeros((3, 2, 2))}, "terminated has dtype float64; allowed: bool"),
-        (arrays() | {"reward": np.zeros((3, 2, 2), complex)}, "reward has dtype complex128; allowed: integer or floating"),
+        (
+            arrays() | {"next_state": np.zeros((3, 2, 2))},
+            "next_state has dtype float64; allowed: integer",
+        ),
+        (
+            arrays() | {"terminated": np.zeros((3, 2, 2))},
+            "terminated has dtype float64; allowed: bool",
+        ),
+        (
+            arrays() | {"reward": np.zeros((3, 2, 2), complex)},
+            "reward has dtype complex128; allowed: integer or floating",
+        ),
     ],
 )
 def test_refuses_what_is_no_model_and_says_where(given, message):
@@ -101,10 +152,17 @@ def test_names_the_first_of_several_offenders():
 
 def test_sums_may_be_off_by_rounding_in_their_own_precision_only():
     many = np.random.default_rng(0).dirichlet(np.ones(1000), size=(1, 1)).astype(np.float32)
-    rest = {"next_state": np.zeros((1, 1, 1000), int), "reward": np.zeros((1, 1, 1000)), "initial": [1.0]}
+    rest = {
+        "next_state": np.zeros((1, 1, 1000), int),
+        "reward": np.zeros((1, 1, 1000)),
+        "initial": [1.0],
+    }
     rest["terminated"] = np.zeros((1, 1, 1000), bool)
     FiniteMDP(probability=many, **rest)
-    with jax.enable_x64(True), pytest.raises(ValueError, match="the sum of probability at state 0, action 0 is"):
+    with (
+        jax.enable_x64(True),
+        pytest.raises(ValueError, match="the sum of probability at state 0, action 0 is"),
+    ):
         FiniteMDP(probability=many.astype(np.float64), **rest)
 
 
@@ -127,7 +185,9 @@ def test_transformations_rebuild_it_without_looking():
     chex.assert_trees_all_equal(scaled.reward[2], 2 * mdp.reward)
     assert jax.eval_shape(lambda m: m, mdp).reward == jax.ShapeDtypeStruct((3, 2, 2), jnp.float32)
     assert jax.tree.map(lambda _: None, mdp).reward is None
-    assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(mdp)] == [f".{n}" for n in LEAVES]
+    assert [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(mdp)] == [
+        f".{n}" for n in LEAVES
+    ]
 
 
 def test_inside_a_transformation_shapes_are_checked_and_values_are_not():
@@ -144,9 +204,13 @@ def test_inside_a_transformation_shapes_are_checked_and_values_are_not():
 
 def test_action_probabilities_of_both_forms():
     mdp = FiniteMDP(**arrays())
-    chex.assert_trees_all_equal(action_probabilities(mdp, jnp.array([1, 0, 1])), jnp.array([[0.0, 1], [1, 0], [0, 1]]))
+    chex.assert_trees_all_equal(
+        action_probabilities(mdp, jnp.array([1, 0, 1])), jnp.array([[0.0, 1], [1, 0], [0, 1]])
+    )
     stochastic = np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]])
-    chex.assert_trees_all_equal(action_probabilities(mdp, stochastic), jnp.asarray(stochastic, jnp.float32))
+    chex.assert_trees_all_equal(
+        action_probabilities(mdp, stochastic), jnp.asarray(stochastic, jnp.float32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,10 +218,19 @@ def test_action_probabilities_of_both_forms():
     [
         ([0, 2, 0], "policy at state 1 is 2; allowed: an integer in [0, 2)"),
         ([0, 0], "policy has dtype int64 and shape (2,); allowed: integers (3,) or floats (3, 2)"),
-        ([0.0, 1.0, 0.0], "policy has dtype float64 and shape (3,); allowed: integers (3,) or floats (3, 2)"),
-        ([[0, 1]] * 3, "policy has dtype int64 and shape (3, 2); allowed: integers (3,) or floats (3, 2)"),
+        (
+            [0.0, 1.0, 0.0],
+            "policy has dtype float64 and shape (3,); allowed: integers (3,) or floats (3, 2)",
+        ),
+        (
+            [[0, 1]] * 3,
+            "policy has dtype int64 and shape (3, 2); allowed: integers (3,) or floats (3, 2)",
+        ),
         ([[0.5, 0.5], [0.5, 0.25], [1.0, 0.0]], "the sum of policy at state 1 is 0.75; allowed: 1"),
-        ([[0.5, 0.5], [1.5, -0.5], [1.0, 0.0]], "policy at state 1, action 1 is -0.5; allowed: a number >= 0"),
+        (
+            [[0.5, 0.5], [1.5, -0.5], [1.0, 0.0]],
+            "policy at state 1, action 1 is -0.5; allowed: a number >= 0",
+        ),
         ([True, False, True], "policy has dtype bool; allowed: integer or floating"),
     ],
 )

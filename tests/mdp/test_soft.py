@@ -29,8 +29,14 @@ def test_no_epsilon_soft_policy_is_better(model, epsilon):
     ]
     found = mdp.epsilon_soft_optimal(model, DISCOUNT, epsilon)
     np.testing.assert_allclose(found.values, np.max(values, axis=0), atol=1e-5)
-    np.testing.assert_allclose(mdp.evaluate_policy(model, found.policy, DISCOUNT).values, found.values, atol=1e-5)
-    assert np.abs(np.asarray(found.values) - np.max(values, axis=0)).max() <= 2 * found.error_bound < 1e-4
+    np.testing.assert_allclose(
+        mdp.evaluate_policy(model, found.policy, DISCOUNT).values, found.values, atol=1e-5
+    )
+    assert (
+        np.abs(np.asarray(found.values) - np.max(values, axis=0)).max()
+        <= 2 * found.error_bound
+        < 1e-4
+    )
 
 
 def test_without_epsilon_it_is_the_optimum_bit_for_bit():
@@ -50,8 +56,12 @@ def test_the_soft_optimum_satisfies_its_equations(model, temperature):
     # The value of the policy in the model whose rewards include its entropy: independent of any logarithm of a sum.
     entropy = -np.sum(policy * np.log(np.maximum(policy, 1e-30)), axis=1)
     dense = np.einsum("sa,sab->sb", policy, dense_of(model))
-    reward = (policy * np.asarray((model.probability * model.reward).sum(-1))).sum(axis=1) + temperature * entropy
-    np.testing.assert_allclose(values, np.linalg.solve(np.eye(4) - DISCOUNT * dense, reward), rtol=1e-4, atol=1e-4)
+    reward = (policy * np.asarray((model.probability * model.reward).sum(-1))).sum(
+        axis=1
+    ) + temperature * entropy
+    np.testing.assert_allclose(
+        values, np.linalg.solve(np.eye(4) - DISCOUNT * dense, reward), rtol=1e-4, atol=1e-4
+    )
     best = np.asarray(mdp.value_iteration(model, DISCOUNT).values)
     excess = temperature * np.log(3) / (1 - DISCOUNT)
     assert (values >= best - 1e-4).all() and (values <= best + excess + 1e-4).all()
@@ -61,22 +71,33 @@ def test_the_soft_optimum_satisfies_its_equations(model, temperature):
 def dense_of(model):
     dense = np.zeros((model.num_states, model.num_actions, model.num_states))
     for s, a, k in np.ndindex(*model.probability.shape):
-        dense[s, a, model.next_state[s, a, k]] += model.probability[s, a, k] * (not model.terminated[s, a, k])
+        dense[s, a, model.next_state[s, a, k]] += model.probability[s, a, k] * (
+            not model.terminated[s, a, k]
+        )
     return dense
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda m: mdp.epsilon_soft_optimal(m, 0.5, 1.5), r"epsilon is 1.5; allowed: a number in \[0, 1\]"),
+        (
+            lambda m: mdp.epsilon_soft_optimal(m, 0.5, 1.5),
+            r"epsilon is 1.5; allowed: a number in \[0, 1\]",
+        ),
         (lambda m: mdp.epsilon_soft_optimal(m, 0.5, jnp.float32(-1)), "epsilon is -1.0"),
-        (lambda m: mdp.soft_optimal(m, 0.5, 0.0), "temperature is 0.0; allowed: a finite number above 0"),
+        (
+            lambda m: mdp.soft_optimal(m, 0.5, 0.0),
+            "temperature is 0.0; allowed: a finite number above 0",
+        ),
         (lambda m: mdp.soft_optimal(m, 1.5, 1.0), "discount is 1.5"),
         (lambda m: mdp.time_expanded(m, 0), "horizon is 0; allowed: 1 or more"),
-        (lambda m: mdp.visits(m, np.zeros(3, int)), "policy has"),
+        (lambda m: mdp.expected_visits(m, np.zeros(3, int)), "policy has"),
         (lambda m: mdp.linear_program(m, 2.0), "discount is 2.0"),
         (lambda m: mdp.linear_program(m, 1.0), "no finite optimum"),
-        (lambda m: mdp.td_fixed_point(m, np.eye(4), np.zeros(4, int), np.ones(4), 0.5, 2.0), "lambda_ is 2.0"),
+        (
+            lambda m: mdp.td_fixed_point(m, np.eye(4), np.zeros(4, int), np.ones(4), 0.5, 2.0),
+            "lambda_ is 2.0",
+        ),
     ],
 )
 def test_wrong_numbers_are_refused(call, says):
@@ -91,7 +112,9 @@ def test_time_in_the_state_gives_the_finite_horizon(name, discount):
     unrolled = mdp.time_expanded(model, horizon)
     values = np.asarray(mdp.value_iteration(unrolled, discount).values).reshape(horizon, -1)
     for h in range(horizon):
-        np.testing.assert_allclose(values[h], mdp.finite_horizon(model, horizon - h, discount), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            values[h], mdp.finite_horizon(model, horizon - h, discount), rtol=1e-6, atol=1e-6
+        )
     assert unrolled.initial[: model.num_states].sum() == pytest.approx(1)
 
 
@@ -101,14 +124,18 @@ def test_expected_visits_weigh_rewards_to_the_return(name):
     policy = np.full((model.num_states, model.num_actions), 1 / model.num_actions, np.float32)
     reward = (policy * np.asarray((model.probability * model.reward).sum(-1))).sum(axis=1)
     for exact in (2048, 0):
-        counts = mdp.visits(model, policy, max_exact_states=exact)
-        np.testing.assert_allclose(counts @ reward, mdp.expected_return(model, policy, 1.0), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(mdp.occupancy(model, policy, 0.9), 0.1 * mdp.visits(model, policy, 0.9), rtol=1e-5)
+        counts = mdp.expected_visits(model, policy, max_exact_states=exact)
+        np.testing.assert_allclose(
+            counts @ reward, mdp.expected_return(model, policy, 1.0), rtol=1e-4, atol=1e-6
+        )
+    np.testing.assert_allclose(
+        mdp.occupancy(model, policy, 0.9), 0.1 * mdp.expected_visits(model, policy, 0.9), rtol=1e-5
+    )
 
 
 def test_visits_of_a_walk_by_hand():
     """From the middle of five states: 3 visits there, 2 and 1 on either side, as in gambler's ruin."""
-    counts = mdp.visits(purerl.make("RandomWalk5-v0").mdp, np.zeros(7, int))
+    counts = mdp.expected_visits(purerl.make("RandomWalk5-v0").mdp, np.zeros(7, int))
     np.testing.assert_allclose(counts, [0, 1, 2, 3, 2, 1, 0], rtol=1e-5)
 
 
@@ -121,18 +148,24 @@ def test_three_ways_to_the_optimum(model, discount):
     np.testing.assert_allclose(program.values, improved.values, rtol=1e-5, atol=1e-5)
     assert program.policy.tolist() == improved.policy.tolist()
     # The dual: occupancies from uniform starts.
-    flow = mdp.visits(model.replace(initial=np.full(4, 0.25)), program.policy, discount)
+    flow = mdp.expected_visits(model.replace(initial=np.full(4, 0.25)), program.policy, discount)
     np.testing.assert_allclose(program.occupancy.sum(axis=1), flow, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "optimum"), [("CliffWalking-v1", -13), ("Taxi-v3", 7.93)])
 def test_the_linear_program_of_known_problems(name, optimum):
     env = purerl.make(name)
-    if name == "Taxi-v3":  # undiscounted, some states of Taxi can only be left at a loss for ever by some policies
+    if (
+        name == "Taxi-v3"
+    ):  # undiscounted, some states of Taxi can only be left at a loss for ever by some policies
         values = mdp.linear_program(env.mdp, 0.999).values
-        np.testing.assert_allclose(values, mdp.value_iteration(env.mdp, 0.999).values, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(
+            values, mdp.value_iteration(env.mdp, 0.999).values, rtol=1e-4, atol=1e-3
+        )
     else:
-        assert mdp.linear_program(env.mdp, 1.0).values @ np.asarray(env.mdp.initial) == pytest.approx(optimum)
+        assert mdp.linear_program(env.mdp, 1.0).values @ np.asarray(
+            env.mdp.initial
+        ) == pytest.approx(optimum)
 
 
 def test_linear_values_by_hand():
@@ -146,19 +179,28 @@ def test_linear_values_by_hand():
     model = GARNETS[1]
     policy = rng.dirichlet(np.ones(3), 4).astype(np.float32)
     found = mdp.td_fixed_point(model, np.eye(4), policy, rng.uniform(0.1, 1, 4), DISCOUNT, 0.4)
-    np.testing.assert_allclose(found, mdp.evaluate_policy(model, policy, DISCOUNT).values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found, mdp.evaluate_policy(model, policy, DISCOUNT).values, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_fixed_point_is_where_expected_updates_stand_still():
     model, rng = GARNETS[2], np.random.default_rng(1)
-    features, weights = rng.normal(size=(4, 2)).astype(np.float32), rng.uniform(0.1, 1, 4).astype(np.float32)
+    features, weights = (
+        rng.normal(size=(4, 2)).astype(np.float32),
+        rng.uniform(0.1, 1, 4).astype(np.float32),
+    )
     policy = rng.dirichlet(np.ones(3), 4).astype(np.float32)
     w = np.asarray(mdp.td_fixed_point(model, features, policy, weights, DISCOUNT))
-    target = (policy * np.asarray(mdp.backup(model, jnp.asarray(features @ w), DISCOUNT))).sum(axis=1)
+    target = (policy * np.asarray(mdp.backup(model, jnp.asarray(features @ w), DISCOUNT))).sum(
+        axis=1
+    )
     np.testing.assert_allclose(features.T @ (weights * (target - features @ w)), 0, atol=1e-5)
     # lambda = 1 is the best approximation of the values under the weights.
     values = np.asarray(mdp.evaluate_policy(model, policy, DISCOUNT).values)
-    best = np.linalg.lstsq(features * np.sqrt(weights)[:, None], values * np.sqrt(weights), rcond=None)[0]
+    best = np.linalg.lstsq(
+        features * np.sqrt(weights)[:, None], values * np.sqrt(weights), rcond=None
+    )[0]
     found = mdp.td_fixed_point(model, features, policy, weights, DISCOUNT, 1.0)
     np.testing.assert_allclose(found, best, rtol=1e-3, atol=1e-4)
 
@@ -179,6 +221,10 @@ def test_emphasis_is_a_sum_over_the_past():
 def test_models_and_numbers_side_by_side():
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *GARNETS)
     epsilons = jnp.array([0.1, 0.5, 0.9])
-    together = jax.vmap(lambda model, epsilon: mdp.epsilon_soft_optimal(model, DISCOUNT, epsilon).values)(stacked, epsilons)
+    together = jax.vmap(
+        lambda model, epsilon: mdp.epsilon_soft_optimal(model, DISCOUNT, epsilon).values
+    )(stacked, epsilons)
     for i, model in enumerate(GARNETS):
-        np.testing.assert_allclose(together[i], mdp.epsilon_soft_optimal(model, DISCOUNT, epsilons[i]).values, atol=1e-5)
+        np.testing.assert_allclose(
+            together[i], mdp.epsilon_soft_optimal(model, DISCOUNT, epsilons[i]).values, atol=1e-5
+        )

@@ -24,9 +24,16 @@ def test_returns_by_hand():
 
 @given(REWARDS, DISCOUNT)
 def test_returns_are_the_sums_of_their_definition(rewards, discount):
-    expected = [sum(discount**i * reward for i, reward in enumerate(rewards[start:])) for start in range(len(rewards))]
-    np.testing.assert_allclose(returns_to_go(jnp.array(rewards), discount), expected, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(discounted_return(jnp.array(rewards), discount), expected[0], rtol=1e-5, atol=1e-4)
+    expected = [
+        sum(discount**i * reward for i, reward in enumerate(rewards[start:]))
+        for start in range(len(rewards))
+    ]
+    np.testing.assert_allclose(
+        returns_to_go(jnp.array(rewards), discount), expected, rtol=1e-5, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        discounted_return(jnp.array(rewards), discount), expected[0], rtol=1e-5, atol=1e-4
+    )
 
 
 def test_returns_of_many_episodes_under_many_discounts():
@@ -42,7 +49,13 @@ def mdp():
     next_state, terminated = rng.integers(3, size=(3, 2, 3)), rng.random((3, 2, 3)) < 0.3
     next_state[0, 0], terminated[0, 0] = [1, 1, 2], [True, False, False]
     next_state[1, 0] = [2, 0, 2]
-    return FiniteMDP(rng.dirichlet(np.ones(3), (3, 2)), next_state, np.zeros((3, 2, 3)), terminated, np.full(3, 1 / 3))
+    return FiniteMDP(
+        rng.dirichlet(np.ones(3), (3, 2)),
+        next_state,
+        np.zeros((3, 2, 3)),
+        terminated,
+        np.full(3, 1 / 3),
+    )
 
 
 def test_probability_by_hand(mdp):
@@ -56,7 +69,9 @@ def test_probability_by_hand(mdp):
     assert np.exp(two) == pytest.approx(1 / 3 * 0.25 * p[0, 0, 1] * 1.0 * back, rel=1e-5)
     assert trajectory_log_probability(mdp, policy, jnp.array([1, 1]), jnp.array([0])) == -jnp.inf
     assert trajectory_log_probability(mdp, policy, jnp.array([1, 2]), jnp.array([1])) == -jnp.inf
-    assert np.exp(trajectory_log_probability(mdp, policy, jnp.array([2]), jnp.zeros(0, int))) == pytest.approx(1 / 3)
+    assert np.exp(
+        trajectory_log_probability(mdp, policy, jnp.array([2]), jnp.zeros(0, int))
+    ) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -64,7 +79,9 @@ def test_probabilities_of_all_trajectories_sum_to_that_of_lasting_so_long(mdp, l
     policy = jnp.array([[0.25, 0.75], [0.5, 0.5], [0.125, 0.875]])
     states = jnp.array(list(itertools.product(range(3), repeat=length + 1)))
     actions = jnp.array(list(itertools.product(range(2), repeat=length)))
-    each = jax.jit(jax.vmap(jax.vmap(trajectory_log_probability, (None, None, None, 0)), (None, None, 0, None)))
+    each = jax.jit(
+        jax.vmap(jax.vmap(trajectory_log_probability, (None, None, None, 0)), (None, None, 0, None))
+    )
     total = float(jnp.exp(each(mdp, policy, states, actions)).sum())
 
     # By the forward recursion: the mass still going after length - 1 steps.
@@ -85,7 +102,15 @@ def test_refuses_states_that_do_not_fit_the_actions(mdp):
 
 
 def test_deterministic_policy_and_model():
-    chain = FiniteMDP([[[1.0]], [[1.0]]], [[[1]], [[0]]], [[[0.0]], [[0.0]]], [[[False]], [[False]]], [1.0, 0.0])
+    chain = FiniteMDP(
+        [[[1.0]], [[1.0]]], [[[1]], [[0]]], [[[0.0]], [[0.0]]], [[[False]], [[False]]], [1.0, 0.0]
+    )
     policy = jnp.zeros(2, int)
-    assert float(trajectory_log_probability(chain, policy, jnp.array([0, 1, 0]), jnp.array([0, 0]))) == 0.0
-    assert float(trajectory_log_probability(chain, policy, jnp.array([1, 0, 1]), jnp.array([0, 0]))) == -jnp.inf
+    assert (
+        float(trajectory_log_probability(chain, policy, jnp.array([0, 1, 0]), jnp.array([0, 0])))
+        == 0.0
+    )
+    assert (
+        float(trajectory_log_probability(chain, policy, jnp.array([1, 0, 1]), jnp.array([0, 0])))
+        == -jnp.inf
+    )

@@ -13,9 +13,9 @@ from purerl.envs.bsuite.catch import Catch
 from purerl.envs.bsuite.deep_sea import DeepSea
 from purerl.envs.bsuite.discounting_chain import DiscountingChain
 from purerl.envs.bsuite.experiments import EXPERIMENTS, Experiment, load
+from purerl.envs.bsuite.logging import Record, Setting
 from purerl.envs.bsuite.memory_chain import MemoryChain
 from purerl.envs.bsuite.mountain_car import MountainCar
-from purerl.envs.bsuite.record import Record, Setting
 from purerl.envs.bsuite.umbrella_chain import UmbrellaChain
 
 # name: (what builds it, after how many steps an episode is truncated)

@@ -51,7 +51,9 @@ class Bandit(Node):
             ValueError: no seed of NumPy's, or fewer than two arms.
         """
         if num_arms < 2:
-            raise ValueError(f"Bandit: num_arms is {num_arms}; allowed: a whole number of at least 2")
+            raise ValueError(
+                f"Bandit: num_arms is {num_arms}; allowed: a whole number of at least 2"
+            )
         order = generator("Bandit", mapping_seed).choice(num_arms, size=num_arms, replace=False)
         return cls(np.linspace(0, 1, num_arms)[order].astype(np.float32))
 
@@ -79,7 +81,12 @@ class Bandit(Node):
         return jnp.ones((1, 1), jnp.float32)
 
     def render(self, state):
-        colours = np.concatenate([drawing.shades(self.rewards), np.full((1, self.num_actions, 3), drawing.PALE, np.uint8)])
+        colors = np.concatenate(
+            [
+                drawing.shades(self.rewards),
+                np.full((1, self.num_actions, 3), drawing.PALE, np.uint8),
+            ]
+        )
         if state.arm >= 0:
-            colours[1, int(state.arm)] = drawing.BLUE
-        return drawing.cells(colours, size=24)
+            colors[1, int(state.arm)] = drawing.BLUE
+        return drawing.cells(colors, size=24)

@@ -9,7 +9,8 @@ import numpy as np
 
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_numbers
 from purerl.envs import drawing
-from purerl.envs.base import Mean, Outcome
+from purerl.envs.base import Outcome
+from purerl.metrics import Mean
 from purerl.pytree import Node
 
 
@@ -75,7 +76,12 @@ class Cartpole(Node):
     def __post_init__(self):
         positive = ("x_threshold", "timescale", "max_time", "masscart", "masspole", "length")
         finite = ("height_threshold", "gravity", "force_mag")
-        check_numbers(self, init_range=NOT_NEGATIVE, **dict.fromkeys(positive, POSITIVE), **dict.fromkeys(finite, FINITE))
+        check_numbers(
+            self,
+            init_range=NOT_NEGATIVE,
+            **dict.fromkeys(positive, POSITIVE),
+            **dict.fromkeys(finite, FINITE),
+        )
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -98,7 +104,9 @@ class Cartpole(Node):
         polemass_length = self.masspole * self.length
         sin, cos = jnp.sin(theta), jnp.cos(theta)
         push = ((action - 1) * self.force_mag + polemass_length * theta_dot**2 * sin) / total_mass
-        theta_acc = (self.gravity * sin - cos * push) / (self.length * (4 / 3 - self.masspole * cos**2 / total_mass))
+        theta_acc = (self.gravity * sin - cos * push) / (
+            self.length * (4 / 3 - self.masspole * cos**2 / total_mass)
+        )
         x_acc = push - polemass_length * theta_acc * cos / total_mass
         turned = theta + self.timescale * theta_dot
         return CartpoleState(
@@ -111,7 +119,9 @@ class Cartpole(Node):
 
     def step(self, key, state, action):
         state = self.move(state, action)
-        good = (jnp.cos(state.theta) > self.height_threshold) & (jnp.abs(state.x) < self.x_threshold)
+        good = (jnp.cos(state.theta) > self.height_threshold) & (
+            jnp.abs(state.x) < self.x_threshold
+        )
         terminated = ~good | (state.time * self.timescale > self.max_time)
         return state, Outcome(good.astype(jnp.float32), terminated, jnp.bool_(False))
 
@@ -119,7 +129,14 @@ class Cartpole(Node):
         """The six numbers that both tasks observe."""
         x, x_dot, theta, theta_dot, time = state
         elapsed = time * self.timescale / self.max_time
-        return [x / self.x_threshold, x_dot / self.x_threshold, jnp.sin(theta), jnp.cos(theta), theta_dot, elapsed]
+        return [
+            x / self.x_threshold,
+            x_dot / self.x_threshold,
+            jnp.sin(theta),
+            jnp.cos(theta),
+            theta_dot,
+            elapsed,
+        ]
 
     def observe(self, state):
         return jnp.stack(self.features(state)).astype(jnp.float32)[None]
@@ -128,7 +145,7 @@ class Cartpole(Node):
         x, theta, reach = float(state.x), float(state.theta), float(self.x_threshold)
         tip = x + 2 * self.length * np.sin(theta), 2 * self.length * np.cos(theta)
         shapes = [
-            drawing.line((-reach, -0.15), (reach, -0.15), 0.03, drawing.GREY),
+            drawing.line((-reach, -0.15), (reach, -0.15), 0.03, drawing.GRAY),
             drawing.box(x, 0, 0.5, 0.25, drawing.BLACK),
             drawing.line((x, 0), tip, 0.1, drawing.ORANGE),
             drawing.disc(x, 0, 0.07, drawing.BLUE),
@@ -168,7 +185,12 @@ class CartpoleSwingup(Cartpole):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, theta_dot_threshold=NOT_NEGATIVE, x_reward_threshold=NOT_NEGATIVE, move_cost=FINITE)
+        check_numbers(
+            self,
+            theta_dot_threshold=NOT_NEGATIVE,
+            x_reward_threshold=NOT_NEGATIVE,
+            move_cost=FINITE,
+        )
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -183,12 +205,16 @@ class CartpoleSwingup(Cartpole):
         central, slow = self._central_and_slow(state)
         upright = (jnp.cos(state.theta) > self.height_threshold) & slow & central
         reward = jnp.where(upright, 1.0, 0.0) - jnp.where(action == 1, 0.0, self.move_cost)
-        terminated = (jnp.abs(state.x) > self.x_threshold) | (state.time * self.timescale > self.max_time)
+        terminated = (jnp.abs(state.x) > self.x_threshold) | (
+            state.time * self.timescale > self.max_time
+        )
         metrics = {"upright": Mean(upright.astype(jnp.float32), jnp.float32(1))}
         return state, Outcome(reward.astype(jnp.float32), terminated, jnp.bool_(False), metrics)
 
     def _central_and_slow(self, state):
-        return jnp.abs(state.x) < self.x_reward_threshold, jnp.abs(state.theta_dot) < self.theta_dot_threshold
+        return jnp.abs(state.x) < self.x_reward_threshold, jnp.abs(
+            state.theta_dot
+        ) < self.theta_dot_threshold
 
     def observe(self, state):
         flags = [jnp.where(holds, 1.0, -1.0) for holds in self._central_and_slow(state)]

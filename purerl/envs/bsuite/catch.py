@@ -72,13 +72,15 @@ class Catch(Node):
         return state, Outcome(reward.astype(jnp.float32), landed, jnp.bool_(False))
 
     def observe(self, state):
-        cell = jnp.arange(self.rows * self.columns, dtype=jnp.int32).reshape(self.rows, self.columns)
+        cell = jnp.arange(self.rows * self.columns, dtype=jnp.int32).reshape(
+            self.rows, self.columns
+        )
         ball = cell == state.ball_row * self.columns + state.ball_column
         paddle = cell == (self.rows - 1) * self.columns + state.paddle
         return (ball | paddle).astype(jnp.float32)
 
     def render(self, state):
-        colours = np.full((self.rows, self.columns, 3), drawing.BLACK, np.uint8)
-        colours[self.rows - 1, int(state.paddle)] = drawing.SKY
-        colours[int(state.ball_row), int(state.ball_column)] = drawing.ORANGE
-        return drawing.cells(colours, size=24)
+        colors = np.full((self.rows, self.columns, 3), drawing.BLACK, np.uint8)
+        colors[self.rows - 1, int(state.paddle)] = drawing.SKY
+        colors[int(state.ball_row), int(state.ball_column)] = drawing.ORANGE
+        return drawing.cells(colors, size=24)

@@ -8,9 +8,10 @@ import numpy as np
 
 from purerl.checks import FINITE, check_numbers
 from purerl.envs import drawing
-from purerl.envs.base import Mean, Outcome
+from purerl.envs.base import Outcome
 from purerl.envs.bsuite.settings import generator
 from purerl.envs.bsuite.words import fraction
+from purerl.metrics import Mean
 from purerl.pytree import Node, static
 
 
@@ -26,7 +27,7 @@ class DeepSea(Node):
     r"""A diver sinks one row a step through a square of ``N`` by ``N`` cells, moving left or right; the treasure lies at the
     bottom right, and only going right every time leads there. Make one with :meth:`of`.
 
-    Osband, Van Roy, Russo & Wen, "Deep exploration via randomized value functions" (JMLR 20, 2019); Osband et al., "Behaviour
+    Osband, Van Roy, Russo & Wen, "Deep exploration via randomized value functions" (JMLR 20, 2019); Osband et al., "Behavior
     Suite for Reinforcement Learning" (ICLR 2020), ``deep_sea`` and ``deep_sea_stochastic``, as in bsuite 0.3.6.
 
     - **Observation**: 1 in the diver's cell, 0 elsewhere, float32 ``[N, N]``; all 0 below the bottom.
@@ -77,7 +78,10 @@ class DeepSea(Node):
         """
         if size < 1:
             raise ValueError(f"DeepSea: size is {size}; allowed: a whole number of at least 1")
-        return cls(generator("DeepSea", mapping_seed).binomial(1, 0.5, (size, size)).astype(np.int32), **fields)
+        return cls(
+            generator("DeepSea", mapping_seed).binomial(1, 0.5, (size, size)).astype(np.int32),
+            **fields,
+        )
 
     @property
     def size(self) -> int:
@@ -124,9 +128,11 @@ class DeepSea(Node):
         return (cell == state.row * self.size + state.column).astype(jnp.float32)
 
     def render(self, state):
-        colours = np.full((self.size + 1, self.size, 3), (10, 60, 110), np.uint8)
-        colours[:-1] -= (np.arange(self.size) * 50 // self.size).astype(np.uint8)[:, None, None] * np.array([0, 1, 1], np.uint8)
-        colours[-1] = drawing.BROWN
-        colours[-2, -1] = drawing.YELLOW
-        colours[int(state.row), int(state.column)] = drawing.ORANGE
-        return drawing.cells(colours)
+        colors = np.full((self.size + 1, self.size, 3), (10, 60, 110), np.uint8)
+        colors[:-1] -= (np.arange(self.size) * 50 // self.size).astype(np.uint8)[
+            :, None, None
+        ] * np.array([0, 1, 1], np.uint8)
+        colors[-1] = drawing.BROWN
+        colors[-2, -1] = drawing.YELLOW
+        colors[int(state.row), int(state.column)] = drawing.ORANGE
+        return drawing.cells(colors)

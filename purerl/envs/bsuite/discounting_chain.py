@@ -54,7 +54,11 @@ class DiscountingChain(Node):
             ValueError: ``mapping_seed`` is no whole number in ``[0, 2**32)``.
         """
         generator("DiscountingChain", mapping_seed)
-        return cls(np.where(np.arange(len(HORIZONS)) == mapping_seed % len(HORIZONS), 1.1, 1.0).astype(np.float32))
+        return cls(
+            np.where(np.arange(len(HORIZONS)) == mapping_seed % len(HORIZONS), 1.1, 1.0).astype(
+                np.float32
+            )
+        )
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -79,8 +83,10 @@ class DiscountingChain(Node):
         return jnp.stack([state.chain.astype(jnp.float32), state.time / jnp.float32(LENGTH)])[None]
 
     def render(self, state):
-        colours = np.full((len(HORIZONS), LENGTH + 1, 3), drawing.PALE, np.uint8)
-        for chain, (horizon, reward) in enumerate(zip(HORIZONS, np.asarray(self.rewards), strict=True)):
-            colours[chain, horizon] = drawing.GREEN if reward > 1 else drawing.YELLOW
-        colours[slice(None) if state.chain < 0 else int(state.chain), int(state.time)] = drawing.BLUE
-        return drawing.cells(colours, size=8)
+        colors = np.full((len(HORIZONS), LENGTH + 1, 3), drawing.PALE, np.uint8)
+        for chain, (horizon, reward) in enumerate(
+            zip(HORIZONS, np.asarray(self.rewards), strict=True)
+        ):
+            colors[chain, horizon] = drawing.GREEN if reward > 1 else drawing.YELLOW
+        colors[slice(None) if state.chain < 0 else int(state.chain), int(state.time)] = drawing.BLUE
+        return drawing.cells(colors, size=8)

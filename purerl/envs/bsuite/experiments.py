@@ -10,9 +10,9 @@ from purerl.envs.bsuite.cartpole import Cartpole, CartpoleSwingup
 from purerl.envs.bsuite.catch import Catch
 from purerl.envs.bsuite.deep_sea import DeepSea
 from purerl.envs.bsuite.discounting_chain import DiscountingChain
+from purerl.envs.bsuite.logging import LONGEST_RUN, Record, Setting
 from purerl.envs.bsuite.memory_chain import MemoryChain
 from purerl.envs.bsuite.mountain_car import MountainCar
-from purerl.envs.bsuite.record import LONGEST_RUN, Record, Setting
 from purerl.envs.bsuite.umbrella_chain import UmbrellaChain
 from purerl.envs.wrappers import RewardNoise, RewardScale
 
@@ -47,7 +47,9 @@ def _in_three_forms(name, plain, tags):
     yield name, plain
     for form, sizes in forms.items():
         parameter = {"noise": "noise_scale", "scale": "reward_scale"}[form]
-        settings = tuple({parameter: size} | setting for size in sizes for setting in plain.settings[:4])
+        settings = tuple(
+            {parameter: size} | setting for size in sizes for setting in plain.settings[:4]
+        )
         yield f"{name}_{form}", plain._replace(settings=settings, tags=(form, *tags))
 
 
@@ -68,20 +70,30 @@ def _umbrella(n_distractor, chain_length=20):
 
 # As in bsuite 0.3.6, but for mnist, mnist_noise and mnist_scale, which need a data set.
 EXPERIMENTS: dict[str, Experiment] = {
-    **dict(_in_three_forms("bandit", Experiment(Bandit.of, _SEEDS, 10_000, ("basic",), _REGRET), ())),
+    **dict(
+        _in_three_forms("bandit", Experiment(Bandit.of, _SEEDS, 10_000, ("basic",), _REGRET), ())
+    ),
     **dict(
         _in_three_forms(
             "cartpole",
-            Experiment(Cartpole, _RUNS, 1_000, ("basic", "credit_assignment", "generalization"), _BALANCE),
+            Experiment(
+                Cartpole, _RUNS, 1_000, ("basic", "credit_assignment", "generalization"), _BALANCE
+            ),
             ("generalization",),
         )
     ),
     "cartpole_swingup": Experiment(
-        CartpoleSwingup, _HEIGHTS, 1_000, ("exploration", "generalization"), (*_BALANCE, "total_upright")
+        CartpoleSwingup,
+        _HEIGHTS,
+        1_000,
+        ("exploration", "generalization"),
+        (*_BALANCE, "total_upright"),
     ),
     **dict(
         _in_three_forms(
-            "catch", Experiment(Catch, _RUNS, 10_000, ("basic", "credit_assignment"), _REGRET), ("credit_assignment",)
+            "catch",
+            Experiment(Catch, _RUNS, 10_000, ("basic", "credit_assignment"), _REGRET),
+            ("credit_assignment",),
         )
     ),
     "deep_sea": Experiment(DeepSea.of, _SEAS, 10_000, ("exploration",), _SEA),
@@ -93,9 +105,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         _SEA,
         {"solved_tenths": 8, "solved_from": 100},
     ),
-    "discounting_chain": Experiment(DiscountingChain.of, _SEEDS, 1_000, ("credit_assignment",), ("total_return",)),
+    "discounting_chain": Experiment(
+        DiscountingChain.of, _SEEDS, 1_000, ("credit_assignment",), ("total_return",)
+    ),
     "memory_len": Experiment(
-        MemoryChain, _varied("memory_length", _UP_TO_100), 10_000, ("memory",), ("total_perfect", "total_regret")
+        MemoryChain,
+        _varied("memory_length", _UP_TO_100),
+        10_000,
+        ("memory",),
+        ("total_perfect", "total_regret"),
     ),
     "memory_size": Experiment(
         partial(MemoryChain, memory_length=2),
@@ -112,9 +130,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         )
     ),
     "umbrella_distract": Experiment(
-        _umbrella, _varied("n_distractor", _UP_TO_100), 10_000, ("credit_assignment", "noise"), _REGRET
+        _umbrella,
+        _varied("n_distractor", _UP_TO_100),
+        10_000,
+        ("credit_assignment", "noise"),
+        _REGRET,
     ),
-    "umbrella_length": Experiment(_umbrella, _LENGTHS, 10_000, ("credit_assignment", "noise"), _REGRET),
+    "umbrella_length": Experiment(
+        _umbrella, _LENGTHS, 10_000, ("credit_assignment", "noise"), _REGRET
+    ),
 }
 
 
@@ -138,7 +162,9 @@ def load(experiment: str, index: int = 0, episodes: int | None = None) -> Settin
         raise ValueError(f"unknown experiment {experiment!r}; known: {', '.join(EXPERIMENTS)}")
     about = EXPERIMENTS[experiment]
     if not 0 <= index < len(about.settings):
-        raise ValueError(f"{experiment} has no setting {index!r}; allowed: 0 to {len(about.settings) - 1}")
+        raise ValueError(
+            f"{experiment} has no setting {index!r}; allowed: 0 to {len(about.settings) - 1}"
+        )
     episodes = about.episodes if episodes is None else episodes
     if type(episodes) is not int or not 0 < episodes <= LONGEST_RUN:
         raise ValueError(f"episodes is {episodes!r}; allowed: a whole number in [1, {LONGEST_RUN}]")

@@ -70,23 +70,32 @@ class MemoryChain(Node):
 
     def step(self, key, state, action):
         time = state.time + 1
-        asked = (jnp.arange(self.num_bits) == state.query) & (unpack(state.context, self.num_bits) == 1)
+        asked = (jnp.arange(self.num_bits) == state.query) & (
+            unpack(state.context, self.num_bits) == 1
+        )
         done = time == self.memory_length + 1
-        reward = jnp.where(done, jnp.where(action == jnp.any(asked), 1.0, -1.0), 0.0).astype(jnp.float32)
+        reward = jnp.where(done, jnp.where(action == jnp.any(asked), 1.0, -1.0), 0.0).astype(
+            jnp.float32
+        )
         return state._replace(time=time), Outcome(reward, done, jnp.bool_(False))
 
     def observe(self, state):
         time = jnp.maximum(state.time - 1, 0)
         left = (self.memory_length - time) / jnp.float32(self.memory_length)
         query = jnp.where(time == self.memory_length - 1, state.query, 0)
-        context = jnp.where(time == 0, 2 * unpack(state.context, self.num_bits).astype(jnp.int32) - 1, 0)
+        context = jnp.where(
+            time == 0, 2 * unpack(state.context, self.num_bits).astype(jnp.int32) - 1, 0
+        )
         return jnp.concatenate([jnp.stack([left, query]), context]).astype(jnp.float32)[None]
 
     def render(self, state):
-        length, bits = int(self.memory_length), np.asarray(unpack(state.context, self.num_bits), bool)
-        colours = np.full((2, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
-        colours[0, : self.num_bits] = np.where(bits[:, None], drawing.ORANGE, drawing.SKY)
-        colours[0, int(state.query)] = drawing.RED if bits[int(state.query)] else drawing.BLUE
-        colours[1, : length + 2] = drawing.PALE
-        colours[1, int(state.time)] = drawing.BLACK
-        return drawing.cells(colours)
+        length, bits = (
+            int(self.memory_length),
+            np.asarray(unpack(state.context, self.num_bits), bool),
+        )
+        colors = np.full((2, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
+        colors[0, : self.num_bits] = np.where(bits[:, None], drawing.ORANGE, drawing.SKY)
+        colors[0, int(state.query)] = drawing.RED if bits[int(state.query)] else drawing.BLUE
+        colors[1, : length + 2] = drawing.PALE
+        colors[1, int(state.time)] = drawing.BLACK
+        return drawing.cells(colors)

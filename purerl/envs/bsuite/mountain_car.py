@@ -79,7 +79,9 @@ class MountainCar(Node):
         return MountainCarState(position, jnp.zeros_like(position), jnp.int32(0))
 
     def step(self, key, state, action):
-        velocity = state.velocity + (action - 1) * self.force - self.gravity * jnp.cos(3 * state.position)
+        velocity = (
+            state.velocity + (action - 1) * self.force - self.gravity * jnp.cos(3 * state.position)
+        )
         velocity = jnp.clip(velocity, -self.max_speed, self.max_speed)
         position = jnp.clip(state.position + velocity, self.min_position, self.max_position)
         velocity = jnp.where(position == self.min_position, jnp.maximum(velocity, 0), velocity)
@@ -88,17 +90,30 @@ class MountainCar(Node):
         return state, Outcome(jnp.float32(-1), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        return jnp.stack([state.position, state.velocity, state.time / jnp.float32(self.max_steps)]).astype(jnp.float32)[None]
+        return jnp.stack(
+            [state.position, state.velocity, state.time / jnp.float32(self.max_steps)]
+        ).astype(jnp.float32)[None]
 
     def render(self, state):
         def height(x):
             return 0.45 * np.sin(3 * x)
 
         xs = np.linspace(self.min_position, self.max_position, 60)
-        track = zip(zip(xs, height(xs), strict=True), zip(xs[1:], height(xs[1:]), strict=False), strict=False)
+        track = zip(
+            zip(xs, height(xs), strict=True),
+            zip(xs[1:], height(xs[1:]), strict=False),
+            strict=False,
+        )
         shapes = [drawing.line(start, end, 0.02, drawing.BROWN) for start, end in track]
         x, y = float(state.position), height(float(state.position))
-        shapes.append(drawing.line((self.goal, height(self.goal)), (self.goal, height(self.goal) + 0.3), 0.02, drawing.GREEN))
+        shapes.append(
+            drawing.line(
+                (self.goal, height(self.goal)),
+                (self.goal, height(self.goal) + 0.3),
+                0.02,
+                drawing.GREEN,
+            )
+        )
         shapes.append(drawing.disc(self.goal + 0.06, height(self.goal) + 0.26, 0.06, drawing.GREEN))
         shapes.append(drawing.disc(x, y + 0.08, 0.07, drawing.BLUE))
         return drawing.draw(shapes, self.min_position - 0.05, self.max_position + 0.05, -0.6, 0.9)

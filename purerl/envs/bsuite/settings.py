@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from purerl.checks import AT_LEAST_ONE, judge
+from purerl.checks import AT_LEAST_ONE, check_values
 
 
 def generator(owner: str, mapping_seed: int) -> np.random.RandomState:
@@ -13,8 +13,14 @@ def generator(owner: str, mapping_seed: int) -> np.random.RandomState:
     Raises:
         ValueError: ``mapping_seed`` is not a whole number in ``[0, 2**32)``; the message names the ``owner``.
     """
-    if isinstance(mapping_seed, bool) or not isinstance(mapping_seed, (int, np.integer)) or not 0 <= mapping_seed < 2**32:
-        raise ValueError(f"{owner}: mapping_seed is {mapping_seed!r}; allowed: a whole number in [0, 2**32)")
+    if (
+        isinstance(mapping_seed, bool)
+        or not isinstance(mapping_seed, (int, np.integer))
+        or not 0 <= mapping_seed < 2**32
+    ):
+        raise ValueError(
+            f"{owner}: mapping_seed is {mapping_seed!r}; allowed: a whole number in [0, 2**32)"
+        )
     return np.random.RandomState(mapping_seed)
 
 
@@ -26,4 +32,4 @@ def check_length(node: Any, field: str) -> None:
     """
     value = getattr(node, field)
     if not ((type(value) is int and value == 0) or isinstance(value, np.ndarray)):
-        judge(type(node).__name__, {field: value}, {field: AT_LEAST_ONE})
+        check_values(type(node).__name__, {field: value}, {field: AT_LEAST_ONE})

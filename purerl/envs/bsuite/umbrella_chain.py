@@ -70,7 +70,12 @@ class UmbrellaChain(Node):
 
     def reset(self, key):
         word, distractors = self._draw(key)
-        return UmbrellaChainState((word >> 31).astype(jnp.int32), (word >> 30 & 1).astype(jnp.int32), jnp.int32(0), distractors)
+        return UmbrellaChainState(
+            (word >> 31).astype(jnp.int32),
+            (word >> 30 & 1).astype(jnp.int32),
+            jnp.int32(0),
+            distractors,
+        )
 
     def step(self, key, state, action):
         word, distractors = self._draw(key)
@@ -78,20 +83,24 @@ class UmbrellaChain(Node):
         state = UmbrellaChainState(state.need, have, state.time + 1, distractors)
         done = state.time == self.chain_length
         good = jnp.where(done, have == state.need, word >> 31 == 1)
-        return state, Outcome(jnp.where(good, 1.0, -1.0).astype(jnp.float32), done, jnp.bool_(False))
+        return state, Outcome(
+            jnp.where(good, 1.0, -1.0).astype(jnp.float32), done, jnp.bool_(False)
+        )
 
     def observe(self, state):
         left = (self.chain_length - state.time) / jnp.float32(self.chain_length)
         seen = jnp.stack([state.need, state.have, left]).astype(jnp.float32)
-        return jnp.concatenate([seen, unpack(state.distractors, self.num_distractors).astype(jnp.float32)])[None]
+        return jnp.concatenate(
+            [seen, unpack(state.distractors, self.num_distractors).astype(jnp.float32)]
+        )[None]
 
     def render(self, state):
         noise = np.asarray(unpack(state.distractors, self.num_distractors), bool)
         length = int(self.chain_length)
-        colours = np.full((2, max(2 + len(noise), length + 1), 3), drawing.WHITE, np.uint8)
-        colours[0, 0] = drawing.BLUE if state.need else drawing.YELLOW
-        colours[0, 1] = drawing.RED if state.have else drawing.PALE
-        colours[0, 2 : 2 + len(noise)] = np.where(noise[:, None], drawing.GREY, drawing.PALE)
-        colours[1, : length + 1] = drawing.PALE
-        colours[1, int(state.time)] = drawing.BLACK
-        return drawing.cells(colours)
+        colors = np.full((2, max(2 + len(noise), length + 1), 3), drawing.WHITE, np.uint8)
+        colors[0, 0] = drawing.BLUE if state.need else drawing.YELLOW
+        colors[0, 1] = drawing.RED if state.have else drawing.PALE
+        colors[0, 2 : 2 + len(noise)] = np.where(noise[:, None], drawing.GRAY, drawing.PALE)
+        colors[1, : length + 1] = drawing.PALE
+        colors[1, int(state.time)] = drawing.BLACK
+        return drawing.cells(colors)

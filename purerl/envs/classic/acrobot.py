@@ -28,7 +28,7 @@ class Acrobot(Node):
     r"""The acrobot of Sutton, "Generalization in reinforcement learning: successful examples using sparse coarse coding" (NIPS
     1995), as in Gymnasium's ``Acrobot-v1``.
 
-    With masses :math:`m_i`, lengths :math:`l_i`, centres of mass at :math:`c_i`, moments :math:`I` and torque :math:`u`,
+    With masses :math:`m_i`, lengths :math:`l_i`, centers of mass at :math:`c_i`, moments :math:`I` and torque :math:`u`,
 
     .. math::
         d_1 &= m_1 c_1^2 + m_2 (l_1^2 + c_2^2 + 2 l_1 c_2 \cos\theta_2) + 2 I, \qquad
@@ -101,7 +101,15 @@ class Acrobot(Node):
 
     def __post_init__(self):
         check_choice(self, dynamics=("book", "nips"))
-        links = ("link_length_1", "link_length_2", "link_mass_1", "link_mass_2", "link_com_pos_1", "link_com_pos_2", "link_moi")
+        links = (
+            "link_length_1",
+            "link_length_2",
+            "link_mass_1",
+            "link_mass_2",
+            "link_com_pos_1",
+            "link_com_pos_2",
+            "link_moi",
+        )
         positive = (*links, "max_vel_1", "max_vel_2", "tau")
         finite = ("gravity", "torque", "target_height")
         rules = dict.fromkeys(positive, POSITIVE) | dict.fromkeys(finite, FINITE)
@@ -117,7 +125,9 @@ class Acrobot(Node):
 
     def reset(self, key):
         words = jax.random.bits(key, (4,), jnp.uint32)
-        return AcrobotState(*((words[i].astype(jnp.int32) >> 8).astype(float) * (0.1 * 2**-23) for i in range(4)))
+        return AcrobotState(
+            *((words[i].astype(jnp.int32) >> 8).astype(float) * (0.1 * 2**-23) for i in range(4))
+        )
 
     def _accelerations(self, state, torque):
         theta1, theta2, theta1_dot, theta2_dot = state
@@ -143,11 +153,15 @@ class Acrobot(Node):
     def step(self, key, state, action):
         torque = (action - 1) * self.torque
         if not (isinstance(self.torque_noise_max, (int, float)) and self.torque_noise_max == 0):
-            noise = (jax.random.bits(key, (), jnp.uint32).astype(jnp.int32) >> 8).astype(float) * 2**-23
+            noise = (jax.random.bits(key, (), jnp.uint32).astype(jnp.int32) >> 8).astype(
+                float
+            ) * 2**-23
             torque = torque + self.torque_noise_max * noise
 
         def slope(state):
-            return AcrobotState(state.theta1_dot, state.theta2_dot, *self._accelerations(state, torque))
+            return AcrobotState(
+                state.theta1_dot, state.theta2_dot, *self._accelerations(state, torque)
+            )
 
         def ahead(slope, time):
             return AcrobotState(*(x + time * dx for x, dx in zip(state, slope, strict=True)))
@@ -175,7 +189,9 @@ class Acrobot(Node):
             theta1_dot=jnp.clip(theta1_dot, -self.max_vel_1, self.max_vel_1),
             theta2_dot=jnp.clip(theta2_dot, -self.max_vel_2, self.max_vel_2),
         )
-        return state, Outcome(jnp.where(terminated, jnp.float32(0), jnp.float32(-1)), terminated, jnp.bool_(False))
+        return state, Outcome(
+            jnp.where(terminated, jnp.float32(0), jnp.float32(-1)), terminated, jnp.bool_(False)
+        )
 
     def observe(self, state):
         (sin1, cos1), (sin2, cos2) = sin_cos(state.theta1), sin_cos(state.theta2)
@@ -189,7 +205,7 @@ class Acrobot(Node):
         reach = 1.1 * (l1 + l2)
         target = float(self.target_height)
         shapes = [
-            drawing.line((-reach, target), (reach, target), 0.01 * reach, drawing.GREY),
+            drawing.line((-reach, target), (reach, target), 0.01 * reach, drawing.GRAY),
             drawing.line((0, 0), joint, 0.09 * reach, drawing.BLUE),
             drawing.line(joint, tip, 0.09 * reach, drawing.SKY),
             drawing.disc(*tip, 0.045 * reach, drawing.SKY),

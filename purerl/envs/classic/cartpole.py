@@ -96,7 +96,9 @@ class CartPole(Node):
         # One draw, taken apart before anything is computed with it: under vmap XLA then keeps each word to itself, where
         # uniform(key, (4,)) makes it build an array [4] first (4,096 environments step at a third of the speed, or less).
         words = jax.random.bits(key, (4,), jnp.uint32)
-        return CartPoleState(*((words[i].astype(jnp.int32) >> 8).astype(float) * (0.05 * 2**-23) for i in range(4)))
+        return CartPoleState(
+            *((words[i].astype(jnp.int32) >> 8).astype(float) * (0.05 * 2**-23) for i in range(4))
+        )
 
     def step(self, key, state, action):
         del key  # the motion is deterministic
@@ -107,7 +109,9 @@ class CartPole(Node):
         sin, cos = sin_cos(theta)
 
         push = (force + polemass_length * theta_dot**2 * sin) / total_mass
-        theta_acc = (self.gravity * sin - cos * push) / (self.length * (4 / 3 - self.masspole * cos**2 / total_mass))
+        theta_acc = (self.gravity * sin - cos * push) / (
+            self.length * (4 / 3 - self.masspole * cos**2 / total_mass)
+        )
         x_acc = push - polemass_length * theta_acc * cos / total_mass
 
         state = CartPoleState(
@@ -116,20 +120,34 @@ class CartPole(Node):
             theta=theta + self.tau * theta_dot,
             theta_dot=theta_dot + self.tau * theta_acc,
         )
-        terminated = (jnp.abs(state.x) > self.x_threshold) | (jnp.abs(state.theta) > self.theta_threshold)
-        reward = jnp.where(terminated, jnp.float32(-1), jnp.float32(0)) if self.sutton_barto_reward else jnp.float32(1)
+        terminated = (jnp.abs(state.x) > self.x_threshold) | (
+            jnp.abs(state.theta) > self.theta_threshold
+        )
+        reward = (
+            jnp.where(terminated, jnp.float32(-1), jnp.float32(0))
+            if self.sutton_barto_reward
+            else jnp.float32(1)
+        )
         return state, Outcome(reward, terminated, jnp.bool_(False))
 
     def observe(self, state):
         return jnp.stack(state)
 
     def render(self, state):
-        x, theta, limit, length = float(state.x), float(state.theta), float(self.x_threshold), 2 * float(self.length)
+        x, theta, limit, length = (
+            float(state.x),
+            float(state.theta),
+            float(self.x_threshold),
+            2 * float(self.length),
+        )
         axle = np.array([x, 0.25])
         tip = axle + length * np.array([np.sin(theta), np.cos(theta)])
         shapes = [
-            drawing.line((-2 * limit, 0.15), (2 * limit, 0.15), 0.02, drawing.GREY),
-            *(drawing.line((side * limit, 0.05), (side * limit, 0.25), 0.03, drawing.RED) for side in (-1, 1)),
+            drawing.line((-2 * limit, 0.15), (2 * limit, 0.15), 0.02, drawing.GRAY),
+            *(
+                drawing.line((side * limit, 0.05), (side * limit, 0.25), 0.03, drawing.RED)
+                for side in (-1, 1)
+            ),
             *(drawing.disc(x + side * 0.14, 0.1, 0.06, drawing.BLACK) for side in (-1, 1)),
             drawing.box(x, 0.22, 0.5, 0.2, drawing.BLUE),
             drawing.line(axle, tip, 0.09, drawing.ORANGE),

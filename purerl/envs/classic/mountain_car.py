@@ -25,7 +25,10 @@ def _above(node, field):
     """A rule: finite, and above another field where that is a number, too."""
     other = getattr(node, field)
     known = isinstance(other, (int, float))
-    return f"a finite number above {field}", lambda x: np.isfinite(x) & ((x > other) if known else True)
+    return (
+        f"a finite number above {field}",
+        lambda x: np.isfinite(x) & ((x > other) if known else True),
+    )
 
 
 def _start(key):
@@ -39,8 +42,12 @@ def _roll(env, state, push):
     velocity = state.velocity + push - env.gravity * sin_cos(3 * state.position)[1]
     velocity = jnp.clip(velocity, -env.max_speed, env.max_speed)
     position = jnp.clip(state.position + velocity, env.min_position, env.max_position)
-    velocity = jnp.where((position <= env.min_position) & (velocity < 0), 0.0, velocity)  # the wall on the left takes it all
-    return MountainCarState(position, velocity), (position >= env.goal_position) & (velocity >= env.goal_velocity)
+    velocity = jnp.where(
+        (position <= env.min_position) & (velocity < 0), 0.0, velocity
+    )  # the wall on the left takes it all
+    return MountainCarState(position, velocity), (position >= env.goal_position) & (
+        velocity >= env.goal_velocity
+    )
 
 
 def _observation():
@@ -57,7 +64,10 @@ def _picture(env, state):
         (np.array([[a, -0.6], [b, -0.6], [b, height(b)], [a, height(a)]]), drawing.PALE)
         for a, b in zip(edges[:-1], edges[1:] + 0.01, strict=True)
     ]
-    track = [drawing.line((a, height(a)), (b, height(b)), 0.015, drawing.GREY) for a, b in pairwise(edges)]
+    track = [
+        drawing.line((a, height(a)), (b, height(b)), 0.015, drawing.GRAY)
+        for a, b in pairwise(edges)
+    ]
     goal = float(env.goal_position)
     foot = np.array([goal, height(goal)])
     flag = [
@@ -68,8 +78,16 @@ def _picture(env, state):
     slope = np.array([1, 1.35 * np.cos(3 * x)]) / np.hypot(1, 1.35 * np.cos(3 * x))
     up = np.array([-slope[1], slope[0]])
     on_track = np.array([x, height(x)]) + 0.01 * up
-    wheels = [drawing.disc(*(on_track + side * 0.045 * slope + 0.025 * up), 0.025, drawing.BLACK) for side in (-1, 1)]
-    body = drawing.line(on_track - 0.075 * slope + 0.06 * up, on_track + 0.075 * slope + 0.06 * up, 0.055, drawing.BLUE)
+    wheels = [
+        drawing.disc(*(on_track + side * 0.045 * slope + 0.025 * up), 0.025, drawing.BLACK)
+        for side in (-1, 1)
+    ]
+    body = drawing.line(
+        on_track - 0.075 * slope + 0.06 * up,
+        on_track + 0.075 * slope + 0.06 * up,
+        0.055,
+        drawing.BLUE,
+    )
     return drawing.draw([*ground, *track, *flag, body, *wheels], left - 0.1, right + 0.1, -0.6, 0.8)
 
 
@@ -157,7 +175,7 @@ class MountainCarContinuous(Node):
     - Termination: ``position >= goal_position`` and ``velocity >= goal_velocity``.
 
     There is no ``num_actions``: agents that choose among finitely many actions take it inside a
-    :class:`~purerl.envs.wrappers.DiscretisedActions`, as ``purerl.make("MountainCarContinuous-v0")`` gives it. (Gymnasium
+    :class:`~purerl.envs.wrappers.DiscretizedActions`, as ``purerl.make("MountainCarContinuous-v0")`` gives it. (Gymnasium
     rounds the state to float32 after each step; here it keeps its precision.)
 
     Attributes:
@@ -193,7 +211,14 @@ class MountainCarContinuous(Node):
     max_action: float = 1.0
 
     def __post_init__(self):
-        finite = ("power", "gravity", "min_position", "goal_position", "goal_velocity", "min_action")
+        finite = (
+            "power",
+            "gravity",
+            "min_position",
+            "goal_position",
+            "goal_velocity",
+            "min_action",
+        )
         above = {f"max_{name}": _above(self, f"min_{name}") for name in ("position", "action")}
         check_numbers(self, **dict.fromkeys(finite, FINITE), **above, max_speed=POSITIVE)
 

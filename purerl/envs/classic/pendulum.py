@@ -39,7 +39,7 @@ class Pendulum(Node):
     - Termination: never.
 
     There is no ``num_actions``: agents that choose among finitely many actions take it inside a
-    :class:`~purerl.envs.wrappers.DiscretisedActions`, as ``purerl.make("Pendulum-v1")`` gives it.
+    :class:`~purerl.envs.wrappers.DiscretizedActions`, as ``purerl.make("Pendulum-v1")`` gives it.
 
     Attributes:
         max_speed: rad/s, > 0.
@@ -89,7 +89,9 @@ class Pendulum(Node):
 
     def reset(self, key):
         words = jax.random.bits(key, (2,), jnp.uint32)
-        theta, theta_dot = ((words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(2))
+        theta, theta_dot = (
+            (words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(2)
+        )
         return PendulumState(theta * math.pi, theta_dot)
 
     def step(self, key, state, action):

@@ -26,7 +26,13 @@ def sin_cos(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     r = jnp.clip(r, -0.8, 0.8)
     r2 = r * r
     sine = r + r * r2 * (-1.6666654611e-1 + r2 * (8.3321608736e-3 - r2 * 1.9515295891e-4))
-    cosine = 1 - 0.5 * r2 + r2 * r2 * (4.166664568298827e-2 + r2 * (-1.388731625493765e-3 + r2 * 2.443315711809948e-5))
+    cosine = (
+        1
+        - 0.5 * r2
+        + r2
+        * r2
+        * (4.166664568298827e-2 + r2 * (-1.388731625493765e-3 + r2 * 2.443315711809948e-5))
+    )
     quarter = turns.astype(jnp.int32)
     swapped = quarter & 1 == 1
     sin, cos = jnp.where(swapped, cosine, sine), jnp.where(swapped, sine, cosine)

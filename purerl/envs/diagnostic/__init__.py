@@ -7,7 +7,13 @@ from purerl.envs.diagnostic.boyan import boyan_chain
 from purerl.envs.diagnostic.chain import Chain, Featured
 from purerl.envs.diagnostic.garnet import garnet
 from purerl.envs.diagnostic.maximization_bias import MaximizationBias, maximization_bias
-from purerl.envs.diagnostic.probes import probe_action, probe_constant, probe_context, probe_delay, probe_observation
+from purerl.envs.diagnostic.probes import (
+    probe_action,
+    probe_constant,
+    probe_context,
+    probe_delay,
+    probe_observation,
+)
 from purerl.envs.diagnostic.random_walk import random_walk
 from purerl.envs.diagnostic.river_swim import river_swim
 from purerl.envs.diagnostic.testbed import Testbed, TestbedState

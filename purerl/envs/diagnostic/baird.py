@@ -6,24 +6,26 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.diagnostic.chain import Featured
-from purerl.mdp.build import from_dense
+from purerl.mdp.construct import from_dense
 
 
 class BairdStar(Featured):
     """The model of :func:`baird_star`, with the two policies of the example.
 
     Attributes:
-        behaviour: ``b(a | s)``, float32 ``[7, 2]``: dashed six times in seven, so that each state is as likely to be next.
+        behavior: ``b(a | s)``, float32 ``[7, 2]``: dashed six times in seven, so that each state is as likely to be next.
         target: ``pi(a | s)``, float32 ``[7, 2]``: always solid.
     """
 
-    behaviour: jax.Array
+    behavior: jax.Array
     target: jax.Array
 
     def render(self, state):
         """Six states above, the seventh below them; the present one is blue."""
-        places = [(i - 2.5, 1.0 + 0.25 * (i in (1, 2, 3, 4)) + 0.1 * (i in (2, 3))) for i in range(6)] + [(0.0, -1.2)]
-        shapes = [drawing.line(place, places[6], 0.05, drawing.GREY) for place in places[:6]]
+        places = [
+            (i - 2.5, 1.0 + 0.25 * (i in (1, 2, 3, 4)) + 0.1 * (i in (2, 3))) for i in range(6)
+        ] + [(0.0, -1.2)]
+        shapes = [drawing.line(place, places[6], 0.05, drawing.GRAY) for place in places[:6]]
         for i, (x, y) in enumerate(places):
             inside = drawing.BLUE if i == int(state) else drawing.PALE
             shapes += [drawing.disc(x, y, 0.38, drawing.BLACK), drawing.disc(x, y, 0.33, inside)]
@@ -55,8 +57,10 @@ def baird_star() -> BairdStar:
             initial=np.full(7, 1 / 7),
         ),
         features=jnp.asarray(
-            np.eye(7, 8) * np.where(upper, 2, 1)[:, None] + np.eye(8)[7] * np.where(upper, 1, 2)[:, None], jnp.float32
+            np.eye(7, 8) * np.where(upper, 2, 1)[:, None]
+            + np.eye(8)[7] * np.where(upper, 1, 2)[:, None],
+            jnp.float32,
         ),
-        behaviour=jnp.tile(jnp.float32([6 / 7, 1 / 7]), (7, 1)),
+        behavior=jnp.tile(jnp.float32([6 / 7, 1 / 7]), (7, 1)),
         target=jnp.tile(jnp.float32([0, 1]), (7, 1)),
     )

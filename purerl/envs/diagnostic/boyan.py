@@ -31,7 +31,9 @@ def boyan_chain() -> Featured:
     mdp = FiniteMDP(
         probability=np.full((13, 1, 2), 0.5),
         next_state=next_state,
-        reward=np.broadcast_to(np.select([states > 1, states == 1], [-3.0, -2.0])[:, None, None], next_state.shape),
+        reward=np.broadcast_to(
+            np.select([states > 1, states == 1], [-3.0, -2.0])[:, None, None], next_state.shape
+        ),
         terminated=next_state == 0,
         initial=np.eye(13)[12],
     )

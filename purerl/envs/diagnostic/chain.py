@@ -8,12 +8,15 @@ from purerl.checks import Rule
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 
-WHOLE: Rule = ("a whole number of at least 1", lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 1))
+WHOLE: Rule = (
+    "a whole number of at least 1",
+    lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 1),
+)
 LONGEST_ROW = 40  # states that are drawn in one row
 
 
 class Chain(FiniteEnvironment):
-    """A finite environment drawn as a row of states: the present one blue, those where episodes end grey."""
+    """A finite environment drawn as a row of states: the present one blue, those where episodes end gray."""
 
     def render(self, state):
         if self.num_states > LONGEST_ROW:
@@ -21,9 +24,9 @@ class Chain(FiniteEnvironment):
         mdp = jax.tree.map(np.asarray, self.mdp)
         goes_on = mdp.initial > 0
         goes_on[mdp.next_state[(mdp.probability > 0) & ~mdp.terminated]] = True
-        colours = np.where(goes_on[:, None], drawing.PALE, drawing.GREY)
-        colours[int(state)] = drawing.BLUE
-        return drawing.cells(colours[None], 24)
+        colors = np.where(goes_on[:, None], drawing.PALE, drawing.GRAY)
+        colors[int(state)] = drawing.BLUE
+        return drawing.cells(colors[None], 24)
 
 
 class Featured(Chain):

@@ -2,11 +2,13 @@
 
 import purerl.random
 from purerl.envs.finite import FiniteEnvironment
-from purerl.mdp import build
+from purerl.mdp import construct
 
 
-def garnet(num_states: int = 30, num_actions: int = 4, branching: int = 2, *, seed: int = 0) -> FiniteEnvironment:
-    """A random problem without an end: see :func:`purerl.mdp.build.garnet` for its law and its sources.
+def garnet(
+    num_states: int = 30, num_actions: int = 4, branching: int = 2, *, seed: int = 0
+) -> FiniteEnvironment:
+    """A random problem without an end: see :func:`purerl.mdp.construct.garnet` for its law and its sources.
 
     - Observation: the state, int32 ``[]``.
     - Actions: each leads to one of ``branching`` states.
@@ -27,4 +29,6 @@ def garnet(num_states: int = 30, num_actions: int = 4, branching: int = 2, *, se
         >>> garnet(10, 3, 2, seed=7).mdp.probability.shape
         (10, 3, 2)
     """
-    return FiniteEnvironment.of(build.garnet(purerl.random.key(seed), num_states, num_actions, branching))
+    return FiniteEnvironment.of(
+        construct.garnet(purerl.random.key(seed), num_states, num_actions, branching)
+    )

@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import FINITE, NOT_NEGATIVE, Rule, judge
+from purerl.checks import FINITE, NOT_NEGATIVE, Rule, check_values
 from purerl.envs.diagnostic.chain import Chain
 from purerl.mdp.model import FiniteMDP
 
 A, B, END = 0, 1, 2
-EVEN: Rule = ("an even number of at least 2", lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 2) & (x % 2 == 0))
+EVEN: Rule = (
+    "an even number of at least 2",
+    lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 2) & (x % 2 == 0),
+)
 
 
 class MaximizationBias(Chain):
@@ -22,12 +25,16 @@ class MaximizationBias(Chain):
     scale: float | jax.Array
 
     def step(self, key, state, action):
-        reached, outcome = super().step(key, state, action)  # does not use the key: there is one outcome
+        reached, outcome = super().step(
+            key, state, action
+        )  # does not use the key: there is one outcome
         noise = jnp.where(state == B, self.scale * jax.random.normal(key, dtype=jnp.float32), 0)
         return reached, outcome._replace(reward=outcome.reward + noise)
 
 
-def maximization_bias(num_actions: int = 10, *, mean: float = -0.1, scale: float = 1.0) -> MaximizationBias:
+def maximization_bias(
+    num_actions: int = 10, *, mean: float = -0.1, scale: float = 1.0
+) -> MaximizationBias:
     """The problem of Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 6.7.
 
     - Observation: the state, int32 ``[]``: 0 is A, 1 is B, 2 the end.
@@ -53,7 +60,9 @@ def maximization_bias(num_actions: int = 10, *, mean: float = -0.1, scale: float
         ValueError: an odd number of actions, or a number that is not finite.
     """
     given = {"num_actions": num_actions, "mean": mean, "scale": scale}
-    judge("maximization_bias", given, {"num_actions": EVEN, "mean": FINITE, "scale": NOT_NEGATIVE})
+    check_values(
+        "maximization_bias", given, {"num_actions": EVEN, "mean": FINITE, "scale": NOT_NEGATIVE}
+    )
     next_state = np.full((3, num_actions), END)
     next_state[A, ::2] = B
     reward = np.zeros((3, num_actions))

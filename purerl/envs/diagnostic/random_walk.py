@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from purerl.checks import FINITE, judge
+from purerl.checks import FINITE, check_values
 from purerl.envs.diagnostic.chain import WHOLE, Chain
 from purerl.mdp.model import FiniteMDP
 
 
-def random_walk(length: int = 19, *, reach: int = 1, left_reward: float = -1.0, right_reward: float = 1.0) -> Chain:
+def random_walk(
+    length: int = 19, *, reach: int = 1, left_reward: float = -1.0, right_reward: float = 1.0
+) -> Chain:
     r"""A walk over a row of states, to be predicted (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition).
 
     - Observation: the state, int32 ``[]``: 1 to ``length`` as the book counts them, 0 and ``length + 1`` the two ends.
@@ -36,16 +38,25 @@ def random_walk(length: int = 19, *, reach: int = 1, left_reward: float = -1.0, 
     Raises:
         ValueError: ``length`` or ``reach`` is no positive whole number, or a reward is not finite.
     """
-    judge(
+    check_values(
         "random_walk",
-        {"length": length, "reach": reach, "left_reward": left_reward, "right_reward": right_reward},
+        {
+            "length": length,
+            "reach": reach,
+            "left_reward": left_reward,
+            "right_reward": right_reward,
+        },
         {"length": WHOLE, "reach": WHOLE, "left_reward": FINITE, "right_reward": FINITE},
     )
     states, last = np.arange(length + 2), length + 1
     moves = np.concatenate([np.arange(-reach, 0), np.arange(1, reach + 1)])
     is_end = np.isin(states, [0, last])[:, None, None]
-    next_state = np.where(is_end, states[:, None, None], np.clip(states[:, None, None] + moves, 0, last))
-    reward = np.select([is_end, next_state == 0, next_state == last], [0.0, left_reward, right_reward], 0.0)
+    next_state = np.where(
+        is_end, states[:, None, None], np.clip(states[:, None, None] + moves, 0, last)
+    )
+    reward = np.select(
+        [is_end, next_state == 0, next_state == last], [0.0, left_reward, right_reward], 0.0
+    )
     mdp = FiniteMDP(
         probability=np.full(next_state.shape, 1 / len(moves)),
         next_state=next_state,

@@ -2,14 +2,19 @@
 
 import numpy as np
 
-from purerl.checks import FINITE, Rule, judge
+from purerl.checks import FINITE, Rule, check_values
 from purerl.envs.diagnostic.chain import Chain
-from purerl.mdp.build import from_dense
+from purerl.mdp.construct import from_dense
 
-AT_LEAST_THREE: Rule = ("a whole number of at least 3", lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 3))
+AT_LEAST_THREE: Rule = (
+    "a whole number of at least 3",
+    lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 3),
+)
 
 
-def river_swim(num_states: int = 6, *, left_reward: float = 5.0, right_reward: float = 10_000.0) -> Chain:
+def river_swim(
+    num_states: int = 6, *, left_reward: float = 5.0, right_reward: float = 10_000.0
+) -> Chain:
     """RiverSwim, which takes patience to explore (Strehl & Littman, "An analysis of model-based interval estimation for Markov
     decision processes", Journal of Computer and System Sciences 74, 2008).
 
@@ -35,13 +40,17 @@ def river_swim(num_states: int = 6, *, left_reward: float = 5.0, right_reward: f
     Raises:
         ValueError: fewer than three states, or a reward that is not finite.
     """
-    judge(
+    check_values(
         "river_swim",
         {"num_states": num_states, "left_reward": left_reward, "right_reward": right_reward},
         {"num_states": AT_LEAST_THREE, "left_reward": FINITE, "right_reward": FINITE},
     )
     here = np.arange(num_states)
-    left, right, last = np.maximum(here - 1, 0), np.minimum(here + 1, num_states - 1), num_states - 1
+    left, right, last = (
+        np.maximum(here - 1, 0),
+        np.minimum(here + 1, num_states - 1),
+        num_states - 1,
+    )
     transition = np.zeros((num_states, 2, num_states))
     transition[here, 0, left] = 1.0
     for there, chance in ((left, 0.1), (here, 0.6), (right, 0.3)):

@@ -8,7 +8,8 @@ import numpy as np
 
 from purerl.checks import FINITE, NOT_NEGATIVE, check_numbers, check_size
 from purerl.envs import drawing
-from purerl.envs.base import Mean, Outcome
+from purerl.envs.base import Outcome
+from purerl.metrics import Mean
 from purerl.pytree import Node, static
 
 
@@ -63,7 +64,9 @@ class Testbed(Node):
         return jax.ShapeDtypeStruct((), jnp.int32)
 
     def reset(self, key):
-        return TestbedState(self.mean + self.spread * jax.random.normal(key, (self.arms,)), jnp.int32(-1))
+        return TestbedState(
+            self.mean + self.spread * jax.random.normal(key, (self.arms,)), jnp.int32(-1)
+        )
 
     def step(self, key, state, action):
         reward_key, walk_key = jax.random.split(key)
@@ -71,8 +74,13 @@ class Testbed(Node):
         reward = mean + jax.random.normal(reward_key)
         means = state.means + self.walk * jax.random.normal(walk_key, (self.arms,))
         best = jnp.float32(mean == jnp.max(state.means))
-        metrics = {"reward": Mean(reward, jnp.float32(1)), "optimal_action": Mean(best, jnp.float32(1))}
-        return TestbedState(means, jnp.int32(action)), Outcome(reward, jnp.bool_(False), jnp.bool_(False), metrics)
+        metrics = {
+            "reward": Mean(reward, jnp.float32(1)),
+            "optimal_action": Mean(best, jnp.float32(1)),
+        }
+        return TestbedState(means, jnp.int32(action)), Outcome(
+            reward, jnp.bool_(False), jnp.bool_(False), metrics
+        )
 
     def observe(self, state):
         return jnp.int32(0)
@@ -80,8 +88,8 @@ class Testbed(Node):
     def render(self, state):
         """A bar for the mean of each action, from -3 to 3; the action taken last is blue."""
         means = np.clip(np.asarray(state.means, float), -3, 3)
-        shapes = [drawing.box(self.arms / 2, 0, self.arms, 0.03, drawing.GREY)]
+        shapes = [drawing.box(self.arms / 2, 0, self.arms, 0.03, drawing.GRAY)]
         for i, mean in enumerate(means):
-            colour = drawing.BLUE if i == int(state.action) else drawing.PALE
-            shapes.append(drawing.box(i + 0.5, mean / 2, 0.5, abs(mean), colour))
+            color = drawing.BLUE if i == int(state.action) else drawing.PALE
+            shapes.append(drawing.box(i + 0.5, mean / 2, 0.5, abs(mean), color))
         return drawing.draw(shapes, -0.3, self.arms + 0.3, -3.2, 3.2, width=248)

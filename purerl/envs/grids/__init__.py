@@ -2,7 +2,13 @@
 
 from purerl.envs.grids.four_rooms import four_rooms
 from purerl.envs.grids.key_door import KeyDoor, key_door
-from purerl.envs.grids.mazes import ChangingMaze, blocking_maze, changing_maze, dyna_maze, shortcut_maze
+from purerl.envs.grids.mazes import (
+    ChangingMaze,
+    blocking_maze,
+    changing_maze,
+    dyna_maze,
+    shortcut_maze,
+)
 from purerl.envs.grids.random_maze import RandomMaze
 from purerl.envs.grids.windy import WindyGrid, windy_grid
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import UNIT_INTERVAL, judge
-from purerl.envs.gridworld import GridWorld, gridworld
+from purerl.checks import UNIT_INTERVAL, check_values
+from purerl.envs.grids.gridworld import GridWorld, gridworld
 
 ROOMS = (
     "#############",
@@ -27,13 +27,19 @@ ROOMS = (
 
 def _floor(name, cell):
     """The cell as a pair of whole numbers, unless it is a wall or off the map."""
-    inside = len(cell) == 2 and all(isinstance(at, (int, np.integer)) and 0 <= at < 13 for at in cell)
+    inside = len(cell) == 2 and all(
+        isinstance(at, (int, np.integer)) and 0 <= at < 13 for at in cell
+    )
     if not inside or ROOMS[cell[0]][cell[1]] == "#":
-        raise ValueError(f"{name} is {cell}; allowed: the (row, column) of a cell that is no wall, as (7, 9)")
+        raise ValueError(
+            f"{name} is {cell}; allowed: the (row, column) of a cell that is no wall, as (7, 9)"
+        )
     return tuple(cell)
 
 
-def four_rooms(*, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = None, slip: float = 1 / 3) -> GridWorld:
+def four_rooms(
+    *, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = None, slip: float = 1 / 3
+) -> GridWorld:
     """The rooms of Sutton, Precup & Singh, "Between MDPs and semi-MDPs: a framework for temporal abstraction in reinforcement
     learning" (Artificial Intelligence 112, 1999), Figure 2, the way round in which the paper draws them.
 
@@ -66,7 +72,7 @@ def four_rooms(*, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = No
         >>> env.mdp.next_state[14, 1].tolist()
         [14, 15, 27, 14]
     """
-    judge("four_rooms", {"slip": slip}, {"slip": UNIT_INTERVAL})
+    check_values("four_rooms", {"slip": slip}, {"slip": UNIT_INTERVAL})
     letters = np.array([list(row) for row in ROOMS])
     letters[_floor("goal", goal)] = "G"
     if start is None:
@@ -90,4 +96,6 @@ def four_rooms(*, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = No
         reward=outcomes(sure.reward),
         terminated=outcomes(sure.terminated),
     )
-    return GridWorld.of(mdp, rows=tuple("".join(row) for row in letters), directions=("up", "right", "down", "left"))
+    return GridWorld.of(
+        mdp, rows=tuple("".join(row) for row in letters), directions=("up", "right", "down", "left")
+    )

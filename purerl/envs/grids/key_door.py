@@ -7,8 +7,8 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.gridworld import COLOURS as OF_GRIDWORLD
-from purerl.envs.gridworld import colours
+from purerl.envs.grids.gridworld import ColorS as OF_GRIDWORLD
+from purerl.envs.grids.gridworld import colors
 from purerl.mdp.model import FiniteMDP
 from purerl.pytree import static
 
@@ -24,7 +24,7 @@ ROOM = (
 )
 LETTERS = ".S#GKD"
 LIES, HELD, OPEN = range(3)
-COLOURS = OF_GRIDWORLD | {"K": drawing.YELLOW, "D": drawing.BROWN, "'": drawing.WHITE}
+ColorS = OF_GRIDWORLD | {"K": drawing.YELLOW, "D": drawing.BROWN, "'": drawing.WHITE}
 
 
 class KeyDoor(FiniteEnvironment):
@@ -40,7 +40,9 @@ class KeyDoor(FiniteEnvironment):
         """The map as it now is, and where the agent is."""
         width = len(self.rows[0])
         stage, cell = divmod(int(state), width * len(self.rows))
-        now = str.maketrans({"K": "K" if stage == LIES else ".", "D": "'" if stage == OPEN else "D"})
+        now = str.maketrans(
+            {"K": "K" if stage == LIES else ".", "D": "'" if stage == OPEN else "D"}
+        )
         return [row.translate(now) for row in self.rows], divmod(cell, width)
 
     def ascii(self, state: jax.Array) -> str:
@@ -49,7 +51,7 @@ class KeyDoor(FiniteEnvironment):
 
     def render(self, state):
         rows, agent = self._picture(state)
-        return drawing.paint(colours(rows, COLOURS), agent)
+        return drawing.paint(colors(rows, ColorS), agent)
 
 
 def key_door(rows: Sequence[str] = ROOM) -> KeyDoor:
@@ -88,7 +90,9 @@ def key_door(rows: Sequence[str] = ROOM) -> KeyDoor:
     letters = _letters(rows)
     height, width = letters.shape
     cells = letters.size
-    stage, row, column = (x[:, None] for x in np.unravel_index(np.arange(3 * cells), (3, height, width)))
+    stage, row, column = (
+        x[:, None] for x in np.unravel_index(np.arange(3 * cells), (3, height, width))
+    )
     state = np.arange(3 * cells)[:, None]
 
     # Moves, [S, 4].
@@ -128,7 +132,9 @@ def _letters(rows):
         raise ValueError(f"rows has the letter {str(unknown[0])!r}; allowed: {' '.join(LETTERS)}")
     for letter, what in (("K", "key"), ("D", "door")):
         if np.sum(letters == letter) != 1:
-            raise ValueError(f"rows has {np.sum(letters == letter)} of {letter!r}; allowed: one {what}")
+            raise ValueError(
+                f"rows has {np.sum(letters == letter)} of {letter!r}; allowed: one {what}"
+            )
     if "S" not in letters:
         raise ValueError(f"rows is {rows}; allowed: at least one start, 'S'")
     return letters

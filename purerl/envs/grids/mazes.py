@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import check_numbers
-from purerl.envs.gridworld import GridWorld, gridworld
+from purerl.envs.grids.gridworld import GridWorld, gridworld
 from purerl.mdp.model import FiniteMDP
 from purerl.pytree import Node
 
@@ -135,7 +135,7 @@ class ChangingMaze(Node):
 
 
 def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> ChangingMaze:
-    """The :class:`ChangingMaze` of two maps (see :mod:`purerl.envs.gridworld` for their letters).
+    """The :class:`ChangingMaze` of two maps (see :mod:`purerl.envs.grids.gridworld` for their letters).
 
     Args:
         before: strings of equal length.
@@ -147,7 +147,9 @@ def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> C
     """
     old, new = gridworld(before), gridworld(after)
     if [row.replace("#", ".") for row in old.rows] != [row.replace("#", ".") for row in new.rows]:
-        raise ValueError(f"after is {new.rows}; allowed: the map before, {old.rows}, with other walls")
+        raise ValueError(
+            f"after is {new.rows}; allowed: the map before, {old.rows}, with other walls"
+        )
     # Walls end an episode in gridworld's model. Here somebody may be caught in one, and leaves it as a cell of floor.
     mdp = new.mdp
     for cell, (was, is_now) in enumerate(zip("".join(old.rows), "".join(new.rows), strict=True)):
@@ -156,7 +158,9 @@ def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> C
             opened = list(new.rows)
             opened[row] = opened[row][:column] + "." + opened[row][column + 1 :]
             free = gridworld(opened).mdp
-            mdp = jax.tree.map(lambda table, rows, cell=cell: table.at[cell].set(rows[cell]), mdp, free)
+            mdp = jax.tree.map(
+                lambda table, rows, cell=cell: table.at[cell].set(rows[cell]), mdp, free
+            )
     return ChangingMaze(old, GridWorld.of(mdp, rows=new.rows, directions=new.directions), change)
 
 

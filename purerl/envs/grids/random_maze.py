@@ -9,14 +9,14 @@ from jax import lax
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.gridworld import colours
+from purerl.envs.grids.gridworld import colors
 from purerl.pytree import Node, static
 
 
 def draw_maze(words: jax.Array) -> jax.Array:
     """A perfect maze (between any two cells there is one way), by the sidewinder method on whole rows of bits.
 
-    A row of ``n`` cells is cut into runs by tossing a coin between neighbours. The cells of a run are joined, and one of them
+    A row of ``n`` cells is cut into runs by tossing a coin between neighbors. The cells of a run are joined, and one of them
     is joined to the row above: the leftmost, the next, ... with probability 1/2, 1/4, ..., and the last with what remains. The
     uppermost row is a single run. So mazes are not equally likely: each has a corridor along its whole upper side, to which
     there is a way from everywhere that never turns down.
@@ -97,9 +97,15 @@ class RandomMaze(Node):
 
     def __post_init__(self):
         if type(self.size) is not int or self.size not in range(5, 32, 2):
-            raise ValueError(f"RandomMaze: size is {self.size!r}; allowed: an odd whole number in [5, 31]")
-        if self.view is not None and (type(self.view) is not int or self.view < 1 or self.view % 2 == 0):
-            raise ValueError(f"RandomMaze: view is {self.view!r}; allowed: None or an odd whole number above 0")
+            raise ValueError(
+                f"RandomMaze: size is {self.size!r}; allowed: an odd whole number in [5, 31]"
+            )
+        if self.view is not None and (
+            type(self.view) is not int or self.view < 1 or self.view % 2 == 0
+        ):
+            raise ValueError(
+                f"RandomMaze: view is {self.view!r}; allowed: None or an odd whole number above 0"
+            )
 
     @property
     def num_actions(self) -> int:
@@ -113,8 +119,13 @@ class RandomMaze(Node):
     def reset(self, key):
         words = jax.random.bits(key, (self.size // 2,), jnp.uint32)
         far = self.size - 3
-        row, column = 1 + far * (words[0] & 1).astype(jnp.int32), 1 + far * (words[0] >> 1 & 1).astype(jnp.int32)
-        return RandomMazeState(draw_maze(words), row, column, self.size - 1 - row, self.size - 1 - column)
+        row, column = (
+            1 + far * (words[0] & 1).astype(jnp.int32),
+            1 + far * (words[0] >> 1 & 1).astype(jnp.int32),
+        )
+        return RandomMazeState(
+            draw_maze(words), row, column, self.size - 1 - row, self.size - 1 - column
+        )
 
     def step(self, key, state, action):
         del key  # moves are certain
@@ -125,7 +136,9 @@ class RandomMaze(Node):
             row, column = jnp.where(wall, state.row, row), jnp.where(wall, state.column, column)
         arrived = (row == state.goal_row) & (column == state.goal_column)
         terminated = arrived | wall if self.holes else arrived
-        return state._replace(row=row, column=column), Outcome(arrived.astype(jnp.float32), terminated, jnp.bool_(False))
+        return state._replace(row=row, column=column), Outcome(
+            arrived.astype(jnp.float32), terminated, jnp.bool_(False)
+        )
 
     def observe(self, state):
         # The rows and columns of the map that are seen, some of them maybe beyond it.
@@ -134,10 +147,16 @@ class RandomMaze(Node):
             words = state.walls
         else:
             margin = self.view // 2
-            rows, columns = (at + jnp.arange(-margin, margin + 1) for at in (state.row, state.column))
+            rows, columns = (
+                at + jnp.arange(-margin, margin + 1) for at in (state.row, state.column)
+            )
             padded = jnp.pad(state.walls, margin, constant_values=np.uint32(2**32 - 1))
             words = lax.dynamic_slice(padded, (state.row,), (self.view,))
-        wall = (words[:, None] >> columns.astype(jnp.uint32) & 1 == 1) | (columns < 0) | (columns >= self.size)
+        wall = (
+            (words[:, None] >> columns.astype(jnp.uint32) & 1 == 1)
+            | (columns < 0)
+            | (columns >= self.size)
+        )
         agent = (rows[:, None] == state.row) & (columns == state.column)
         goal = (rows[:, None] == state.goal_row) & (columns == state.goal_column)
         return jnp.stack([wall, agent, goal], axis=-1)
@@ -154,4 +173,4 @@ class RandomMaze(Node):
 
     def render(self, state):
         rows, agent = self._picture(state)
-        return drawing.paint(colours(rows), agent)
+        return drawing.paint(colors(rows), agent)

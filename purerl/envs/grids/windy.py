@@ -5,7 +5,7 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.gridworld import colours
+from purerl.envs.grids.gridworld import colors
 from purerl.mdp.model import FiniteMDP
 from purerl.pytree import static
 
@@ -31,7 +31,7 @@ class WindyGrid(FiniteEnvironment):
         # The stronger the wind, the bluer the air.
         tint = np.array([40, 16, 4], np.uint8) * WIND[:, None].astype(np.uint8)
         floor = np.array([list(row) for row in self.rows]) == "."
-        windy = colours(self.rows) - np.where(floor[..., None], tint, np.uint8(0))
+        windy = colors(self.rows) - np.where(floor[..., None], tint, np.uint8(0))
         return drawing.paint(windy, divmod(int(state), WIDTH))
 
 

@@ -21,7 +21,9 @@ class ForeignState(NamedTuple):
 
 @functools.cache
 def _made(kind, name, settings):
-    with jax.ensure_compile_time_eval():  # whatever it holds must be arrays, even if it is first asked for under jit
+    with (
+        jax.ensure_compile_time_eval()
+    ):  # whatever it holds must be arrays, even if it is first asked for under jit
         return kind.make(name, **dict(settings))
 
 
@@ -42,7 +44,11 @@ class Foreign(Node):
     @property
     def theirs(self) -> Any:
         """The other library's environment."""
-        return _made(type(self), self.source, self.settings) if isinstance(self.source, str) else self.source
+        return (
+            _made(type(self), self.source, self.settings)
+            if isinstance(self.source, str)
+            else self.source
+        )
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -64,7 +70,9 @@ def described(source: Any, settings: dict[str, Any]) -> dict[str, Any]:
         ValueError: settings were given with an environment, which is made already.
     """
     if settings and not isinstance(source, str):
-        raise ValueError(f"{', '.join(settings)} given with an environment that is made already; allowed: with a name")
+        raise ValueError(
+            f"{', '.join(settings)} given with an environment that is made already; allowed: with a name"
+        )
     return {"source": source, "settings": tuple(sorted(settings.items()))}
 
 
@@ -74,7 +82,11 @@ def strong(state: Any) -> Any:
 
     def settle(x):
         x = jnp.asarray(x)
-        return x if jnp.issubdtype(x.dtype, jax.dtypes.extended) else jax.lax.convert_element_type(x, x.dtype)
+        return (
+            x
+            if jnp.issubdtype(x.dtype, jax.dtypes.extended)
+            else jax.lax.convert_element_type(x, x.dtype)
+        )
 
     return jax.tree.map(settle, state)
 

@@ -32,7 +32,9 @@ def _begin(env, seed):
 
 
 def _again(env, lane):
-    lane = Lane(lane.key, lane.count + 1, restart(env, jax.random.fold_in(lane.key, lane.count), lane.state))
+    lane = Lane(
+        lane.key, lane.count + 1, restart(env, jax.random.fold_in(lane.key, lane.count), lane.state)
+    )
     return lane, env.observe(lane.state)
 
 
@@ -51,7 +53,9 @@ def _advance_same_step(env, lane, ended, action):
 def _advance_next_step(env, lane, ended, action):
     reached, final, outcome = _advance(env, lane, action)
     (lane, observation), outcome = _where(
-        ended, (_again(env, lane), jax.tree.map(jnp.zeros_like, outcome)), ((reached, final), outcome)
+        ended,
+        (_again(env, lane), jax.tree.map(jnp.zeros_like, outcome)),
+        ((reached, final), outcome),
     )
     return lane, observation, outcome, final
 
@@ -93,7 +97,9 @@ class ToGymnasium(gymnasium.Env):
 
     def __init__(self, env: Environment, render_mode: str | None = None):
         self.source = env
-        self.device_source = jax.tree.map(jnp.asarray, env)  # else every step would carry its numbers over again
+        self.device_source = jax.tree.map(
+            jnp.asarray, env
+        )  # else every step would carry its numbers over again
         self.render_mode = _check_render_mode(render_mode)
         self.action_space = spaces.Discrete(env.num_actions)
         self.observation_space = _observation_space(env)
@@ -112,8 +118,12 @@ class ToGymnasium(gymnasium.Env):
         if self.lane is None:
             raise gymnasium.error.ResetNeeded("step before the first reset")
         if not self.action_space.contains(action):
-            raise ValueError(f"action is {action!r}; allowed: an integer in [0, {self.action_space.n})")
-        self.lane, observation, outcome = _advance_one(self.device_source, self.lane, np.int32(action))
+            raise ValueError(
+                f"action is {action!r}; allowed: an integer in [0, {self.action_space.n})"
+            )
+        self.lane, observation, outcome = _advance_one(
+            self.device_source, self.lane, np.int32(action)
+        )
         reward, terminated, truncated = map(np.asarray, outcome)
         return self._shown(observation), float(reward), bool(terminated), bool(truncated), {}
 
@@ -121,15 +131,27 @@ class ToGymnasium(gymnasium.Env):
         return None if self.render_mode is None else self.source.render(self.lane.state)
 
     def _shown(self, observation):
-        return int(observation) if isinstance(self.observation_space, spaces.Discrete) else np.array(observation)
+        return (
+            int(observation)
+            if isinstance(self.observation_space, spaces.Discrete)
+            else np.array(observation)
+        )
 
 
 class ToGymnasiumVector(gymnasium.vector.VectorEnv):
     """Many of a purerl environment in Gymnasium. Make them with :func:`to_gymnasium_vector`."""
 
-    def __init__(self, env: Environment, num_envs: int, autoreset_mode: AutoresetMode, render_mode: str | None):
+    def __init__(
+        self,
+        env: Environment,
+        num_envs: int,
+        autoreset_mode: AutoresetMode,
+        render_mode: str | None,
+    ):
         if autoreset_mode not in _ADVANCE_ALL:
-            raise ValueError(f"autoreset_mode is {autoreset_mode}; allowed: {', '.join(map(str, _ADVANCE_ALL))}")
+            raise ValueError(
+                f"autoreset_mode is {autoreset_mode}; allowed: {', '.join(map(str, _ADVANCE_ALL))}"
+            )
         self.source = env
         self.device_source = jax.tree.map(jnp.asarray, env)
         self.num_envs = num_envs
@@ -173,7 +195,10 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         if self.render_mode is None:
             return None
         states = jax.device_get(self.lanes.state)
-        return tuple(self.source.render(jax.tree.map(lambda x, i=i: x[i], states)) for i in range(self.num_envs))
+        return tuple(
+            self.source.render(jax.tree.map(lambda x, i=i: x[i], states))
+            for i in range(self.num_envs)
+        )
 
     def _shown(self, observation):
         return np.array(observation, self.observation_space.dtype)

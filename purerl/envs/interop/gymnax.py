@@ -31,14 +31,18 @@ class Gymnax(Foreign):
     def num_actions(self) -> int:
         space = self.theirs.action_space(self.params)
         if not isinstance(space, spaces.Discrete):
-            raise ValueError(f"{self.theirs.name} has actions {space}; allowed: Discrete (a wrapper may choose among others)")
+            raise ValueError(
+                f"{self.theirs.name} has actions {space}; allowed: Discrete (a wrapper may choose among others)"
+            )
         return space.n
 
     @property
     def num_states(self) -> int:
         space = self.theirs.observation_space(self.params)
         if not isinstance(space, spaces.Discrete):
-            raise AttributeError(f"{self.theirs.name} observes {space} and not the index of a state")
+            raise AttributeError(
+                f"{self.theirs.name} observes {space} and not the index of a state"
+            )
         return space.n
 
     def reset(self, key):
@@ -47,9 +51,13 @@ class Gymnax(Foreign):
 
     def step(self, key, state, action):
         theirs, params = self.theirs, self.params
-        observation, inner, reward, terminated, _ = theirs.step_env(key, state.inner, action, params)
+        observation, inner, reward, terminated, _ = theirs.step_env(
+            key, state.inner, action, params
+        )
         truncated = theirs.is_truncated(inner, params) & ~terminated
-        return strong(ForeignState(inner, observation)), Outcome(jnp.float32(reward), terminated, truncated)
+        return strong(ForeignState(inner, observation)), Outcome(
+            jnp.float32(reward), terminated, truncated
+        )
 
 
 def from_gymnax(env: str | environment.Environment, params: Any = None, **settings) -> Gymnax:
@@ -79,8 +87,12 @@ def from_gymnax(env: str | environment.Environment, params: Any = None, **settin
         >>> lighter = env.replace(params=env.params.replace(gravity=1.6))
     """
     made = Gymnax(**described(env, settings), params=None)
-    if not isinstance(made.theirs, environment.Environment) or not hasattr(made.theirs, "is_truncated"):
-        raise ValueError(f"env is {env!r}; allowed: a name, or an environment of gymnax 1.0 or later, without wrappers")
+    if not isinstance(made.theirs, environment.Environment) or not hasattr(
+        made.theirs, "is_truncated"
+    ):
+        raise ValueError(
+            f"env is {env!r}; allowed: a name, or an environment of gymnax 1.0 or later, without wrappers"
+        )
     return made.replace(params=made.theirs.default_params if params is None else params)
 
 
@@ -94,7 +106,9 @@ class ToGymnaxState(environment.EnvState):
 
 
 def _begin(inner):
-    return ToGymnaxState(time=jnp.int32(0), inner=inner, terminated=jnp.bool_(False), truncated=jnp.bool_(False))
+    return ToGymnaxState(
+        time=jnp.int32(0), inner=inner, terminated=jnp.bool_(False), truncated=jnp.bool_(False)
+    )
 
 
 class ToGymnax(environment.Environment):
@@ -133,10 +147,14 @@ class ToGymnax(environment.Environment):
         """As gymnax's own, but what ``params`` remembers from one episode to the next is kept."""
         params = self.default if params is None else params
         step_key, reset_key = jax.random.split(as_key(key))
-        observation, reached, reward, terminated, info = self.step_env(step_key, state, action, params)
+        observation, reached, reward, terminated, info = self.step_env(
+            step_key, state, action, params
+        )
         truncated = reached.truncated
         fresh = _begin(restart(params, reset_key, reached.inner))
-        state = jax.tree.map(lambda new, old: jnp.where(terminated | truncated, new, old), fresh, reached)
+        state = jax.tree.map(
+            lambda new, old: jnp.where(terminated | truncated, new, old), fresh, reached
+        )
         info |= {"terminated": terminated, "truncated": truncated, "final_observation": observation}
         return self.get_obs(state, params), state, reward, terminated, truncated, info
 

@@ -42,13 +42,19 @@ class Jumanji(Foreign):
     def step(self, key, state, action):
         del key  # what jumanji draws, it draws with the key in its own state
         if self.theirs.action_spec.shape:
-            action = jnp.stack(jnp.unravel_index(action, self.choices)).astype(self.theirs.action_spec.dtype)
+            action = jnp.stack(jnp.unravel_index(action, self.choices)).astype(
+                self.theirs.action_spec.dtype
+            )
         inner, timestep = self.theirs.step(state.inner, action)
         last, ends = timestep.last(), timestep.discount == 0
-        return self._kept(inner, timestep), Outcome(jnp.float32(timestep.reward), last & ends, last & ~ends)
+        return self._kept(inner, timestep), Outcome(
+            jnp.float32(timestep.reward), last & ends, last & ~ends
+        )
 
     def _kept(self, inner, timestep):
-        view = (lambda shown: getattr(shown, self.view)) if isinstance(self.view, str) else self.view
+        view = (
+            (lambda shown: getattr(shown, self.view)) if isinstance(self.view, str) else self.view
+        )
         return strong(ForeignState(inner, view(timestep.observation)))
 
 
@@ -74,7 +80,11 @@ def from_jumanji(env: Any, view: str | Callable[[Any], jax.Array], **settings) -
     """
     made = Jumanji(**described(env, settings), view=view)
     theirs = made.theirs
-    if not hasattr(theirs.action_spec, "num_values") or theirs.reward_spec.shape or made.num_actions >= 2**31:
+    if (
+        not hasattr(theirs.action_spec, "num_values")
+        or theirs.reward_spec.shape
+        or made.num_actions >= 2**31
+    ):
         raise ValueError(
             f"{env!r} has actions {theirs.action_spec} and rewards {theirs.reward_spec}; "
             "allowed: fewer than 2**31 discrete actions and a single reward"
@@ -84,5 +94,7 @@ def from_jumanji(env: Any, view: str | Callable[[Any], jax.Array], **settings) -
     if isinstance(view, str) and view not in fields:
         raise ValueError(f"view is {view!r}; allowed: {', '.join(fields)} or a function")
     if not hasattr(jax.eval_shape(lambda: made.reset(jax.random.key(0))).observation, "dtype"):
-        raise ValueError(f"view is {view!r}, which is no array; allowed: one of {', '.join(fields)} that is, or a function")
+        raise ValueError(
+            f"view is {view!r}, which is no array; allowed: one of {', '.join(fields)} that is, or a function"
+        )
     return made

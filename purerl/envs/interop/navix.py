@@ -24,13 +24,17 @@ class Navix(Foreign):
         return strong(self.theirs.reset(key))
 
     def restart(self, key, reached):
-        return strong(self.theirs.reset(key, reached.state.cache))  # the pictures of its tiles need not be drawn again
+        return strong(
+            self.theirs.reset(key, reached.state.cache)
+        )  # the pictures of its tiles need not be drawn again
 
     def step(self, key, state, action):
         del key  # what navix draws, it draws with the key in its own state
         # Not its `step`, which resets an episode that has ended, and under vmap works out a reset at every step.
         reached = strong(self.theirs._step(state, action))
-        return reached, Outcome(jnp.float32(reached.reward), reached.is_termination(), reached.is_truncation())
+        return reached, Outcome(
+            jnp.float32(reached.reward), reached.is_termination(), reached.is_truncation()
+        )
 
     def render(self, state):
         import navix

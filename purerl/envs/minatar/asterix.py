@@ -29,7 +29,9 @@ class AsterixState(NamedTuple):
     numbers: jax.Array
 
     def unpacked(self) -> "Situation":
-        x, y, spawn_timer, move_timer, ramp = ((self.numbers >> 4 * i & 15).astype(jnp.int32) for i in range(5))
+        x, y, spawn_timer, move_timer, ramp = (
+            (self.numbers >> 4 * i & 15).astype(jnp.int32) for i in range(5)
+        )
         ramp_timer = (self.numbers >> 20).astype(jnp.int32) - 1
         return Situation(self.left, self.kind, x, y, spawn_timer, move_timer, ramp, ramp_timer)
 
@@ -60,7 +62,11 @@ class Situation(NamedTuple):
 
     def packed(self) -> AsterixState:
         digits = self.x, self.y, self.spawn_timer, self.move_timer, self.ramp, self.ramp_timer + 1
-        return AsterixState(self.left, self.kind, sum(digit.astype(jnp.uint32) << 4 * i for i, digit in enumerate(digits)))
+        return AsterixState(
+            self.left,
+            self.kind,
+            sum(digit.astype(jnp.uint32) << 4 * i for i, digit in enumerate(digits)),
+        )
 
 
 class Asterix(RampingMinAtar):
@@ -84,7 +90,7 @@ class Asterix(RampingMinAtar):
     """
 
     CHANNELS: ClassVar = ("player", "enemy", "trail", "gold")
-    COLOURS: ClassVar = (drawing.SKY, drawing.RED, drawing.GREY, drawing.YELLOW)
+    ColorS: ClassVar = (drawing.SKY, drawing.RED, drawing.GRAY, drawing.YELLOW)
     MINIMAL: ClassVar = (0, LEFT, UP, RIGHT, DOWN)
 
     def reset(self, key):
@@ -117,8 +123,14 @@ class Asterix(RampingMinAtar):
         left = state.left | row * SIZE
         kind = state.kind & ~(row * 3) | row * jnp.where(drawn < 2, drawn, drawn - 2)
 
-        x = jnp.clip(state.x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1)
-        y = jnp.clip(state.y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 1, SIZE - 2)
+        x = jnp.clip(
+            state.x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0),
+            0,
+            SIZE - 1,
+        )
+        y = jnp.clip(
+            state.y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 1, SIZE - 2
+        )
 
         # Only what is in the player's row can touch it: where it is now, or a move later.
         digit = 4 * (y - 1).astype(jnp.uint32)
@@ -138,12 +150,17 @@ class Asterix(RampingMinAtar):
             kind=kind,
             x=x,
             y=y,
-            spawn_timer=jnp.where(spawns, jnp.maximum(SPAWN_INTERVAL - state.ramp, 1), state.spawn_timer) - 1,
+            spawn_timer=jnp.where(
+                spawns, jnp.maximum(SPAWN_INTERVAL - state.ramp, 1), state.spawn_timer
+            )
+            - 1,
             move_timer=jnp.where(moves, MOVE_INTERVAL - (state.ramp >> 1), state.move_timer) - 1,
             ramp=state.ramp + harder,
             ramp_timer=jnp.where(harder, RAMP_INTERVAL, state.ramp_timer - changes),
         )
-        return reached.packed(), Outcome(taken.astype(jnp.float32), touched & ~is_gold, jnp.bool_(False))
+        return reached.packed(), Outcome(
+            taken.astype(jnp.float32), touched & ~is_gold, jnp.bool_(False)
+        )
 
     def observe(self, state):
         state = state.unpacked()

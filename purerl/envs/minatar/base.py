@@ -38,14 +38,20 @@ class MinAtar(Node):
     """
 
     CHANNELS: ClassVar[tuple[str, ...]]
-    COLOURS: ClassVar[tuple[drawing.Colour, ...]]  # of the channels; a later one is drawn over an earlier one
+    ColorS: ClassVar[
+        tuple[drawing.Color, ...]
+    ]  # of the channels; a later one is drawn over an earlier one
     MINIMAL: ClassVar[tuple[int, ...]]
 
     actions: tuple[int, ...] = static(default=tuple(range(6)), kw_only=True)
 
     def __post_init__(self):
-        if not self.actions or not all(type(action) is int and 0 <= action < 6 for action in self.actions):
-            raise ValueError(f"{type(self).__name__}: actions is {self.actions!r}; allowed: a tuple of numbers from 0 to 5")
+        if not self.actions or not all(
+            type(action) is int and 0 <= action < 6 for action in self.actions
+        ):
+            raise ValueError(
+                f"{type(self).__name__}: actions is {self.actions!r}; allowed: a tuple of numbers from 0 to 5"
+            )
 
     @property
     def num_actions(self) -> int:
@@ -62,10 +68,10 @@ class MinAtar(Node):
 
     def render(self, state) -> np.ndarray:
         seen = np.asarray(jax.jit(type(self).observe)(self, state))
-        colours = np.full((SIZE, SIZE, 3), drawing.BLACK, np.uint8)
-        for channel, colour in enumerate(self.COLOURS):
-            colours[seen[..., channel]] = colour
-        return drawing.cells(colours, size=24)
+        colors = np.full((SIZE, SIZE, 3), drawing.BLACK, np.uint8)
+        for channel, color in enumerate(self.ColorS):
+            colors[seen[..., channel]] = color
+        return drawing.cells(colors, size=24)
 
 
 class RampingMinAtar(MinAtar):

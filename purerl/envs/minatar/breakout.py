@@ -10,7 +10,10 @@ from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import LEFT, RIGHT, SIZE, MinAtar, expand
 
 WALL = jnp.uint32(2**30 - 1)  # three full rows
-WORDS, CELLS = 4, 25  # a plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25
+WORDS, CELLS = (
+    4,
+    25,
+)  # a plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25
 
 
 class BreakoutState(NamedTuple):
@@ -45,7 +48,7 @@ class Breakout(MinAtar):
     """
 
     CHANNELS: ClassVar = ("paddle", "ball", "trail", "brick")
-    COLOURS: ClassVar = (drawing.SKY, drawing.YELLOW, drawing.GREY, drawing.RED)
+    ColorS: ClassVar = (drawing.SKY, drawing.YELLOW, drawing.GRAY, drawing.RED)
     MINIMAL: ClassVar = (0, LEFT, RIGHT)
 
     def reset(self, key):
@@ -66,7 +69,11 @@ class Breakout(MinAtar):
     def step(self, key, state, action):
         del key  # chance plays at the start only
         action = self.meaning(action)
-        paddle = jnp.clip(state.paddle + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1)
+        paddle = jnp.clip(
+            state.paddle + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0),
+            0,
+            SIZE - 1,
+        )
 
         ahead = state.ball_x + state.ball_dx
         x = jnp.clip(ahead, 0, SIZE - 1)
@@ -98,7 +105,10 @@ class Breakout(MinAtar):
         return reached, Outcome(breaks.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        bricks = state.bricks << SIZE & (1 << CELLS) - 1, state.bricks >> CELLS - SIZE  # they begin with the second row
+        bricks = (
+            state.bricks << SIZE & (1 << CELLS) - 1,
+            state.bricks >> CELLS - SIZE,
+        )  # they begin with the second row
         planes = (
             _cell(SIZE * (SIZE - 1) + state.paddle),
             _cell(SIZE * state.ball_y + state.ball_x),
@@ -115,7 +125,11 @@ def _cell(index: jax.Array) -> jax.Array:
         uint32 ``[4]``.
     """
     word = index // CELLS
-    return jnp.where(jnp.arange(WORDS) == word, jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32), jnp.uint32(0))
+    return jnp.where(
+        jnp.arange(WORDS) == word,
+        jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32),
+        jnp.uint32(0),
+    )
 
 
 def _plane(*words: jax.Array) -> jax.Array:

@@ -53,7 +53,7 @@ class Freeway(MinAtar):
     """
 
     CHANNELS: ClassVar = ("chicken", "car", "speed1", "speed2", "speed3", "speed4", "speed5")
-    COLOURS: ClassVar = (
+    ColorS: ClassVar = (
         drawing.YELLOW,
         drawing.RED,
         *((shade, shade, shade) for shade in (230, 190, 150, 110, 70)),
@@ -82,7 +82,9 @@ class Freeway(MinAtar):
     def step(self, key, state, action):
         action = self.meaning(action)
         moves = (state.rest == 0) & ((action == UP) | (action == DOWN))
-        row = jnp.where(moves, jnp.clip(state.row + jnp.where(action == UP, -1, 1), 0, SIZE - 1), state.row)
+        row = jnp.where(
+            moves, jnp.clip(state.row + jnp.where(action == UP, -1, 1), 0, SIZE - 1), state.row
+        )
         rest = jnp.where(moves, jnp.int32(self.player_speed), state.rest)
 
         arrives = row == 0
@@ -96,10 +98,18 @@ class Freeway(MinAtar):
         wait = wait - (ONES ^ drives) | speed & 15 * drives
         first, last = _is(state.column, 0), _is(state.column, SIZE - 1)
         to_right, to_left = drives & right, drives & ~right
-        column = state.column + (to_right & ~last) - 9 * (to_right & last) - (to_left & ~first) + 9 * (to_left & first)
+        column = (
+            state.column
+            + (to_right & ~last)
+            - 9 * (to_right & last)
+            - (to_left & ~first)
+            + 9 * (to_left & first)
+        )
 
         hits = _is(state.column, MIDDLE) | _is(column, MIDDLE)
-        hit = hits >> (4 * (row - 1)).astype(jnp.uint32) & 1 == 1  # in the bottom row a shift by 32, which gives 0
+        hit = (
+            hits >> (4 * (row - 1)).astype(jnp.uint32) & 1 == 1
+        )  # in the bottom row a shift by 32, which gives 0
         remaining = state.remaining - 1
         reached = FreewayState(
             column=column,
@@ -116,12 +126,21 @@ class Freeway(MinAtar):
         row, channel = jnp.arange(SIZE), jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
         # The digits of the car in each row. In the first and the last row a shift by 32 and more: no car, and no speed.
         digit = (4 * (row - 1)).astype(jnp.uint32)
-        column, speed, right = (digits >> digit & 15 for digits in (state.column, state.speed, state.right))
-        left_of, right_of = jnp.where(column == 0, 9, column - 1), jnp.where(column == 9, 0, column + 1)
+        column, speed, right = (
+            digits >> digit & 15 for digits in (state.column, state.speed, state.right)
+        )
+        left_of, right_of = (
+            jnp.where(column == 0, 9, column - 1),
+            jnp.where(column == 9, 0, column + 1),
+        )
         chicken = jnp.where(row == state.row, jnp.uint32(1 << MIDDLE), 0)
         car = jnp.where(speed > 0, jnp.uint32(1) << column, 0)
         trail = jnp.where(speed > 0, jnp.uint32(1) << jnp.where(right == 1, left_of, right_of), 0)
-        others = jnp.where(channel == 1, car[:, None], jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0)))
+        others = jnp.where(
+            channel == 1,
+            car[:, None],
+            jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0)),
+        )
         rows = jnp.where(channel == 0, chicken[:, None], others)
         return expand(rows[::2] | rows[1::2] << SIZE)
 

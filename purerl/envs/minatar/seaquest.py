@@ -142,11 +142,11 @@ class Seaquest(RampingMinAtar):
         "divers",
         "diver",
     )
-    COLOURS: ClassVar = (
+    ColorS: ClassVar = (
         drawing.YELLOW,
         drawing.BROWN,
         drawing.WHITE,
-        drawing.GREY,
+        drawing.GRAY,
         drawing.PINK,
         drawing.GREEN,
         drawing.RED,
@@ -206,8 +206,12 @@ class Seaquest(RampingMinAtar):
         bullets = jnp.where(fires, state.bullets << 16 | body, state.bullets)
         bullets = [_moved(bullet, bullet != 0) for bullet in _halves(bullets)]
         x, y = _int(state.player, X), _int(state.player, Y)
-        x = jnp.clip(x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1)
-        y = jnp.clip(y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 0, SIZE - 2)
+        x = jnp.clip(
+            x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1
+        )
+        y = jnp.clip(
+            y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 0, SIZE - 2
+        )
         right = (action == RIGHT) | (_get(state.player, HEADING) == 1) & (action != LEFT)
         here = _word(x=x, y=y, there=1)
 
@@ -263,7 +267,9 @@ class Seaquest(RampingMinAtar):
 
         shot = [jnp.where(flag, victim, -1) for flag, victim in zip(hits, victims, strict=True)]
         stays = there & (swum != 0) & (place != shot[0]) & (place != shot[1])
-        wound = jnp.where(moves, _word(wait=wait + 1), 0) + jnp.where(phase == 0, _word(phase=ENEMY_SHOT_INTERVAL + 1), 0)
+        wound = jnp.where(moves, _word(wait=wait + 1), 0) + jnp.where(
+            phase == 0, _word(phase=ENEMY_SHOT_INTERVAL + 1), 0
+        )
         alive = (swum & ~_mask(SHOT_X, SHOT)) + wound - _word(wait=1, phase=1)
         enemies = jnp.where(stays, alive, enemies & _mask(Y, HEADING)) | flown << SHOT_X[0]
 
@@ -307,13 +313,17 @@ class Seaquest(RampingMinAtar):
             return one << _get(word, X)
 
         def behind(word):
-            return jnp.where(_get(word, HEADING) == 1, bit(word) >> 1, bit(word) << 1) & _mask((0, SIZE))
+            return jnp.where(_get(word, HEADING) == 1, bit(word) >> 1, bit(word) << 1) & _mask(
+                (0, SIZE)
+            )
 
         def at(word, bits):
             return jnp.where((rows == _get(word, Y)) & (_get(word, THERE) == 1), bits, 0)
 
         enemies = state.enemies
-        body = bit(enemies) << jnp.where(_get(enemies, FISH) == 1, jnp.uint32(10), jnp.uint32(20)) | behind(enemies)
+        body = bit(enemies) << jnp.where(
+            _get(enemies, FISH) == 1, jnp.uint32(10), jnp.uint32(20)
+        ) | behind(enemies)
         body = jnp.where(_get(enemies, THERE) == 1, body, 0)
         shot = _get(enemies, SHOT) << _get(enemies, SHOT_X)
         in_row = _get(enemies, Y) == rows[:, None]
@@ -333,7 +343,10 @@ class Seaquest(RampingMinAtar):
         on_board = (one << 9) - (one << (9 - jnp.maximum(state.divers, 0)).astype(jnp.uint32))
         words = (
             at(state.player, bit(state.player)),
-            at(state.player, jnp.where(heading == 1, bit(state.player) >> 1, bit(state.player) << 1)),
+            at(
+                state.player,
+                jnp.where(heading == 1, bit(state.player) >> 1, bit(state.player) << 1),
+            ),
             at(later, bit(later)) | at(earlier, bit(earlier)),
             trails,
             shots,

@@ -131,7 +131,14 @@ class SpaceInvaders(RampingMinAtar):
     """
 
     CHANNELS: ClassVar = ("cannon", "alien", "alien left", "alien right", "shot", "bomb")
-    COLOURS: ClassVar = (drawing.SKY, drawing.GREEN, drawing.GREEN, drawing.PINK, drawing.WHITE, drawing.ORANGE)
+    ColorS: ClassVar = (
+        drawing.SKY,
+        drawing.GREEN,
+        drawing.GREEN,
+        drawing.PINK,
+        drawing.WHITE,
+        drawing.ORANGE,
+    )
     MINIMAL: ClassVar = (0, LEFT, RIGHT, FIRE)
 
     def reset(self, key):
@@ -158,7 +165,11 @@ class SpaceInvaders(RampingMinAtar):
         fires = (action == FIRE) & (state.cool_down == 0)
         shot = jnp.maximum(jnp.where(fires, ROW * BOTTOM + state.cannon, state.shot) - ROW, -ROW)
         older = jnp.maximum(jnp.where(fires, state.shot, state.older) - ROW, -ROW)
-        cannon = jnp.clip(state.cannon + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0), 0, SIZE - 1)
+        cannon = jnp.clip(
+            state.cannon + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0),
+            0,
+            SIZE - 1,
+        )
         bomb = jnp.minimum(state.bomb + ROW, ROW * SIZE)
         lost = (bomb == ROW * BOTTOM + cannon) | (state.alien_at(cannon, BOTTOM) != 0)
 
@@ -192,7 +203,10 @@ class SpaceInvaders(RampingMinAtar):
             older=jnp.where(older_hit != 0, -ROW, older),
             bomb=bomb,
             cool_down=jnp.maximum(jnp.where(fires, COOL_DOWN, state.cool_down) - 1, 0),
-            move_timer=jnp.where(moves, jnp.minimum(_count(state.aliens), state.interval), state.move_timer) - 1,
+            move_timer=jnp.where(
+                moves, jnp.minimum(_count(state.aliens), state.interval), state.move_timer
+            )
+            - 1,
             bomb_timer=jnp.where(drops, BOMB_INTERVAL, state.bomb_timer) - 1,
             interval=state.interval - (cleared & self.ramping & (state.interval > FASTEST)),
         )
@@ -211,9 +225,15 @@ class SpaceInvaders(RampingMinAtar):
             return jnp.where(cell >> 4 == y, there, 0)
 
         aliens = state.aliens >> (COLUMNS * state.block_row(y)).astype(jnp.uint32) & 2**COLUMNS - 1
-        aliens = aliens << (state.left + 5).astype(jnp.uint32) >> (first + 5).astype(jnp.uint32) & 31
-        aliens = aliens * 0b1_00001_00001_00001_00001 & 0b1_000001_000001_000001_000001  # five bits, six apart
-        planes = jnp.where(state.heading < 0, 1 << ALIEN | 1 << ALIEN_LEFT, 1 << ALIEN | 1 << ALIEN_RIGHT).astype(jnp.uint32)
+        aliens = (
+            aliens << (state.left + 5).astype(jnp.uint32) >> (first + 5).astype(jnp.uint32) & 31
+        )
+        aliens = (
+            aliens * 0b1_00001_00001_00001_00001 & 0b1_000001_000001_000001_000001
+        )  # five bits, six apart
+        planes = jnp.where(
+            state.heading < 0, 1 << ALIEN | 1 << ALIEN_LEFT, 1 << ALIEN | 1 << ALIEN_RIGHT
+        ).astype(jnp.uint32)
         seen = aliens * planes | bit(ROW * BOTTOM + state.cannon, CANNON) | bit(state.bomb, BOMB)
         seen = seen | bit(state.shot, SHOT) | bit(state.older, SHOT)
         cells = seen[:, None] >> jnp.arange(30, dtype=jnp.uint32) & 1 == 1

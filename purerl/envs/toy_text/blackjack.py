@@ -11,7 +11,9 @@ from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.mdp.model import FiniteMDP
 
-CARDS = {value: 1 / 13 for value in range(1, 10)} | {10: 4 / 13}  # an ace is 1; tens are 10, jack, queen, king
+CARDS = {value: 1 / 13 for value in range(1, 10)} | {
+    10: 4 / 13
+}  # an ace is 1; tens are 10, jack, queen, king
 STICK, HIT = 0, 1
 
 # Layout: hard hands of 4 to 31, soft hands of 12 to 21, naturals; of each, ten dealer's cards.
@@ -45,23 +47,31 @@ class Blackjack(FiniteEnvironment):
         """
         state = jnp.asarray(state, jnp.int32)
         usable_ace, natural = state >= _SOFT, state >= _NATURAL
-        player = jnp.where(natural, 21, jnp.where(usable_ace, 12 + (state - _SOFT) // 10, 4 + state // 10))
+        player = jnp.where(
+            natural, 21, jnp.where(usable_ace, 12 + (state - _SOFT) // 10, 4 + state // 10)
+        )
         return Hand(player, state % 10 + 1, usable_ace, natural)
 
     def encode(self, player, dealer, usable_ace, natural=False) -> jax.Array:
         """The index of a hand, int32 ``[]``."""
-        first = jnp.where(natural, _NATURAL, jnp.where(usable_ace, _SOFT + (player - 12) * 10, (player - 4) * 10))
+        first = jnp.where(
+            natural, _NATURAL, jnp.where(usable_ace, _SOFT + (player - 12) * 10, (player - 4) * 10)
+        )
         return (first + dealer - 1).astype(jnp.int32)
 
     def render(self, state):
         """The player's sum as a blue pile (lighter where an ace lends ten, red if bust), the dealer's orange; a line at 21."""
         player, dealer, usable_ace, _ = map(int, self.decode(int(state)))
-        colours = [drawing.RED if player > 21 else drawing.BLUE] * player
+        colors = [drawing.RED if player > 21 else drawing.BLUE] * player
         if usable_ace:
-            colours[-10:] = [drawing.SKY] * 10
+            colors[-10:] = [drawing.SKY] * 10
         shapes = [drawing.line((-8, 21), (24, 21), 0.3, drawing.BLACK)]
-        shapes += [drawing.box(2, height + 0.5, 8, 0.7, colour) for height, colour in enumerate(colours)]
-        shapes += [drawing.box(14, height + 0.5, 8, 0.7, drawing.ORANGE) for height in range(dealer)]
+        shapes += [
+            drawing.box(2, height + 0.5, 8, 0.7, color) for height, color in enumerate(colors)
+        ]
+        shapes += [
+            drawing.box(14, height + 0.5, 8, 0.7, drawing.ORANGE) for height in range(dealer)
+        ]
         return drawing.draw(shapes, -6, 22, -1, 32, width=196, background=drawing.PALE)
 
 
@@ -128,10 +138,14 @@ def blackjack(*, natural: bool = False, sab: bool = True) -> Blackjack:
     initial = np.zeros(_NUM_STATES)
 
     def index(player, usable_ace, dealer, dealt=False):
-        first = _NATURAL if dealt else _SOFT + (player - 12) * 10 if usable_ace else (player - 4) * 10
+        first = (
+            _NATURAL if dealt else _SOFT + (player - 12) * 10 if usable_ace else (player - 4) * 10
+        )
         return first + dealer - 1
 
-    hands = [(total, False, False) for total in range(4, 32)] + [(total, True, False) for total in range(12, 22)]
+    hands = [(total, False, False) for total in range(4, 32)] + [
+        (total, True, False) for total in range(12, 22)
+    ]
     for player, usable_ace, dealt in [*hands, (21, True, True)]:
         for dealer in CARDS:
             state = index(player, usable_ace, dealer, dealt)

@@ -1,6 +1,6 @@
 """Cliff walking: the short way along the edge, or the safe one."""
 
-from purerl.envs.gridworld import GridWorld, gridworld
+from purerl.envs.grids.gridworld import GridWorld, gridworld
 
 
 def cliff_walking(*, slip: float = 0.0) -> GridWorld:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from purerl.envs.gridworld import GridWorld, gridworld
+from purerl.envs.grids.gridworld import GridWorld, gridworld
 
 FROZEN_LAKES = {
     "4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
@@ -21,7 +21,10 @@ FROZEN_LAKES = {
 
 
 def frozen_lake(
-    rows: str | Sequence[str] = "4x4", *, slip: float = 2 / 3, reward_schedule: Sequence[float] = (1.0, 0.0, 0.0)
+    rows: str | Sequence[str] = "4x4",
+    *,
+    slip: float = 2 / 3,
+    reward_schedule: Sequence[float] = (1.0, 0.0, 0.0),
 ) -> GridWorld:
     """FrozenLake as Gymnasium defines it (``FrozenLake-v1``).
 
@@ -38,7 +41,7 @@ def frozen_lake(
         reward_schedule: rewards of reaching the goal, a hole, and ice.
 
     Raises:
-        ValueError: as :func:`~purerl.envs.gridworld.gridworld`, an unknown map name, or a schedule that is not three finite
+        ValueError: as :func:`~purerl.envs.grids.gridworld.gridworld`, an unknown map name, or a schedule that is not three finite
             numbers.
 
     Example:
@@ -49,9 +52,13 @@ def frozen_lake(
         HF@G
     """
     if isinstance(rows, str) and rows not in FROZEN_LAKES:
-        raise ValueError(f"rows is {rows!r}; allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings")
+        raise ValueError(
+            f"rows is {rows!r}; allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings"
+        )
     if len(reward_schedule) != 3 or not all(map(math.isfinite, reward_schedule)):
-        raise ValueError(f"reward_schedule is {reward_schedule!r}; allowed: three finite numbers (goal, hole, ice)")
+        raise ValueError(
+            f"reward_schedule is {reward_schedule!r}; allowed: three finite numbers (goal, hole, ice)"
+        )
     goal, hole, ice = reward_schedule
     return gridworld(
         FROZEN_LAKES[rows] if isinstance(rows, str) else rows,

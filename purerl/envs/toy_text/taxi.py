@@ -6,16 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import UNIT_INTERVAL, judge
+from purerl.checks import UNIT_INTERVAL, check_values
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.gridworld import MOVES
+from purerl.envs.grids.gridworld import MOVES
 from purerl.mdp.model import FiniteMDP
 
 STANDS = ((0, 0), (0, 4), (4, 0), (4, 3))  # red, green, yellow, blue
 WALLS = ((0, 1), (1, 1), (3, 0), (3, 2), (4, 0), (4, 2))  # each on the east side of its cell
 HEADINGS = ("down", "up", "right", "left")  # what actions 0 to 3 mean
-LEFT_OF, RIGHT_OF = (2, 3, 1, 0), (3, 2, 0, 1)  # what lies to the left and right of each, as seen by the driver
+LEFT_OF, RIGHT_OF = (
+    (2, 3, 1, 0),
+    (3, 2, 0, 1),
+)  # what lies to the left and right of each, as seen by the driver
 IN_TAXI = 4
 
 # Gymnasium's 500 states, [row, column, passenger, destination] unrolled.
@@ -56,7 +59,9 @@ class Taxi(FiniteEnvironment):
         [3, 1, 2, 0, 1]
         """
         settled = jnp.asarray(state) < 500
-        index = jnp.where(settled, state, jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)])
+        index = jnp.where(
+            settled, state, jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)]
+        )
         return TaxiState(*jnp.unravel_index(index, _SHAPE), settled)
 
     def encode(self, row, column, passenger, destination, settled=True) -> jax.Array:
@@ -65,15 +70,20 @@ class Taxi(FiniteEnvironment):
         return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX)[index]).astype(jnp.int32)
 
     def render(self, state):
-        """The city, its stands in their colours; the passenger is black, the destination a target, the taxi orange."""
+        """The city, its stands in their colors; the passenger is black, the destination a target, the taxi orange."""
         row, column, passenger, destination, _ = map(int, self.decode(int(state)))
         shapes = [drawing.box(c, -r, 0.94, 0.94, drawing.PALE) for r in range(5) for c in range(5)]
-        for (r, c), colour in zip(STANDS, (drawing.RED, drawing.GREEN, drawing.YELLOW, drawing.BLUE), strict=True):
-            shapes.append(drawing.box(c, -r, 0.94, 0.94, colour))
+        for (r, c), color in zip(
+            STANDS, (drawing.RED, drawing.GREEN, drawing.YELLOW, drawing.BLUE), strict=True
+        ):
+            shapes.append(drawing.box(c, -r, 0.94, 0.94, color))
         r, c = STANDS[destination]
         target = (0.42, drawing.WHITE), (0.34, drawing.BLACK), (0.26, drawing.WHITE)
-        shapes += [drawing.disc(c, -r, radius, colour) for radius, colour in target]
-        shapes += [drawing.line((c + 0.5, 0.5 - r), (c + 0.5, -0.5 - r), 0.1, drawing.BLACK) for r, c in WALLS]
+        shapes += [drawing.disc(c, -r, radius, color) for radius, color in target]
+        shapes += [
+            drawing.line((c + 0.5, 0.5 - r), (c + 0.5, -0.5 - r), 0.1, drawing.BLACK)
+            for r, c in WALLS
+        ]
         shapes += [drawing.box(x, -2, 0.1, 5.1, drawing.BLACK) for x in (-0.5, 4.5)]
         shapes += [drawing.box(2, y, 5.1, 0.1, drawing.BLACK) for y in (0.5, -4.5)]
         shapes += [drawing.box(column, -row - 0.05, 0.66, 0.3, drawing.ORANGE)]
@@ -90,13 +100,16 @@ class Taxi(FiniteEnvironment):
         return drawing.draw(shapes, -0.65, 4.65, -4.65, 0.65, width=318)
 
 
-def _neighbours():
+def _neighbors():
     """The cell that lies in each direction of each cell, the cell itself where something is in the way: [25, 4]."""
     row, column = np.divmod(np.arange(25), 5)
     reached = []
     for down, right in (MOVES[heading] for heading in HEADINGS):
         to_row, to_column = np.clip(row + down, 0, 4), np.clip(column + right, 0, 4)
-        walled = [right != 0 and (r, min(a, b)) in WALLS for r, a, b in zip(row, column, to_column, strict=True)]
+        walled = [
+            right != 0 and (r, min(a, b)) in WALLS
+            for r, a, b in zip(row, column, to_column, strict=True)
+        ]
         reached.append(np.where(walled, row * 5 + column, to_row * 5 + to_column))
     return np.stack(reached, axis=1)
 
@@ -112,10 +125,10 @@ def _city(straight):
     reward = np.full((500, 6, num_outcomes), -1.0)
     terminated = np.zeros((500, 6, num_outcomes), bool)
 
-    neighbours = _neighbours()[_CELL]
+    neighbors = _neighbors()[_CELL]
     turns = np.stack([np.arange(4), LEFT_OF, RIGHT_OF], axis=1)[:, :num_outcomes]
-    blocked = neighbours == _CELL[:, None]
-    cell = np.where(blocked[..., None], _CELL[:, None, None], neighbours[:, turns])
+    blocked = neighbors == _CELL[:, None]
+    cell = np.where(blocked[..., None], _CELL[:, None, None], neighbors[:, turns])
     probability[:, :4] = straight
     next_state[:, :4] += (cell - _CELL[:, None, None]) * 20
 
@@ -140,11 +153,20 @@ def _fickle(probability, next_state, reward, terminated, change):
     """
     origin = np.concatenate([np.arange(500), _UNSETTLED])
     unsettled = (np.arange(len(origin)) >= 500)[:, None, None]
-    probability, next_state, reward, terminated = (table[origin] for table in (probability, next_state, reward, terminated))
-    decides = unsettled & (_PASSENGER[origin] == IN_TAXI)[:, None, None] & (_CELL[next_state] != _CELL[origin][:, None, None])
+    probability, next_state, reward, terminated = (
+        table[origin] for table in (probability, next_state, reward, terminated)
+    )
+    decides = (
+        unsettled
+        & (_PASSENGER[origin] == IN_TAXI)[:, None, None]
+        & (_CELL[next_state] != _CELL[origin][:, None, None])
+    )
     finished = terminated | decides | ~unsettled
     stays = np.where(finished, next_state, _UNSETTLED_INDEX[next_state])
-    changed = [next_state - _DESTINATION[next_state] + (_DESTINATION[next_state] + j) % 4 for j in (1, 2, 3)]
+    changed = [
+        next_state - _DESTINATION[next_state] + (_DESTINATION[next_state] + j) % 4
+        for j in (1, 2, 3)
+    ]
     chance = np.where(decides, change, 0.0)
     return (
         np.concatenate([probability * (1 - chance), *[probability * chance / 3] * 3], axis=-1),
@@ -199,7 +221,7 @@ def taxi(
         ValueError: a probability is none.
     """
     chances = {"rainy_probability": rainy_probability, "fickle_probability": fickle_probability}
-    judge("taxi", chances, dict.fromkeys(chances, UNIT_INTERVAL))
+    check_values("taxi", chances, dict.fromkeys(chances, UNIT_INTERVAL))
     aside = (1.0 - rainy_probability) / 2.0
     tables = _city((rainy_probability, aside, aside) if is_rainy else (1.0,))
     initial = np.zeros(500 + len(_UNSETTLED) * fickle_passenger)

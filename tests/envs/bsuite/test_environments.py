@@ -87,7 +87,9 @@ def starts(state, done):
     return [0, *(np.flatnonzero(done[:-1]) + 1)]
 
 
-def compare(theirs_of, script_of, states, transitions, atol=1e-7, put=lambda theirs, state, t: None):
+def compare(
+    theirs_of, script_of, states, transitions, atol=1e-7, put=lambda theirs, state, t: None
+):
     """Step bsuite's through the same actions, lane by lane, with ``put`` before each. Returns how many steps were compared."""
     lanes, steps = transitions.reward.shape
     for lane in range(lanes):
@@ -116,7 +118,9 @@ def compare(theirs_of, script_of, states, transitions, atol=1e-7, put=lambda the
         np.testing.assert_allclose(ours.next_observation, np.stack(after), rtol=0, atol=atol)
         for name in info[0] if info else ():
             column = ours.metrics["total_return" if name == "raw_return" else name].total
-            np.testing.assert_allclose(column[ours.terminated], [row[name] for row in info], rtol=1e-6, atol=1e-3)
+            np.testing.assert_allclose(
+                column[ours.terminated], [row[name] for row in info], rtol=1e-6, atol=1e-3
+            )
     return lanes * steps
 
 
@@ -152,14 +156,18 @@ def test_discounting_chain_equals_bsuite_whose_mapping_seed_wraps_round():
     assert compare(TheirDiscountingChain, no_draws, states, transitions) == 100_000
     paid = transitions.reward > 0
     for chain, horizon in enumerate((1, 3, 10, 30, 100)):
-        assert (paid & (states.time + 1 == horizon) & (transitions.next_observation[..., 0, 0] == chain)).sum() > 50
+        assert (
+            paid & (states.time + 1 == horizon) & (transitions.next_observation[..., 0, 0] == chain)
+        ).sum() > 50
     assert set(np.unique(transitions.reward)) == {0, 1, np.float32(1.1)}
 
 
 def memory_script(num_bits):
     def script(state, ours, lane):
         at = starts(state, ours.terminated)
-        bits = (state.context[at][:, :, None] >> np.arange(32, dtype=np.uint32) & 1).reshape(len(at), -1)[:, :num_bits]
+        bits = (state.context[at][:, :, None] >> np.arange(32, dtype=np.uint32) & 1).reshape(
+            len(at), -1
+        )[:, :num_bits]
         return Script(binomial=bits.astype(int), randint=state.query[at].tolist())
 
     return script
@@ -168,13 +176,21 @@ def memory_script(num_bits):
 def test_memory_chain_equals_bsuite_over_all_lengths():
     lengths = [setting["memory_length"] for setting in EXPERIMENTS["memory_len"].settings]
     states, transitions = rollout(MemoryChain, lengths, 2_500)
-    assert compare(lambda lane: TheirMemoryChain(lengths[lane]), memory_script(1), states, transitions) == 57_500
+    assert (
+        compare(lambda lane: TheirMemoryChain(lengths[lane]), memory_script(1), states, transitions)
+        == 57_500
+    )
 
 
 def test_memory_chain_equals_bsuite_with_forty_bits():
     lengths = [2, 2, 2, 1, 4]
     states, transitions = rollout(lambda length: MemoryChain(length, 40), lengths, 8_500)
-    assert compare(lambda lane: TheirMemoryChain(lengths[lane], 40), memory_script(40), states, transitions) == 42_500
+    assert (
+        compare(
+            lambda lane: TheirMemoryChain(lengths[lane], 40), memory_script(40), states, transitions
+        )
+        == 42_500
+    )
     assert set(np.unique(states.query)) == set(range(40))
     bits = transitions.observation[..., 0, 2:]
     assert (np.abs(bits[states.time <= 1]) == 1).all()  # seen after the first step too
@@ -183,7 +199,9 @@ def test_memory_chain_equals_bsuite_with_forty_bits():
 
 def umbrella_script(n):
     def script(state, ours, lane):
-        bits = (state.distractors[:, :, None] >> np.arange(32, dtype=np.uint32) & 1).reshape(len(ours.reward), -1)[:, :n]
+        bits = (state.distractors[:, :, None] >> np.arange(32, dtype=np.uint32) & 1).reshape(
+            len(ours.reward), -1
+        )[:, :n]
         draws = []
         for t, done in enumerate(ours.terminated):
             if t == 0 or ours.terminated[t - 1]:
@@ -199,14 +217,20 @@ def umbrella_script(n):
 @pytest.mark.parametrize(
     ("n", "lengths", "steps"),
     [
-        (20, [setting["chain_length"] for setting in EXPERIMENTS["umbrella_length"].settings], 2_700),
+        (
+            20,
+            [setting["chain_length"] for setting in EXPERIMENTS["umbrella_length"].settings],
+            2_700,
+        ),
         (0, [20], 9_000),
         (100, [20, 3], 15_000),
     ],
 )
 def test_umbrella_chain_equals_bsuite(n, lengths, steps):
     states, transitions = rollout(lambda length: UmbrellaChain(length, n), lengths, steps)
-    compare(lambda lane: TheirUmbrellaChain(lengths[lane], n), umbrella_script(n), states, transitions)
+    compare(
+        lambda lane: TheirUmbrellaChain(lengths[lane], n), umbrella_script(n), states, transitions
+    )
     assert {-1, 1} == set(transitions.reward[transitions.terminated])
 
 
@@ -220,9 +244,13 @@ def mostly_right(key, env, state, lane):
 def test_deep_sea_equals_bsuite(stochastic):
     size, seeds = 10, [42, *range(9)]
     mappings = np.stack([DeepSea.of(size, seed).right for seed in seeds])
-    states, transitions = rollout(lambda right: DeepSea(right, stochastic=stochastic), mappings, 5_000, mostly_right)
+    states, transitions = rollout(
+        lambda right: DeepSea(right, stochastic=stochastic), mappings, 5_000, mostly_right
+    )
     row, column, last = states.row, states.column, size - 1
-    right = transitions.action == np.stack([m[r, c] for m, r, c in zip(mappings, row, column, strict=True)])
+    right = transitions.action == np.stack(
+        [m[r, c] for m, r, c in zip(mappings, row, column, strict=True)]
+    )
     treasure = right & (column == last)
     noise = transitions.reward - treasure + right * 0.01 / size
     ends = (row == last) & ((column == 0) | (column == last))
@@ -230,7 +258,10 @@ def test_deep_sea_equals_bsuite(stochastic):
     held = right & (reached == column) & (row < last)
 
     def script(state, ours, lane):
-        return Script(randn=noise[lane][ends[lane]].tolist(), rand=np.where(held[lane], 0.0, 1.0)[right[lane]].tolist())
+        return Script(
+            randn=noise[lane][ends[lane]].tolist(),
+            rand=np.where(held[lane], 0.0, 1.0)[right[lane]].tolist(),
+        )
 
     def theirs(lane):
         return TheirDeepSea(size, deterministic=not stochastic, mapping_seed=seeds[lane])
@@ -239,13 +270,20 @@ def test_deep_sea_equals_bsuite(stochastic):
     assert treasure.sum() > 500 and (ends & (column == 0)).sum() > 10
     if stochastic:
         assert stats.kstest(noise[ends], "norm").pvalue > 1e-4
-        assert stats.binomtest(int(held.sum()), int((right & (row < last)).sum()), 1 / size).pvalue > 1e-4
+        assert (
+            stats.binomtest(int(held.sum()), int((right & (row < last)).sum()), 1 / size).pvalue
+            > 1e-4
+        )
     np.testing.assert_allclose(noise[ends if not stochastic else ~ends], 0, atol=1e-6)
 
 
 def pump(key, env, state, lane):
     """Energy is pumped in, less and less reliably; the last lanes act at random, and never arrive."""
-    return jnp.where(jax.random.uniform(key) < lane / 8, uniform(key, env, state, lane), jnp.where(state.velocity < 0, 0, 2))
+    return jnp.where(
+        jax.random.uniform(key) < lane / 8,
+        uniform(key, env, state, lane),
+        jnp.where(state.velocity < 0, 0, 2),
+    )
 
 
 def test_mountain_car_equals_bsuite_under_x64():
@@ -255,10 +293,14 @@ def test_mountain_car_equals_bsuite_under_x64():
     def script(state, ours, lane):
         return Script(uniform=state.position[starts(state, ours.terminated)].tolist())
 
-    assert compare(lambda lane: TheirMountainCar(), script, states, transitions, atol=1e-6) == 100_000
+    assert (
+        compare(lambda lane: TheirMountainCar(), script, states, transitions, atol=1e-6) == 100_000
+    )
     late = states.time[transitions.terminated] == 999
     assert late.sum() > 10 and (~late).sum() > 100
-    assert (transitions.next_observation[..., 0, 0] == np.float32(-1.2)).sum() > 100  # the left border
+    assert (
+        transitions.next_observation[..., 0, 0] == np.float32(-1.2)
+    ).sum() > 100  # the left border
 
 
 GAINS = np.array(
@@ -273,7 +315,14 @@ GAINS = np.array(
 def controller(key, env, state, lane):
     theta = jnp.arctan2(jnp.sin(state.theta), jnp.cos(state.theta))
     a, b, c, d, bias, noise = jnp.asarray(GAINS)[lane]
-    push = a * theta + b * state.theta_dot + c * state.x + d * state.x_dot + bias + noise * jax.random.normal(key)
+    push = (
+        a * theta
+        + b * state.theta_dot
+        + c * state.x
+        + d * state.x_dot
+        + bias
+        + noise * jax.random.normal(key)
+    )
     return 1 + jnp.where(jnp.abs(push) < 0.1, 0, jnp.sign(push)).astype(jnp.int32)
 
 
@@ -308,7 +357,9 @@ def test_cartpole_equals_bsuite_under_x64():
 
 def test_cartpole_swingup_equals_bsuite_under_x64():
     """Nothing but the start and the actions in common, over whole episodes, under settings from the easiest to the hardest."""
-    settings = [EXPERIMENTS["cartpole_swingup"].settings[i] for i in (0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 19)]
+    settings = [
+        EXPERIMENTS["cartpole_swingup"].settings[i] for i in (0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 19)
+    ]
     values = [list(setting.values()) for setting in settings]
 
     def make(value):
@@ -358,8 +409,12 @@ def test_float32_steps_are_bsuites_to_rounding(ours, theirs, low, high):
             reference._state = type(reference._state)(*x, time * 0.01)
         reference._reset_next_step = False
         timesteps.append(reference.step(action))
-    np.testing.assert_allclose(observation, [timestep.observation for timestep in timesteps], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(outcome.reward, np.float32([timestep.reward for timestep in timesteps]))
+    np.testing.assert_allclose(
+        observation, [timestep.observation for timestep in timesteps], rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_array_equal(
+        outcome.reward, np.float32([timestep.reward for timestep in timesteps])
+    )
     np.testing.assert_array_equal(outcome.terminated, [timestep.last() for timestep in timesteps])
 
 
@@ -367,7 +422,9 @@ def test_float32_steps_are_bsuites_to_rounding(ours, theirs, low, high):
 
 
 def many(function, n=50_000):
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(function))(jax.random.split(purerl.random.key(0), n)))
+    return jax.tree.map(
+        np.asarray, jax.jit(jax.vmap(function))(jax.random.split(purerl.random.key(0), n))
+    )
 
 
 def even(values, n):
@@ -395,7 +452,9 @@ def test_umbrella_rewards_and_distractors_are_drawn_evenly():
 
 
 def test_starts_of_cars_and_poles_are_uniform():
-    assert stats.kstest(many(MountainCar().reset).position, stats.uniform(-0.6, 0.2).cdf).pvalue > 1e-4
+    assert (
+        stats.kstest(many(MountainCar().reset).position, stats.uniform(-0.6, 0.2).cdf).pvalue > 1e-4
+    )
     for env, around in ((Cartpole(), 0), (CartpoleSwingup(), np.pi)):
         state = many(env.reset)
         for x in (state.x, state.x_dot, state.theta - around, state.theta_dot):
@@ -421,7 +480,9 @@ def test_observations_keep_bsuites_leading_axis():
 def test_never_a_nan(start, action, length, masspole):
     for kind in (Cartpole, CartpoleSwingup):
         env = kind(length=length, masspole=masspole)
-        state, outcome = _step(env, type(_reset(env))(*map(jnp.float32, start), jnp.int32(3)), action)
+        state, outcome = _step(
+            env, type(_reset(env))(*map(jnp.float32, start), jnp.int32(3)), action
+        )
         assert np.isfinite(np.array(state)).all() and np.isfinite(outcome.reward)
 
 

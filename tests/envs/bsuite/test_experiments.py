@@ -23,7 +23,7 @@ from purerl.envs.bsuite import (
     UmbrellaChain,
     load,
 )
-from purerl.envs.bsuite.record import logged_episodes
+from purerl.envs.bsuite.logging import logged_episodes
 from purerl.envs.wrappers import RewardNoise, RewardScale
 
 IDS = [bsuite_id for bsuite_id in sweep.SWEEP if not bsuite_id.startswith("mnist")]
@@ -35,7 +35,9 @@ def test_ids_settings_episodes_and_tags_are_bsuites():
     for bsuite_id in IDS:
         name, index = bsuite_id.split("/")
         ours = EXPERIMENTS[name]
-        theirs = {key: value for key, value in sweep.SETTINGS[bsuite_id].items() if key != "seed"}  # the key is the seed here
+        theirs = {
+            key: value for key, value in sweep.SETTINGS[bsuite_id].items() if key != "seed"
+        }  # the key is the seed here
         assert ours.settings[int(index)] == theirs
         assert ours.episodes == sweep.EPISODES[bsuite_id]
         assert set(ours.tags) == {tag for tag in sweep.TAGS if bsuite_id in sweep.TAGS[tag]}
@@ -69,13 +71,28 @@ def test_every_id_builds_what_bsuite_builds():
                 np.testing.assert_array_equal(inside.rewards, np.float32(raw._rewards))
             case DeepSea():
                 np.testing.assert_array_equal(inside.right, raw._action_mapping)
-                assert (inside.stochastic, inside.move_cost) == (not raw._deterministic, raw._unscaled_move_cost)
+                assert (inside.stochastic, inside.move_cost) == (
+                    not raw._deterministic,
+                    raw._unscaled_move_cost,
+                )
             case MemoryChain():
-                assert (inside.memory_length, inside.num_bits) == (raw._memory_length, raw._num_bits)
+                assert (inside.memory_length, inside.num_bits) == (
+                    raw._memory_length,
+                    raw._num_bits,
+                )
             case UmbrellaChain():
-                assert (inside.chain_length, inside.num_distractors) == (raw._chain_length, raw._n_distractor)
+                assert (inside.chain_length, inside.num_distractors) == (
+                    raw._chain_length,
+                    raw._n_distractor,
+                )
         if bsuite_id.startswith("cartpole_swingup"):
-            for field in ("height_threshold", "x_reward_threshold", "theta_dot_threshold", "move_cost", "max_time"):
+            for field in (
+                "height_threshold",
+                "x_reward_threshold",
+                "theta_dot_threshold",
+                "move_cost",
+                "max_time",
+            ):
                 assert getattr(inside, field) == getattr(raw, f"_{field}")
 
 
@@ -87,7 +104,10 @@ def test_every_id_builds_what_bsuite_builds():
         (lambda: load("catch", episodes=0), "episodes is 0; allowed: a whole number in"),
         (lambda: load("catch", episodes=10_001), "episodes is 10001; allowed: a whole number in"),
         (lambda: Record(Catch(), 5, ("regret",)), "columns has 'regret'; allowed: total_return, "),
-        (lambda: purerl.make("bsuite/catch/0", rows=5), "has no parameter 'rows'; allowed: episodes"),
+        (
+            lambda: purerl.make("bsuite/catch/0", rows=5),
+            "has no parameter 'rows'; allowed: episodes",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(build, message):
@@ -106,7 +126,10 @@ def experience(env, steps, policy, seed=0):
         act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
         return interact(env, env_key, state, policy(act_key, state))
 
-    return jax.tree.map(np.asarray, jax.jit(lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1])())
+    return jax.tree.map(
+        np.asarray,
+        jax.jit(lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1])(),
+    )
 
 
 def uniform(key, state):
@@ -114,12 +137,17 @@ def uniform(key, state):
 
 
 def test_a_record_survives_episodes_and_then_stands_still():
-    ours = experience(Record(Catch(), 50, ("total_regret", "total_return", "best_episode")), 900, uniform)
+    ours = experience(
+        Record(Catch(), 50, ("total_regret", "total_return", "best_episode")), 900, uniform
+    )
     column = {name: mean.total for name, mean in ours.metrics.items()}
     assert all((mean.count == 1).all() for mean in ours.metrics.values())
     last = 9 * 50 - 1
     reward = ours.reward[ours.terminated]
-    assert column["total_regret"][last] == (1 - reward[:50]).sum() and column["total_return"][last] == reward[:50].sum()
+    assert (
+        column["total_regret"][last] == (1 - reward[:50]).sum()
+        and column["total_return"][last] == reward[:50].sum()
+    )
     for values in column.values():
         assert (values[last:] == values[last]).all()
     assert column["best_episode"][last] == 1
@@ -128,12 +156,18 @@ def test_a_record_survives_episodes_and_then_stands_still():
 
 
 def test_noise_and_scale_are_not_recorded():
-    noisy, scaled = (experience(load(name, 0), 90, uniform) for name in ("catch_noise", "catch_scale"))
+    noisy, scaled = (
+        experience(load(name, 0), 90, uniform) for name in ("catch_noise", "catch_scale")
+    )
     assert np.abs(scaled.reward).max() == np.float32(0.001) and len(np.unique(noisy.reward)) == 90
     for ours in (noisy, scaled):
         landed = ours.terminated.nonzero()[0]
-        raw = np.where(ours.next_observation[landed].sum((1, 2)) == 1, 1, -1)  # ball and paddle are one
-        np.testing.assert_array_equal(ours.metrics["total_regret"].total[landed], np.cumsum(1 - raw))
+        raw = np.where(
+            ours.next_observation[landed].sum((1, 2)) == 1, 1, -1
+        )  # ball and paddle are one
+        np.testing.assert_array_equal(
+            ours.metrics["total_regret"].total[landed], np.cumsum(1 - raw)
+        )
 
 
 def test_logged_episodes_are_bsuites():
@@ -143,7 +177,10 @@ def test_logged_episodes_are_bsuites():
 
 def test_solved_episode_is_the_first_logged_one_with_few_bad_episodes():
     """Of divers who err less and less, each at a pace of its own, by the criteria of both experiments."""
-    criteria = (9, 1), (8, 100)  # fewer than that many tenths of the episodes are bad, from that episode on
+    criteria = (
+        (9, 1),
+        (8, 100),
+    )  # fewer than that many tenths of the episodes are bad, from that episode on
     records = [load(name, 0).env for name in ("deep_sea", "deep_sea_stochastic")]
     assert tuple((record.solved_tenths, record.solved_from) for record in records) == criteria
     env = records[0]
@@ -167,7 +204,9 @@ def test_solved_episode_is_the_first_logged_one_with_few_bad_episodes():
     ours = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(lanes // 2, tenths, first))
     found = []
     for lane in lanes:
-        column = {name: mean.total[lane][ours.terminated[lane]] for name, mean in ours.metrics.items()}
+        column = {
+            name: mean.total[lane][ours.terminated[lane]] for name, mean in ours.metrics.items()
+        }
         share = column["total_bad_episodes"] / np.arange(1, 1_001)
         logged = [e for e in range(first[lane], 1_001) if wrappers._logarithmic_logging(e)]
         good = [e for e in logged if share[e - 1] < tenths[lane] / 10]

@@ -22,11 +22,15 @@ of_every_env = pytest.mark.parametrize("env", ENVS, ids=lambda env: type(env).__
 
 
 def leaves_of(env):
-    return [field.name for field in dataclasses.fields(env) if field.metadata.get("pytree_node", True)]
+    return [
+        field.name for field in dataclasses.fields(env) if field.metadata.get("pytree_node", True)
+    ]
 
 
 LEAVES = [(env, leaf) for env in ENVS for leaf in leaves_of(env)]
-of_every_leaf = pytest.mark.parametrize(("env", "leaf"), LEAVES, ids=lambda x: x if isinstance(x, str) else type(x).__name__)
+of_every_leaf = pytest.mark.parametrize(
+    ("env", "leaf"), LEAVES, ids=lambda x: x if isinstance(x, str) else type(x).__name__
+)
 
 
 def an_action(env):
@@ -76,12 +80,22 @@ def test_contract(env):
     state = jax.eval_shape(env.reset, KEY)
     assert jax.eval_shape(env.observe, state) == env.observation
     reached, outcome = jax.eval_shape(first_step, env)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), reached) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
-    assert [(x.shape, x.dtype) for x in outcome[:3]] == [((), jnp.float32), ((), jnp.bool_), ((), jnp.bool_)]
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), reached) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), state
+    )
+    assert [(x.shape, x.dtype) for x in outcome[:3]] == [
+        ((), jnp.float32),
+        ((), jnp.bool_),
+        ((), jnp.bool_),
+    ]
     assert hasattr(env, "num_actions") != hasattr(env, "action")
     if hasattr(env, "action"):
         low, high = env.action_bounds
-        assert (low.shape, low.dtype) == (high.shape, high.dtype) == (env.action.shape, env.action.dtype)
+        assert (
+            (low.shape, low.dtype)
+            == (high.shape, high.dtype)
+            == (env.action.shape, env.action.dtype)
+        )
         assert (low < high).all()
 
 
@@ -91,7 +105,9 @@ def test_every_leaf_maps_alone(env, leaf):
     state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(env.reset, KEY))
     axes = env.replace(**dict.fromkeys(leaves_of(env)) | {leaf: 0})
     step = jax.vmap(lambda env: env.step(KEY, state, an_action(env)), in_axes=(axes,))
-    states, outcome = jax.eval_shape(step, env.replace(**{leaf: jnp.array([getattr(env, leaf)] * 3)}))
+    states, outcome = jax.eval_shape(
+        step, env.replace(**{leaf: jnp.array([getattr(env, leaf)] * 3)})
+    )
     assert all(coordinate.shape == (3,) for coordinate in (*states, *outcome[:3]))
 
 
@@ -132,7 +148,8 @@ POSITIVE = {
     "CartPole": ["masscart", "masspole", "length", "tau", "theta_threshold", "x_threshold"],
     "MountainCar": ["max_speed"],
     "MountainCarContinuous": ["max_speed"],
-    "Acrobot": [leaf for leaf in leaves_of(Acrobot()) if leaf.startswith("link_")] + ["max_vel_1", "max_vel_2", "tau"],
+    "Acrobot": [leaf for leaf in leaves_of(Acrobot()) if leaf.startswith("link_")]
+    + ["max_vel_1", "max_vel_2", "tau"],
     "Pendulum": ["max_speed", "max_torque", "tau", "mass", "length"],
 }
 
@@ -141,13 +158,24 @@ POSITIVE = {
 def test_never_a_nan(env):
     """Whatever the action, the numbers and the state: even an int32 that is no action, and angles of many turns."""
     state_type = type(jax.eval_shape(env.reset, KEY))
-    step = jax.jit(lambda env, key, state, action: (*env.step(key, state, action), env.observe(state)))
-    positive, leaves = POSITIVE[type(env).__name__], leaves_of(env)
-    signed = {"gravity", "force", "force_mag", "power", "torque", "goal_position", "goal_velocity", "target_height"} & set(
-        leaves
+    step = jax.jit(
+        lambda env, key, state, action: (*env.step(key, state, action), env.observe(state))
     )
+    positive, leaves = POSITIVE[type(env).__name__], leaves_of(env)
+    signed = {
+        "gravity",
+        "force",
+        "force_mag",
+        "power",
+        "torque",
+        "goal_position",
+        "goal_velocity",
+        "target_height",
+    } & set(leaves)
     widest, most, actions = 1e6, 8, st.integers(-(2**31), 2**31 - 1)
-    if isinstance(env, Acrobot):  # whose integration is to the fourth order: its masses, times and rates stay what they can be
+    if isinstance(
+        env, Acrobot
+    ):  # whose integration is to the fourth order: its masses, times and rates stay what they can be
         widest, most, actions = 16, 2, st.integers(0, 2)
 
     @given(
@@ -183,7 +211,9 @@ def test_wrong_physics_are_refused(env, leaf, value):
     if np.isfinite(value) and not (positive or above):
         type(env)(**{leaf: value})
         return
-    with pytest.raises(ValueError, match=f"{name}: {leaf} is {value!r}; allowed: a finite") as error:
+    with pytest.raises(
+        ValueError, match=f"{name}: {leaf} is {value!r}; allowed: a finite"
+    ) as error:
         type(env)(**{leaf: value})
     assert not above or above in str(error.value)
 
@@ -191,14 +221,19 @@ def test_wrong_physics_are_refused(env, leaf, value):
 def test_wrong_choices_are_refused():
     with pytest.raises(ValueError, match="Acrobot: dynamics is 'java'; allowed: 'book', 'nips'"):
         Acrobot(dynamics="java")
-    with pytest.raises(ValueError, match="CartPole: sutton_barto_reward is 'yes'; allowed: False, True"):
+    with pytest.raises(
+        ValueError, match="CartPole: sutton_barto_reward is 'yes'; allowed: False, True"
+    ):
         CartPole(sutton_barto_reward="yes")
 
 
 # By name.
 
 
-@pytest.mark.parametrize(("name", "actions"), [("Pendulum-v1", [-2, -1, 0, 1, 2]), ("MountainCarContinuous-v0", [-1, 0, 1])])
+@pytest.mark.parametrize(
+    ("name", "actions"),
+    [("Pendulum-v1", [-2, -1, 0, 1, 2]), ("MountainCarContinuous-v0", [-1, 0, 1])],
+)
 def test_continuous_actions_are_evenly_spaced(name, actions):
     env = purerl.make(name)
     assert env.num_actions == len(actions)
@@ -214,9 +249,14 @@ def test_continuous_actions_are_evenly_spaced(name, actions):
         direct, directly = step(env.env.env, state.inner, jnp.array([float(action)]))
         assert (taken.inner, outcome[:2]) == (direct, directly[:2])
     for wrong in (1, 2.0):
-        with pytest.raises(ValueError, match=f"num_actions is {wrong}; allowed: a whole number of at least 2"):
+        with pytest.raises(
+            ValueError, match=f"num_actions is {wrong}; allowed: a whole number of at least 2"
+        ):
             purerl.make(name, num_actions=wrong)
-    with pytest.raises(ValueError, match=f"{name} has no parameter 'physics'; allowed: num_actions, (max_speed|power), "):
+    with pytest.raises(
+        ValueError,
+        match=f"{name} has no parameter 'physics'; allowed: num_actions, (max_speed|power), ",
+    ):
         purerl.make(name, physics=1)
 
 
@@ -243,7 +283,9 @@ def test_pictures_show_the_state(env):
 
 
 def test_sine_and_cosine_are_float32s():
-    x = np.concatenate([np.linspace(-8, 8, 200_001), np.linspace(-1e4, 1e4, 200_001)]).astype(np.float32)
+    x = np.concatenate([np.linspace(-8, 8, 200_001), np.linspace(-1e4, 1e4, 200_001)]).astype(
+        np.float32
+    )
     sin, cos = jax.jit(sin_cos)(x)
     assert sin.dtype == cos.dtype == jnp.float32
     assert np.abs(sin - np.sin(x.astype(np.float64))).max() < 1.2e-7

@@ -36,7 +36,12 @@ class Case(NamedTuple):
 
 def cartpole(r):
     x, _, theta, _ = r.after.T
-    ends = {"left": x < -2.4, "right": x > 2.4, "tips left": theta < -0.2095, "tips right": theta > 0.2095}
+    ends = {
+        "left": x < -2.4,
+        "right": x > 2.4,
+        "tips left": theta < -0.2095,
+        "tips right": theta > 0.2095,
+    }
     return {name: np.sum(hit & r.terminated) for name, hit in ends.items()}
 
 
@@ -81,7 +86,9 @@ CASES = {
         env=CartPole(),
         state=classic.CartPoleState,
         name="CartPole-v1",
-        policy=lambda s, u: int(3 * s[2] + s[3] + 0.3 * s[0] + 0.5 * s[1] > 0) if u < 0.6 else int(u < 0.8),
+        policy=lambda s, u: (
+            int(3 * s[2] + s[3] + 0.3 * s[0] + 0.5 * s[1] > 0) if u < 0.6 else int(u < 0.8)
+        ),
         wild=(2.39, 6, 0.2, 4),
         covered=cartpole,
         leaves={"theta_threshold": "theta_threshold_radians"},
@@ -98,7 +105,9 @@ CASES = {
         env=MountainCarContinuous(),
         state=classic.MountainCarState,
         name="MountainCarContinuous-v0",
-        policy=lambda s, u: np.array([(1.5 if s[1] > 0 else -1.5) * u if u < 0.9 else 30 * (u - 0.95)]),
+        policy=lambda s, u: np.array(
+            [(1.5 if s[1] > 0 else -1.5) * u if u < 0.9 else 30 * (u - 0.95)]
+        ),
         wild=(1.5, 0.07),
         covered=forced,
         float32=1e-4,  # squares of forces
@@ -111,8 +120,20 @@ CASES = {
         wild=(np.pi, np.pi, 12.5, 28),
         covered=acrobot,
         leaves={
-            **{field: field.upper() for field in ("link_length_1", "link_length_2", "link_mass_1", "link_mass_2")},
-            **{field: field.upper() for field in ("link_com_pos_1", "link_com_pos_2", "link_moi", "max_vel_1", "max_vel_2")},
+            **{
+                field: field.upper()
+                for field in ("link_length_1", "link_length_2", "link_mass_1", "link_mass_2")
+            },
+            **{
+                field: field.upper()
+                for field in (
+                    "link_com_pos_1",
+                    "link_com_pos_2",
+                    "link_moi",
+                    "max_vel_1",
+                    "max_vel_2",
+                )
+            },
             "tau": "dt",
         },
         float32=2e-4,
@@ -176,7 +197,9 @@ def record(case, num_steps):
 @pytest.fixture(scope="module", autouse=True)
 def unrounded():
     """MountainCarContinuous rounds its state to float32 after each step; here it does not."""
-    in_float64 = types.SimpleNamespace(array=lambda x, dtype=None: np.array(x, np.float64), float32=np.float32)
+    in_float64 = types.SimpleNamespace(
+        array=lambda x, dtype=None: np.array(x, np.float64), float32=np.float32
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(continuous_mountain_car, "np", in_float64)
         yield
@@ -217,7 +240,9 @@ def test_equals_gymnasium_under_x64(recorded):
     assert state.dtype == observation.dtype == np.float64
     scale = np.maximum(1, np.abs(theirs.before).max(axis=1, keepdims=True))  # rates reach 28
     assert (difference(case, state, theirs.after) / scale).max() < 1e-12
-    np.testing.assert_allclose(observation, theirs.observation, rtol=1e-6, atol=1e-7)  # theirs is float32
+    np.testing.assert_allclose(
+        observation, theirs.observation, rtol=1e-6, atol=1e-7
+    )  # theirs is float32
     np.testing.assert_allclose(reward, theirs.reward, rtol=1e-6, atol=1e-7)  # ours is float32
     np.testing.assert_array_equal(terminated, theirs.terminated)
 
@@ -243,7 +268,9 @@ def test_rare_things_were_covered(recorded):
 def lanes(env, leaves):
     """One environment a leaf and value, stacked, and which."""
     changed = [
-        (leaf, getattr(env, leaf) * factor + shift) for leaf in leaves for factor, shift in ((0.5, 0), (1.25, 0.01), (1, 0.1))
+        (leaf, getattr(env, leaf) * factor + shift)
+        for leaf in leaves
+        for factor, shift in ((0.5, 0), (1.25, 0.01), (1, 0.1))
     ]
     envs = [env.replace(**{leaf: value}) for leaf, value in changed]
     return jax.tree.map(lambda *xs: jnp.array(xs), *envs), changed
@@ -255,9 +282,14 @@ def test_every_leaf_sweeps(name):
     case = CASES[name]
     rng = np.random.default_rng(0)
     starts = rng.uniform(-1.3, 1.3, (24, len(case.wild))) * case.wild
-    actions = [case.policy(start, u) for start, u in zip(starts, np.linspace(0, 0.999, 24), strict=True)]
+    actions = [
+        case.policy(start, u) for start, u in zip(starts, np.linspace(0, 0.999, 24), strict=True)
+    ]
     # What Gymnasium has no name for: gravity of two, the goal and unit lengths in Acrobot's.
-    constants = {"MountainCarContinuous": ["gravity"], "Acrobot": ["gravity", "torque", "target_height", "torque_noise_max"]}
+    constants = {
+        "MountainCarContinuous": ["gravity"],
+        "Acrobot": ["gravity", "torque", "target_height", "torque_noise_max"],
+    }
     leaves = [
         field.name
         for field in dataclasses.fields(case.env)
@@ -272,16 +304,23 @@ def test_every_leaf_sweeps(name):
 
         over_starts = jax.vmap(one, (None, 0, 0))
         states, rewards, ends = map(
-            np.asarray, jax.jit(jax.vmap(over_starts, (0, None, None)))(envs, starts, np.array(actions))
+            np.asarray,
+            jax.jit(jax.vmap(over_starts, (0, None, None)))(envs, starts, np.array(actions)),
         )
 
     mattered = set()
-    default = [take(reference_of(case), start, action) for start, action in zip(starts, actions, strict=True)]
+    default = [
+        take(reference_of(case), start, action)
+        for start, action in zip(starts, actions, strict=True)
+    ]
     for i, (leaf, value) in enumerate(changed):
         env = reference_of(case)
         setattr(env, case.leaves.get(leaf, leaf), value)
         if isinstance(case.env, CartPole):  # derived numbers, brought up to date
-            env.total_mass, env.polemass_length = env.masscart + env.masspole, env.masspole * env.length
+            env.total_mass, env.polemass_length = (
+                env.masscart + env.masspole,
+                env.masspole * env.length,
+            )
         theirs = [take(env, start, action) for start, action in zip(starts, actions, strict=True)]
         assert difference(case, states[i], np.array([row[3] for row in theirs])).max() < 1e-11, leaf
         if "link_length" in leaf:  # of which its goal knows nothing
@@ -290,9 +329,14 @@ def test_every_leaf_sweeps(name):
             height = -lengths[0] * np.cos(angle[0]) - lengths[1] * np.cos(angle[1])
             np.testing.assert_array_equal(ends[i], height > 1)
         else:
-            np.testing.assert_allclose(rewards[i], [row[1] for row in theirs], rtol=1e-6, err_msg=leaf)
+            np.testing.assert_allclose(
+                rewards[i], [row[1] for row in theirs], rtol=1e-6, err_msg=leaf
+            )
             np.testing.assert_array_equal(ends[i], [row[2] for row in theirs], err_msg=leaf)
-        if any(not np.array_equal(a[3], b[3]) or a[1:3] != b[1:3] for a, b in zip(theirs, default, strict=True)):
+        if any(
+            not np.array_equal(a[3], b[3]) or a[1:3] != b[1:3]
+            for a, b in zip(theirs, default, strict=True)
+        ):
             mattered.add(leaf)
     assert mattered == set(leaves) - {"link_length_2"}
 
@@ -314,7 +358,9 @@ def test_acrobots_dynamics_of_the_paper():
     theirs = np.array([take(env, start, i % 3)[3] for i, start in enumerate(starts)])
 
     def reached(env):
-        over = jax.vmap(lambda start, action: jnp.stack(env.step(None, classic.AcrobotState(*start), action)[0]))
+        over = jax.vmap(
+            lambda start, action: jnp.stack(env.step(None, classic.AcrobotState(*start), action)[0])
+        )
         return np.asarray(jax.jit(over)(starts, np.arange(500) % 3))
 
     with jax.enable_x64(True):
@@ -329,7 +375,9 @@ def test_cartpoles_reward_of_sutton_and_barto():
     starts = np.random.default_rng(0).uniform(-1, 1, (1000, 4)) * [2.5, 6, 0.22, 4]
     theirs = [take(env, start, i % 2)[1:3] for i, start in enumerate(starts)]
     ours = CartPole(sutton_barto_reward=True)
-    _, outcome = jax.jit(jax.vmap(lambda s, a: ours.step(None, classic.CartPoleState(*s), a)))(starts, np.arange(1000) % 2)
+    _, outcome = jax.jit(jax.vmap(lambda s, a: ours.step(None, classic.CartPoleState(*s), a)))(
+        starts, np.arange(1000) % 2
+    )
     np.testing.assert_array_equal(np.stack([outcome.reward, outcome.terminated], 1), theirs)
     assert set(np.asarray(outcome.reward).tolist()) == {-1.0, 0.0}
     assert outcome.reward.dtype == jnp.float32

@@ -23,7 +23,9 @@ from purerl.envs.diagnostic import (
 
 def dense(model):
     """``P(s', going on | s, a)`` [S, A, S] and expected rewards [S, A], float64."""
-    probability, next_state, terminated = map(np.asarray, (model.probability, model.next_state, model.terminated))
+    probability, next_state, terminated = map(
+        np.asarray, (model.probability, model.next_state, model.terminated)
+    )
     transition = np.zeros((*probability.shape[:2], len(probability)))
     s, a, _ = np.indices(probability.shape)
     np.add.at(transition, (s, a, next_state), probability * ~terminated)
@@ -81,19 +83,23 @@ def test_bairds_counterexample_is_that_of_the_book():
     np.testing.assert_allclose(transition[:, 0], np.tile([1 / 6] * 6 + [0], (7, 1)), atol=1e-7)
     np.testing.assert_array_equal(transition[:, 1], np.tile(np.eye(7)[6], (7, 1)))
     assert not reward.any()
-    behaviour, target = np.asarray(env.behaviour, float), np.asarray(env.target, float)
-    np.testing.assert_allclose(np.einsum("sa,sat->st", behaviour, transition), np.full((7, 7), 1 / 7), atol=1e-7)
+    behavior, target = np.asarray(env.behavior, float), np.asarray(env.target, float)
+    np.testing.assert_allclose(
+        np.einsum("sa,sat->st", behavior, transition), np.full((7, 7), 1 / 7), atol=1e-7
+    )
     np.testing.assert_allclose(env.mdp.initial, 1 / 7, rtol=1e-6)
 
-    ratio = target / behaviour
-    step = np.einsum("sa,sa,sat,td->sd", behaviour, ratio, 0.99 * transition, x) - x  # expected TD error by weight
+    ratio = target / behavior
+    step = (
+        np.einsum("sa,sa,sat,td->sd", behavior, ratio, 0.99 * transition, x) - x
+    )  # expected TD error by weight
     update = x.T @ step / 7
     assert np.linalg.eigvals(update).real.max() > 0.01
     weights = np.array([1, 1, 1, 1, 1, 1, 10, 1.0])
     for _ in range(1000):
         weights = weights + 0.01 * update @ weights
     assert weights[7] > 300  # as drawn there
-    on_policy = x.T @ (np.einsum("sa,sat,td->sd", behaviour, 0.99 * transition, x) - x) / 7
+    on_policy = x.T @ (np.einsum("sa,sat,td->sd", behavior, 0.99 * transition, x) - x) / 7
     assert np.linalg.eigvals(on_policy).real.max() < 1e-9
 
 
@@ -102,12 +108,20 @@ def test_boyans_chain_is_linear():
     env = boyan_chain()
     np.testing.assert_allclose(values(env), -2.0 * np.arange(13), atol=1e-5)
     x = np.asarray(env.features, float)
-    for state, row in {12: [1, 0, 0, 0], 11: [0.75, 0.25, 0, 0], 8: [0, 1, 0, 0], 6: [0, 0.5, 0.5, 0], 0: [0, 0, 0, 1]}.items():
+    for state, row in {
+        12: [1, 0, 0, 0],
+        11: [0.75, 0.25, 0, 0],
+        8: [0, 1, 0, 0],
+        6: [0, 0.5, 0.5, 0],
+        0: [0, 0, 0, 1],
+    }.items():
         assert x[state].tolist() == row
     transition, reward = dense(env.mdp)
     going_on = x[1:]  # no step is taken in state 0
     ahead = transition[1:, 0] @ x
-    weights = np.linalg.lstsq(going_on.T @ (going_on - ahead), going_on.T @ reward[1:, 0], rcond=None)[0]
+    weights = np.linalg.lstsq(
+        going_on.T @ (going_on - ahead), going_on.T @ reward[1:, 0], rcond=None
+    )[0]
     np.testing.assert_allclose(x[1:] @ weights, -2.0 * np.arange(1, 13), atol=1e-5)
     np.testing.assert_allclose(x @ [-24, -16, -8, 0], -2.0 * np.arange(13), atol=1e-12)
     assert int(env.reset(None)) == 12
@@ -132,7 +146,12 @@ def test_maximization_bias_by_its_law_and_its_model():
 
 def test_noise_is_a_leaf():
     def reward(scale):
-        return maximization_bias(mean=0.5).replace(scale=scale).step(purerl.random.key(0), jnp.int32(1), 3)[1].reward
+        return (
+            maximization_bias(mean=0.5)
+            .replace(scale=scale)
+            .step(purerl.random.key(0), jnp.int32(1), 3)[1]
+            .reward
+        )
 
     none, one, two = jax.vmap(reward)(jnp.array([0.0, 1.0, 2.0])) - 0.5
     assert none == 0 and one != 0
@@ -152,7 +171,9 @@ def test_q_learning_is_too_hopeful_there():
         return jax.lax.scan(step, agent.init(key), jnp.arange(2000))[1]
 
     choices, lefts = jax.jit(jax.vmap(run))(jax.random.split(purerl.random.key(0, "pcg4d"), 400))
-    early, late = (np.sum(lefts[:, part]) / np.sum(choices[:, part]) for part in (slice(75), slice(1500, None)))
+    early, late = (
+        np.sum(lefts[:, part]) / np.sum(choices[:, part]) for part in (slice(75), slice(1500, None))
+    )
     assert early > 0.35
     assert late < early - 0.1
 
@@ -164,15 +185,21 @@ def test_river_swim_has_the_gain_of_its_closed_form():
         discount = 1 - 1e-8
         solution = mdp.policy_iteration(env.mdp, discount)
         assert (np.asarray(solution.policy) == 1).all()
-        np.testing.assert_allclose((1 - discount) * np.asarray(solution.values), 0.3 * 10_000 * 243 / 1090, rtol=1e-6)
-        assert (np.asarray(mdp.policy_iteration(env.mdp, 0.95).policy) == 1).all()  # the paper's discount
+        np.testing.assert_allclose(
+            (1 - discount) * np.asarray(solution.values), 0.3 * 10_000 * 243 / 1090, rtol=1e-6
+        )
+        assert (
+            np.asarray(mdp.policy_iteration(env.mdp, 0.95).policy) == 1
+        ).all()  # the paper's discount
         transition, reward = dense(env.mdp)
     law = np.linalg.matrix_power(transition[:, 1], 100_000)[0]
     np.testing.assert_allclose(law, np.array([1, 3, 9, 27, 81, 243 / 7]) * 7 / 1090, rtol=1e-9)
     np.testing.assert_allclose(transition[0], [[1, 0, 0, 0, 0, 0], [0.7, 0.3, 0, 0, 0, 0]])
     np.testing.assert_allclose(transition[3], [[0, 0, 1, 0, 0, 0], [0, 0, 0.1, 0.6, 0.3, 0]])
     np.testing.assert_allclose(transition[5], [[0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0.7, 0.3]])
-    assert reward[0, 0] == 5 and reward[5, 1] == pytest.approx(3000) and np.count_nonzero(reward) == 2
+    assert (
+        reward[0, 0] == 5 and reward[5, 1] == pytest.approx(3000) and np.count_nonzero(reward) == 2
+    )
     np.testing.assert_array_equal(env.mdp.initial, [0, 0.5, 0.5, 0, 0, 0])
 
 
@@ -188,16 +215,24 @@ def test_garnets_are_made_by_their_seed():
 def test_pictures_show_the_state(name):
     env = purerl.make(name)
     pictures = [env.render(state) for state in range(min(env.num_states, 3))]
-    assert all(picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures)
+    assert all(
+        picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures
+    )
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 
 
 def test_pictures_of_chains_show_where_they_end():
-    """Grey at both ends of a walk, blue in its middle, and the rest alike."""
+    """Gray at both ends of a walk, blue in its middle, and the rest alike."""
     picture = random_walk(5).render(3)
     assert picture.shape == (24, 7 * 24, 3)
-    colours = [tuple(map(int, colour)) for colour in picture[5, 5::24]]
-    assert colours == [drawing.GREY, *[drawing.PALE] * 2, drawing.BLUE, *[drawing.PALE] * 2, drawing.GREY]
+    colors = [tuple(map(int, color)) for color in picture[5, 5::24]]
+    assert colors == [
+        drawing.GRAY,
+        *[drawing.PALE] * 2,
+        drawing.BLUE,
+        *[drawing.PALE] * 2,
+        drawing.GRAY,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +253,9 @@ def test_pictures_of_chains_show_where_they_end():
 )
 def test_wrong_parameters_are_refused(build, parameters, allowed):
     ((name, value),) = parameters.items()
-    with pytest.raises(ValueError, match=f"{build.__name__}: {name} is {value}; allowed: {allowed}"):
+    with pytest.raises(
+        ValueError, match=f"{build.__name__}: {name} is {value}; allowed: {allowed}"
+    ):
         build(**parameters)
 
 

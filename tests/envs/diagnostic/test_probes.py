@@ -6,9 +6,16 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import mdp, training
+from purerl import mdp
 from purerl.envs import FiniteEnvironment
-from purerl.envs.diagnostic import probe_action, probe_constant, probe_context, probe_delay, probe_observation
+from purerl.envs.diagnostic import (
+    probe_action,
+    probe_constant,
+    probe_context,
+    probe_delay,
+    probe_observation,
+)
+from purerl.run import training
 
 DISCOUNT = 0.5
 # Observations, and action values as the docstrings say them.
@@ -22,8 +29,8 @@ ANSWERS = {
 PROBES = pytest.mark.parametrize("probe", ANSWERS, ids=lambda probe: probe.__name__)
 
 
-def learnt(agent, num_iterations):
-    """The state after learning. Compiled with little optimisation, since it runs for a moment only."""
+def learned(agent, num_iterations):
+    """The state after learning. Compiled with little optimization, since it runs for a moment only."""
     run = jax.jit(
         lambda key: training.segment(agent, agent.init(key), 0, num_iterations)[0],
         compiler_options={"xla_backend_optimization_level": 0},
@@ -35,7 +42,9 @@ def learnt(agent, num_iterations):
 def test_exact_values_are_those_said(probe):
     env = probe()
     observations, q = ANSWERS[probe]
-    np.testing.assert_array_equal(jax.vmap(env.observe)(env.states()), np.array(observations)[:, None])
+    np.testing.assert_array_equal(
+        jax.vmap(env.observe)(env.states()), np.array(observations)[:, None]
+    )
     np.testing.assert_array_equal(mdp.optimal_q(env.mdp, DISCOUNT), q)
     starts = [1, 0] if probe is probe_delay else np.full(env.num_states, 1 / env.num_states)
     np.testing.assert_array_equal(env.mdp.initial, starts)
@@ -56,19 +65,23 @@ def test_dqn_learns_them(probe):
         learning_starts=32,
         target_period=40,
     )
-    state = learnt(agent, 400)
+    state = learned(agent, 400)
     q = jax.vmap(agent.values, (None, 0))(state, jax.vmap(env.observe)(env.states()))
     np.testing.assert_allclose(q, ANSWERS[probe][1], atol=0.01)
 
 
 @pytest.mark.parametrize("probe", [probe_delay, probe_context], ids=lambda probe: probe.__name__)
 def test_q_learning_learns_them_by_index(probe):
-    agent = purerl.QLearning(env=FiniteEnvironment.of(probe().mdp), learning_rate=0.1, epsilon=0.5, discount=DISCOUNT)
-    np.testing.assert_allclose(learnt(agent, 1000).q, ANSWERS[probe][1], atol=0.01)
+    agent = purerl.QLearning(
+        env=FiniteEnvironment.of(probe().mdp), learning_rate=0.1, epsilon=0.5, discount=DISCOUNT
+    )
+    np.testing.assert_allclose(learned(agent, 1000).q, ANSWERS[probe][1], atol=0.01)
 
 
 def test_bootstrapping_through_the_end_is_found_out():
     """An agent that forgets about termination, with the exact model: its values are those of an endless reward."""
     model = probe_constant().mdp
     forgetful = model.replace(terminated=~model.terminated)
-    np.testing.assert_allclose(mdp.optimal_q(forgetful, DISCOUNT), [[1 / (1 - DISCOUNT)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        mdp.optimal_q(forgetful, DISCOUNT), [[1 / (1 - DISCOUNT)]], rtol=1e-6
+    )

@@ -18,7 +18,12 @@ def rectangle(top, bottom, left, right):
 
 
 # The western rooms are 5 by 5 both; the eastern ones are 6 and 4 rows high, for their wall lies one row lower.
-FLOOR = rectangle(1, 5, 1, 5) | rectangle(7, 11, 1, 5) | rectangle(1, 6, 7, 11) | rectangle(8, 11, 7, 11)
+FLOOR = (
+    rectangle(1, 5, 1, 5)
+    | rectangle(7, 11, 1, 5)
+    | rectangle(1, 6, 7, 11)
+    | rectangle(8, 11, 7, 11)
+)
 FLOOR |= set(HALLWAYS.values())
 
 
@@ -27,7 +32,11 @@ def dense(model):
     chance = np.zeros((model.num_states, model.num_actions, model.num_states))
     s, a = np.indices(model.probability.shape[:2])
     for k in range(model.num_outcomes):
-        np.add.at(chance, (s, a, np.asarray(model.next_state[..., k])), np.asarray(model.probability[..., k], float))
+        np.add.at(
+            chance,
+            (s, a, np.asarray(model.next_state[..., k])),
+            np.asarray(model.probability[..., k], float),
+        )
     return chance
 
 
@@ -39,7 +48,9 @@ def walked(slip=1 / 3):
         for meant in range(4):
             for taken, (di, dj) in enumerate(headings):
                 there = (i + di, j + dj) if (i + di, j + dj) in FLOOR else (i, j)
-                chance[13 * i + j, meant, 13 * there[0] + there[1]] += 1 - slip if taken == meant else slip / 3
+                chance[13 * i + j, meant, 13 * there[0] + there[1]] += (
+                    1 - slip if taken == meant else slip / 3
+                )
     return chance
 
 
@@ -66,7 +77,9 @@ def test_every_move_is_that_of_a_walker(slip):
 def test_moves_by_hand():
     chance = dense(four_rooms().mdp)
     corner = 13 * 1 + 1
-    assert chance[corner, 0, corner] == pytest.approx(2 / 3 + 1 / 9)  # up: the wall above, and the wall to the left
+    assert chance[corner, 0, corner] == pytest.approx(
+        2 / 3 + 1 / 9
+    )  # up: the wall above, and the wall to the left
     assert chance[corner, 0, corner + 1] == chance[corner, 0, corner + 13] == pytest.approx(1 / 9)
     west = 13 * 6 + 2  # in a hallway through a horizontal wall, right
     assert chance[west, 1, west] == pytest.approx(2 / 3 + 1 / 9)
@@ -78,7 +91,9 @@ def test_exact_values_are_those_of_another_solver():
     goal, discount = 13 * 7 + 9, 0.9
     chance, values = walked(), np.zeros(169)
     for _ in range(1000):
-        values = (chance @ (np.eye(169)[goal] + discount * np.where(np.arange(169) == goal, 0, values))).max(axis=1)
+        values = (
+            chance @ (np.eye(169)[goal] + discount * np.where(np.arange(169) == goal, 0, values))
+        ).max(axis=1)
     cells = [13 * i + j for i, j in FLOOR - {HALLWAYS["east"]}]
     ours = np.asarray(mdp.value_iteration(four_rooms().mdp, discount).values)
     np.testing.assert_allclose(ours[cells], values[cells], atol=1e-6)
@@ -97,7 +112,9 @@ def test_exact_values_are_those_of_another_solver():
 
 def test_starts_are_uniform_over_the_other_cells():
     env = four_rooms()
-    starts = np.asarray(jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(0), 20_600)))
+    starts = np.asarray(
+        jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(0), 20_600))
+    )
     counts = np.bincount(starts, minlength=169).reshape(13, 13)
     allowed = sorted(FLOOR - {HALLWAYS["east"]})
     assert stats.chisquare([counts[cell] for cell in allowed]).pvalue > 1e-4
@@ -115,7 +132,9 @@ def test_steps_follow_the_law():
 def test_goal_and_start_may_be_any_cell():
     env = four_rooms(goal=(1, 11), start=(11, 1))
     np.testing.assert_array_equal(np.flatnonzero(env.mdp.initial), [13 * 11 + 1])
-    terminated = np.asarray(env.mdp.terminated) & (np.asarray(env.mdp.next_state) != np.arange(169)[:, None, None])
+    terminated = np.asarray(env.mdp.terminated) & (
+        np.asarray(env.mdp.next_state) != np.arange(169)[:, None, None]
+    )
     assert set(np.asarray(env.mdp.next_state)[terminated].tolist()) == {13 * 1 + 11}
     assert (env.rows[1], env.rows[11]) == ("#.....#....G#", "#S....#.....#")
 
@@ -123,7 +142,10 @@ def test_goal_and_start_may_be_any_cell():
 @pytest.mark.parametrize(
     ("parameters", "says"),
     [
-        ({"goal": (6, 6)}, r"goal is \(6, 6\); allowed: the \(row, column\) of a cell that is no wall"),
+        (
+            {"goal": (6, 6)},
+            r"goal is \(6, 6\); allowed: the \(row, column\) of a cell that is no wall",
+        ),
         ({"goal": (13, 1)}, r"goal is \(13, 1\)"),
         ({"goal": (-1, 1)}, r"goal is \(-1, 1\)"),
         ({"start": (1, 1, 1)}, r"start is \(1, 1, 1\)"),

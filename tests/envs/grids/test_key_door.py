@@ -57,7 +57,9 @@ def test_the_default_room_takes_nineteen_steps():
 @st.composite
 def rooms(draw):
     height, width = draw(st.sampled_from([(2, 4), (3, 3)]))
-    letters = list("SKDG") + draw(st.lists(st.sampled_from("..#"), min_size=height * width - 4, max_size=height * width - 4))
+    letters = list("SKDG") + draw(
+        st.lists(st.sampled_from("..#"), min_size=height * width - 4, max_size=height * width - 4)
+    )
     letters = draw(st.permutations(letters))
     return ["".join(letters[i * width : (i + 1) * width]) for i in range(height)]
 
@@ -67,16 +69,25 @@ def rooms(draw):
 def test_any_room_agrees_with_a_player(rows):
     grid, width, cells = grid_of(rows), len(rows[0]), len(rows) * len(rows[0])
     model = key_door(rows).mdp
-    next_state, reward, terminated = (np.asarray(x)[..., 0] for x in (model.next_state, model.reward, model.terminated))
+    next_state, reward, terminated = (
+        np.asarray(x)[..., 0] for x in (model.next_state, model.reward, model.terminated)
+    )
     for stage, (holds, is_open) in enumerate([(False, False), (True, False), (True, True)]):
         for (i, j), letter in grid.items():
             state = stage * cells + i * width + j
             if letter in "#G" or (letter == "D" and not is_open):
-                assert (next_state[state] == state).all() and terminated[state].all() and not reward[state].any()
+                assert (
+                    (next_state[state] == state).all()
+                    and terminated[state].all()
+                    and not reward[state].any()
+                )
                 continue
             for action in range(6):
                 place, has, opened = play(grid, (i, j), holds, is_open, action)
-                assert next_state[state, action] == (has + opened) * cells + place[0] * width + place[1]
+                assert (
+                    next_state[state, action]
+                    == (has + opened) * cells + place[0] * width + place[1]
+                )
                 assert terminated[state, action] == reward[state, action] == (grid[place] == "G")
     np.testing.assert_array_equal(np.flatnonzero(model.initial), ["".join(rows).index("S")])
 
@@ -108,7 +119,15 @@ def test_ascii_shows_the_key_and_the_door():
     for action in (1, 4, 3, 1, 5, 1):
         seen.append(env.ascii(state).split("\n")[0])
         state = env.mdp.next_state[state, action, 0]
-    assert [*seen, env.ascii(state).split("\n")[0]] == ["@KDG", "S@DG", "S@DG", "@.DG", "S@DG", "S@'G", "S.@G"]
+    assert [*seen, env.ascii(state).split("\n")[0]] == [
+        "@KDG",
+        "S@DG",
+        "S@DG",
+        "@.DG",
+        "S@DG",
+        "S@'G",
+        "S.@G",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from purerl.envs.grids.mazes import MazeState
 
 MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
 DYNA = {(1, 2), (2, 2), (3, 2), (4, 5), (0, 7), (1, 7), (2, 7)}
-RIGHT_OPEN, LEFT_OPEN, BOTH_OPEN = ({(3, j) for j in columns} for columns in (range(8), range(1, 9), range(1, 8)))
+RIGHT_OPEN, LEFT_OPEN, BOTH_OPEN = (
+    {(3, j) for j in columns} for columns in (range(8), range(1, 9), range(1, 8))
+)
 GOAL = (0, 8)
 
 
@@ -56,7 +58,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "walls", "start", "steps"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("model", "walls", "start", "steps"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
+)
 def test_the_book(model, walls, start, steps):
     assert_model({name: np.asarray(leaf) for name, leaf in vars(model).items()}, walls, start)
     ways = distances(walls)
@@ -81,7 +87,9 @@ def rollout():
     for after, walls in enumerate((RIGHT_OPEN, LEFT_OPEN)):
         ways = distances(walls)
         for i, j in ways:
-            towards[after, 9 * i + j] = min(range(4), key=lambda action, i=i, j=j: ways[walk(walls, (i, j), action)])
+            towards[after, 9 * i + j] = min(
+                range(4), key=lambda action, i=i, j=j: ways[walk(walls, (i, j), action)]
+            )
 
     def run(key, change):
         env = blocking_maze(change)
@@ -89,7 +97,9 @@ def rollout():
         def step(state, t):
             word, env_key = jax.random.split(jax.random.fold_in(key, t))
             word = jax.random.bits(word, (), jnp.uint32)
-            action = jnp.where(word >> 31 == 1, jnp.array(towards)[(t >= change).astype(int), state.cell], word & 3)
+            action = jnp.where(
+                word >> 31 == 1, jnp.array(towards)[(t >= change).astype(int), state.cell], word & 3
+            )
             reached, transition = interact(env, env_key, state, action)
             return reached, (state, reached, transition)
 
@@ -104,12 +114,22 @@ def test_the_clock_runs_over_episodes(rollout):
     """Each of 102,400 steps is that of a walker who counts all steps himself; every change comes in the middle of things."""
     changes, (before, after, transition) = rollout
     ends_before = ends_after = caught = 0
-    np.testing.assert_array_equal(before.remaining, np.maximum(changes[:, None] - np.arange(1600), 0))
+    np.testing.assert_array_equal(
+        before.remaining, np.maximum(changes[:, None] - np.arange(1600), 0)
+    )
     assert not transition.truncated.any()
     for lane, change in enumerate(changes):
         cell = 5, 3
-        seen = before.cell, transition.action, transition.next_observation, transition.terminated, transition.reward
-        for t, (at, action, next_at, terminated, reward) in enumerate(zip(*(x[lane].tolist() for x in seen), strict=True)):
+        seen = (
+            before.cell,
+            transition.action,
+            transition.next_observation,
+            transition.terminated,
+            transition.reward,
+        )
+        for t, (at, action, next_at, terminated, reward) in enumerate(
+            zip(*(x[lane].tolist() for x in seen), strict=True)
+        ):
             walls = RIGHT_OPEN if t < change else LEFT_OPEN
             caught += cell in walls
             there = walk(walls, cell, action)
@@ -126,14 +146,19 @@ def test_the_clock_runs_over_episodes(rollout):
 def test_who_is_caught_in_a_new_wall_walks_out_of_it():
     env = blocking_maze(change=1)
     step = jax.jit(env.step)
-    state, _ = step(None, MazeState(jnp.int32(9 * 3 + 8), jnp.int32(1)), 1)  # against the border: the wall comes
+    state, _ = step(
+        None, MazeState(jnp.int32(9 * 3 + 8), jnp.int32(1)), 1
+    )  # against the border: the wall comes
     assert (int(state.cell), int(state.remaining)) == (35, 0)
     assert env.ascii(state).split("\n")[3] == ".#######@"
     reached = [step(None, state, action) for action in range(4)]
     assert [int(there.cell) for there, _ in reached] == [26, 35, 44, 35]
     assert not any(bool(outcome.terminated) for _, outcome in reached)
-    for neighbour, towards in ((26, 2), (44, 0)):  # and nobody walks in
-        assert int(step(None, MazeState(jnp.int32(neighbour), jnp.int32(0)), towards)[0].cell) == neighbour
+    for neighbor, towards in ((26, 2), (44, 0)):  # and nobody walks in
+        assert (
+            int(step(None, MazeState(jnp.int32(neighbor), jnp.int32(0)), towards)[0].cell)
+            == neighbor
+        )
 
 
 def test_several_new_walls_beside_each_other():
@@ -144,7 +169,9 @@ def test_several_new_walls_beside_each_other():
     np.testing.assert_array_equal(after.next_state[8, :, 0], [3, 9, 8, 8])
 
 
-@pytest.mark.parametrize("wrap", [lambda env: TimeLimit(env, 7), lambda env: StickyActions(TimeLimit(env, 7))])
+@pytest.mark.parametrize(
+    "wrap", [lambda env: TimeLimit(env, 7), lambda env: StickyActions(TimeLimit(env, 7))]
+)
 def test_the_clock_survives_wrappers(wrap):
     env, key = wrap(blocking_maze()), purerl.random.key(0)
     state = env.reset(key)
@@ -181,7 +208,10 @@ def test_the_model_shown_is_exact_after_the_change():
 
 @pytest.mark.parametrize("change", [-1, 2.5, 2**31, float("nan"), float("inf")])
 def test_wrong_changes_are_refused(change):
-    with pytest.raises(ValueError, match=rf"ChangingMaze: change is {change}; allowed: a whole number in \[0, 2\*\*31\)"):
+    with pytest.raises(
+        ValueError,
+        match=rf"ChangingMaze: change is {change}; allowed: a whole number in \[0, 2\*\*31\)",
+    ):
         blocking_maze(change)
 
 

@@ -87,13 +87,19 @@ def test_mazes_follow_the_law_told(n):
     found = dict.fromkeys(expected, 0)
     for maze in draw(20_000, 2 * n + 1, seed=1):
         found[maze.tobytes()] += 1  # no maze outside of the law
-    assert stats.chisquare(list(found.values()), [float(20_000 * p) for p in expected.values()]).pvalue > 1e-4
+    assert (
+        stats.chisquare(list(found.values()), [float(20_000 * p) for p in expected.values()]).pvalue
+        > 1e-4
+    )
 
 
 def test_starts_are_corners_and_goals_the_opposite_ones():
     env = RandomMaze(size=7)
     states = jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(2), 4000))
-    starts, goals = np.stack([states.row, states.column], -1), np.stack([states.goal_row, states.goal_column], -1)
+    starts, goals = (
+        np.stack([states.row, states.column], -1),
+        np.stack([states.goal_row, states.goal_column], -1),
+    )
     np.testing.assert_array_equal(starts + goals, 6)
     corners, counts = np.unique(starts, axis=0, return_counts=True)
     np.testing.assert_array_equal(corners, [[1, 1], [1, 5], [5, 1], [5, 5]])
@@ -131,10 +137,17 @@ def ahead_of(state, transition):
 def test_102400_steps_are_those_of_a_walker_on_the_map(rollout):
     state, transition, _ = rollout
     walls, agent, goal = np.moveaxis(transition.observation, -1, 0)
-    assert transition.observation.dtype == bool and (agent.sum((2, 3)) == 1).all() and (goal.sum((2, 3)) == 1).all()
+    assert (
+        transition.observation.dtype == bool
+        and (agent.sum((2, 3)) == 1).all()
+        and (goal.sum((2, 3)) == 1).all()
+    )
     np.testing.assert_array_equal(walls, (state.walls[..., None] >> np.arange(7)) & 1 == 1)
     lane, t = np.indices(transition.action.shape)
-    assert agent[lane, t, state.row, state.column].all() and goal[lane, t, state.goal_row, state.goal_column].all()
+    assert (
+        agent[lane, t, state.row, state.column].all()
+        and goal[lane, t, state.goal_row, state.goal_column].all()
+    )
 
     ahead, wall = ahead_of(state, transition)
     there = np.where(wall, [state.row, state.column], ahead)
@@ -189,7 +202,9 @@ def test_the_way_found_by_search_leads_to_the_goal():
         left = away[int(state.row), int(state.column)]
         while left:
             i, j = int(state.row), int(state.column)
-            action = next(a for a, (di, dj) in enumerate(MOVES) if away.get((i + di, j + dj), left) < left)
+            action = next(
+                a for a, (di, dj) in enumerate(MOVES) if away.get((i + di, j + dj), left) < left
+            )
             state, outcome = step(None, state, action)
             left -= 1
             assert float(outcome.reward) == bool(outcome.terminated) == (left == 0)

@@ -22,7 +22,9 @@ def test_every_move_is_that_of_a_walker(moves, stochastic):
     model = windy_grid(moves, stochastic=stochastic).mdp
     gusts = (-1, 0, 1) if stochastic else (0,)
     assert model.probability.shape == (70, moves, len(gusts))
-    chance, reached, reward, terminated = map(np.asarray, (model.probability, model.next_state, model.reward, model.terminated))
+    chance, reached, reward, terminated = map(
+        np.asarray, (model.probability, model.next_state, model.reward, model.terminated)
+    )
     clipped = 0
     for state in range(70):
         for action in range(moves):
@@ -33,10 +35,16 @@ def test_every_move_is_that_of_a_walker(moves, stochastic):
                 expected[10 * row + column] += 1 / len(gusts)
             found = np.bincount(reached[state, action], chance[state, action], 70)
             if state == 37:
-                assert (reached[state] == 37).all() and (reward[state] == 0).all() and terminated[state].all()
+                assert (
+                    (reached[state] == 37).all()
+                    and (reward[state] == 0).all()
+                    and terminated[state].all()
+                )
             else:
                 np.testing.assert_allclose(found, expected, atol=1e-6)
-                np.testing.assert_array_equal(terminated[state, action], reached[state, action] == 37)
+                np.testing.assert_array_equal(
+                    terminated[state, action], reached[state, action] == 37
+                )
                 assert (reward[state, action] == -1).all()
     assert clipped > 0
     np.testing.assert_array_equal(np.flatnonzero(model.initial), [30])
@@ -53,7 +61,8 @@ def test_the_shortest_ways_are_the_books(moves, steps):
             (i, j)
             for i in range(7)
             for j in range(10)
-            if (i, j) not in distance and any(walk(i, j, move) in frontier for move in KINGS[:moves])
+            if (i, j) not in distance
+            and any(walk(i, j, move) in frontier for move in KINGS[:moves])
         }
         distance |= dict.fromkeys(frontier, far)
     assert distance[3, 0] == steps
@@ -68,7 +77,10 @@ def test_a_step_left_beside_the_goal_ends_above_it():
 
 def test_stochastic_wind_has_the_values_of_another_solver():
     """Exercise 6.10."""
-    ways = [[[walk(s // 10, s % 10, move, gust) for gust in (-1, 0, 1)] for move in KINGS] for s in range(70)]
+    ways = [
+        [[walk(s // 10, s % 10, move, gust) for gust in (-1, 0, 1)] for move in KINGS]
+        for s in range(70)
+    ]
     reached = np.array(ways) @ [10, 1]
     values = np.zeros(70)
     for _ in range(2000):

@@ -58,7 +58,11 @@ class Counter(Node):
 # ---- one environment ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env", [LAKE, *map(Counter, ("bool", "uint8", "float32"))], ids=["lake", "bool", "uint8", "float32"])
+@pytest.mark.parametrize(
+    "env",
+    [LAKE, *map(Counter, ("bool", "uint8", "float32"))],
+    ids=["lake", "bool", "uint8", "float32"],
+)
 def test_gymnasiums_checker_is_content(env):
     name = "purerl-checked-v0"
     gymnasium.register(name, lambda render_mode=None: to_gymnasium(env, render_mode))
@@ -66,8 +70,12 @@ def test_gymnasiums_checker_is_content(env):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             # A Box without bounds is all that can be said of a float.
-            warnings.filterwarnings("ignore", message=".*Box observation space m.*imum value is -?infinity")
-            check_env(gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True).unwrapped)
+            warnings.filterwarnings(
+                "ignore", message=".*Box observation space m.*imum value is -?infinity"
+            )
+            check_env(
+                gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True).unwrapped
+            )
     finally:
         del gymnasium.registry[name]
 
@@ -77,7 +85,9 @@ def test_what_it_yields_is_what_purerl_does_with_the_keys_it_names(env):
     there = to_gymnasium(env)
     key = purerl.random.key(7)
     again = jax.jit(lambda env, n, state: restart(env, jax.random.fold_in(key, n), state))
-    step = jax.jit(lambda env, n, state, action: env.step(jax.random.fold_in(key, n), state, action))
+    step = jax.jit(
+        lambda env, n, state, action: env.step(jax.random.fold_in(key, n), state, action)
+    )
     state, n, ends = env.reset(jax.random.fold_in(key, 0)), 1, []
     observation, _ = there.reset(seed=7)
     np.testing.assert_array_equal(observation, env.observe(state))
@@ -85,7 +95,10 @@ def test_what_it_yields_is_what_purerl_does_with_the_keys_it_names(env):
         state, outcome = step(env, n, state, np.int32(action))
         observation, *rest, info = there.step(action)
         np.testing.assert_allclose(observation, env.observe(state), rtol=1e-5, atol=1e-6)
-        assert rest == [float(outcome.reward), bool(outcome.terminated), bool(outcome.truncated)] and info == {}
+        assert (
+            rest == [float(outcome.reward), bool(outcome.terminated), bool(outcome.truncated)]
+            and info == {}
+        )
         n += 1
         if rest[1] or rest[2]:
             ends.append(rest[1])
@@ -99,11 +112,23 @@ def test_types_are_those_that_gymnasium_code_expects():
     assert lake.observation_space == spaces.Discrete(16) and lake.action_space == spaces.Discrete(4)
     assert type(lake.reset(seed=0)[0]) is int  # may be the key of a dictionary
     observation, reward, terminated, truncated, _ = lake.step(np.int64(2))
-    assert [type(x) for x in (observation, reward, terminated, truncated)] == [int, float, bool, bool]
+    assert [type(x) for x in (observation, reward, terminated, truncated)] == [
+        int,
+        float,
+        bool,
+        bool,
+    ]
     for env, dtype, low in [(cart, np.float32, -np.inf), (counter, np.uint8, 0)]:
         observation, _ = env.reset(seed=0)
-        assert isinstance(env.observation_space, spaces.Box) and env.observation_space.low.min() == low
-        assert observation.dtype == env.observation_space.dtype == env.source.observation.dtype == dtype
+        assert (
+            isinstance(env.observation_space, spaces.Box) and env.observation_space.low.min() == low
+        )
+        assert (
+            observation.dtype
+            == env.observation_space.dtype
+            == env.source.observation.dtype
+            == dtype
+        )
         observation += 1  # it may be written to, and nothing else changes
         assert observation in env.observation_space and env.lane.state is not None
 
@@ -121,7 +146,9 @@ def test_seeds():
     first = env.reset(seed=3)[0]
     np.testing.assert_array_equal(first, other.reset(seed=3)[0])
     np.testing.assert_array_equal(first, other.reset(seed=2**32 + 3)[0])
-    assert not np.array_equal(first, env.reset()[0]) and not np.array_equal(first, env.reset(seed=4)[0])
+    assert not np.array_equal(first, env.reset()[0]) and not np.array_equal(
+        first, env.reset(seed=4)[0]
+    )
     fresh = [to_gymnasium(CART).reset()[0] for _ in range(2)]
     assert not np.array_equal(*fresh)
 
@@ -130,7 +157,10 @@ def test_a_model_makes_environments_of_one_kind():
     """From Gymnasium's table to purerl, and back: the same spaces, and it compiles once for all of its kind."""
     theirs = gymnasium.make("FrozenLake-v1", is_slippery=False)
     env = to_gymnasium(TimeLimit(FiniteEnvironment.of(from_gymnasium(theirs)), 100))
-    assert (env.observation_space, env.action_space) == (theirs.observation_space, theirs.action_space)
+    assert (env.observation_space, env.action_space) == (
+        theirs.observation_space,
+        theirs.action_space,
+    )
     theirs.reset(seed=0)
     env.reset(seed=0)
     for action in [2, 2, 1, 1, 1, 2]:  # the way to the goal
@@ -169,7 +199,9 @@ def q_learning(env, num_steps, rng):
     for _ in range(num_steps):
         action = rng.integers(env.action_space.n) if rng.random() < 0.5 else q[observation].argmax()
         reached, reward, terminated, truncated, _ = env.step(action)
-        q[observation, action] += 0.5 * (reward + 0.9 * (1 - terminated) * q[reached].max() - q[observation, action])
+        q[observation, action] += 0.5 * (
+            reward + 0.9 * (1 - terminated) * q[reached].max() - q[observation, action]
+        )
         observation = env.reset()[0] if terminated or truncated else reached
     return q
 
@@ -179,7 +211,9 @@ def test_q_learning_finds_the_optimal_policy():
     q = q_learning(to_gymnasium(home), 600, np.random.default_rng(0))
     optimal = purerl.mdp.optimal_q(home.mdp, 0.9)
     for cell in (0, 1, 3, 4):
-        np.testing.assert_allclose([q[cell].max(), optimal[cell, q[cell].argmax()]], optimal[cell].max(), atol=1e-3)
+        np.testing.assert_allclose(
+            [q[cell].max(), optimal[cell, q[cell].argmax()]], optimal[cell].max(), atol=1e-3
+        )
 
 
 # ---- many -----------------------------------------------------------------------------------------------------------
@@ -203,7 +237,11 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize(
     ("env", "mode"),
-    [(CART, AutoresetMode.NEXT_STEP), (LAKE, AutoresetMode.SAME_STEP), (Counter(), AutoresetMode.NEXT_STEP)],
+    [
+        (CART, AutoresetMode.NEXT_STEP),
+        (LAKE, AutoresetMode.SAME_STEP),
+        (Counter(), AutoresetMode.NEXT_STEP),
+    ],
     ids=["cart-next_step", "lake-same_step", "counter-next_step"],
 )
 def test_many_are_as_many_single_ones(env, mode):
@@ -211,7 +249,13 @@ def test_many_are_as_many_single_ones(env, mode):
     ours = to_gymnasium_vector(env, 4, mode)
     theirs = SyncVectorEnv([lambda: to_gymnasium(env)] * 4, autoreset_mode=mode)
     assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"] is mode
-    for name in ("observation_space", "action_space", "single_observation_space", "single_action_space", "num_envs"):
+    for name in (
+        "observation_space",
+        "action_space",
+        "single_observation_space",
+        "single_action_space",
+        "num_envs",
+    ):
         assert getattr(ours, name) == getattr(theirs, name)
     ours.action_space.seed(0)
     assert_same(ours.reset(seed=5), theirs.reset(seed=5))
@@ -221,9 +265,14 @@ def test_many_are_as_many_single_ones(env, mode):
             assert_same(ours.reset(), theirs.reset())
         actions = ours.action_space.sample()
         observation, rewards, terminated, truncated, infos = ours.step(actions)
-        assert_same((observation, rewards.astype(np.float64), terminated, truncated, infos), theirs.step(actions))
+        assert_same(
+            (observation, rewards.astype(np.float64), terminated, truncated, infos),
+            theirs.step(actions),
+        )
         assert observation in ours.observation_space
-        assert ("final_obs" in infos) == (mode is AutoresetMode.SAME_STEP and (terminated | truncated).any())
+        assert ("final_obs" in infos) == (
+            mode is AutoresetMode.SAME_STEP and (terminated | truncated).any()
+        )
         ends += [terminated.sum(), truncated.sum()]
     assert ends.min() > 5 or (env == Counter() and ends[0] > 50)  # which is never truncated
 
@@ -238,7 +287,9 @@ def test_the_last_observation_is_the_true_one_and_the_next_step_that_of_a_new_ep
     seen = [same.step(actions) for _ in range(4)]
     assert [step[0][0].tolist() for step in seen] == [[0, 1], [0, 2], [1, 0], [1, 1]]
     assert [step[1][0] for step in seen] == [1, 2, 3, 1]
-    assert [x.tolist() for x in seen[2][4]["final_obs"]] == [[0, 3], [0, 3]] and seen[2][4]["_final_obs"].all()
+    assert [x.tolist() for x in seen[2][4]["final_obs"]] == [[0, 3], [0, 3]] and seen[2][4][
+        "_final_obs"
+    ].all()
     seen = [following.step(actions) for _ in range(5)]
     assert [step[0][0].tolist() for step in seen] == [[0, 1], [0, 2], [0, 3], [1, 0], [1, 1]]
     assert [step[1][0] for step in seen] == [1, 2, 3, 0, 1]
@@ -251,7 +302,11 @@ def test_gymnasiums_statistics_work_on_them(mode):
     env.reset(seed=0)
     for _ in range(3):
         *_, infos = env.step(env.action_space.sample())
-    assert infos["episode"]["r"].tolist() == [6, 6, 6] and infos["episode"]["l"].tolist() == [3, 3, 3]
+    assert infos["episode"]["r"].tolist() == [6, 6, 6] and infos["episode"]["l"].tolist() == [
+        3,
+        3,
+        3,
+    ]
 
 
 def test_pictures_of_many():
@@ -259,11 +314,17 @@ def test_pictures_of_many():
     env.reset(seed=0)
     env.step(np.array([0, 0]))
     pictures = env.render()
-    assert isinstance(pictures, tuple) and [x.tolist() for x in pictures] == [np.ones((4, 6, 3)).tolist()] * 2
+    assert (
+        isinstance(pictures, tuple)
+        and [x.tolist() for x in pictures] == [np.ones((4, 6, 3)).tolist()] * 2
+    )
 
 
 def test_wrong_use_of_many_is_refused():
-    with pytest.raises(ValueError, match=r"autoreset_mode is AutoresetMode\.DISABLED; allowed: AutoresetMode\.SAME_STEP, "):
+    with pytest.raises(
+        ValueError,
+        match=r"autoreset_mode is AutoresetMode\.DISABLED; allowed: AutoresetMode\.SAME_STEP, ",
+    ):
         to_gymnasium_vector(CART, 2, AutoresetMode.DISABLED)
     with pytest.raises(ValueError, match="num_envs is 0; allowed: a positive whole number"):
         to_gymnasium_vector(CART, 0)

@@ -10,8 +10,6 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import results
-from purerl.agents.base import replace
 from purerl.envs import CartPole, StickyActions, TimeLimit, Wrapper, interact
 
 gymnax = pytest.importorskip("gymnax")
@@ -19,9 +17,19 @@ from gymnax.environments import spaces  # noqa: E402
 from gymnax.wrappers import FlattenObservationWrapper, LogWrapper  # noqa: E402
 
 from purerl.envs.interop import from_gymnax, to_gymnax  # noqa: E402
+from purerl.pytree import replace_path
+from purerl.run import plain
 
-CONTINUOUS = ["Pendulum-v1", "MountainCarContinuous-v0", "PointRobot-misc", "Reacher-misc", "Swimmer-misc"]
-DISCRETE = [name for name in gymnax.registered_envs if name not in [*CONTINUOUS, "MNISTBandit-bsuite"]]  # which downloads
+CONTINUOUS = [
+    "Pendulum-v1",
+    "MountainCarContinuous-v0",
+    "PointRobot-misc",
+    "Reacher-misc",
+    "Swimmer-misc",
+]
+DISCRETE = [
+    name for name in gymnax.registered_envs if name not in [*CONTINUOUS, "MNISTBandit-bsuite"]
+]  # which downloads
 
 
 def equal(*pairs):
@@ -51,7 +59,9 @@ def side_by_side(theirs, params, ours, inner, steps=100_000):
             observation, state, mine = carry
             act_key, key_t = jax.random.split(jax.random.fold_in(key, t))
             action = jax.random.randint(act_key, (), 0, ours.num_actions)
-            shown, state, reward, terminated, truncated, info = theirs.step(key_t, state, action, params)
+            shown, state, reward, terminated, truncated, info = theirs.step(
+                key_t, state, action, params
+            )
             mine, transition = interact(ours, key_t, mine, action)
             same = equal(
                 (transition.observation, observation),
@@ -62,7 +72,9 @@ def side_by_side(theirs, params, ours, inner, steps=100_000):
                 (ours.observe(mine), shown),
                 inner(state, mine),
             )
-            counts = Tally(~same, transition.terminated, transition.truncated, terminated & truncated)
+            counts = Tally(
+                ~same, transition.terminated, transition.truncated, terminated & truncated
+            )
             return (shown, state, mine), jax.tree.map(jnp.int32, counts)
 
         observation, state = theirs.reset(key, params)
@@ -84,15 +96,22 @@ def side_by_side(theirs, params, ours, inner, steps=100_000):
     [
         ("CartPole-v1", 20),
         ("FrozenLake-misc", 7),
-        ("UmbrellaChain-bsuite", 10),  # its observation depends on the key, and every episode ends at its limit
+        (
+            "UmbrellaChain-bsuite",
+            10,
+        ),  # its observation depends on the key, and every episode ends at its limit
     ],
 )
 def test_interact_does_what_gymnaxs_step_does(name, limit):
     theirs, params = gymnax.make(name)
     params = params.replace(max_steps_in_episode=limit)
-    tally = side_by_side(theirs, params, from_gymnax(name, params), lambda state, mine: (mine.inner, state))
+    tally = side_by_side(
+        theirs, params, from_gymnax(name, params), lambda state, mine: (mine.inner, state)
+    )
     assert tally.differing == 0
-    assert tally.terminated > 1000 and tally.both > 200  # a step that does both is a termination here
+    assert (
+        tally.terminated > 1000 and tally.both > 200
+    )  # a step that does both is a termination here
     assert tally.truncated > 1000 or name == "UmbrellaChain-bsuite"
 
 
@@ -105,17 +124,29 @@ def test_every_discrete_environment_keeps_the_contract(name):
         return state, *env.step(key, state, jnp.int32(0))
 
     state, reached, outcome = jax.eval_shape(first_steps, jax.random.key(0))
-    assert jax.tree.leaves(reached) == jax.tree.leaves(state)  # weak types would show: a second compilation
+    assert jax.tree.leaves(reached) == jax.tree.leaves(
+        state
+    )  # weak types would show: a second compilation
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
     assert jax.eval_shape(env.observe, reached) == env.observation
-    assert [(x.shape, x.dtype) for x in outcome[:3]] == [((), jnp.float32), ((), jnp.bool_), ((), jnp.bool_)]
+    assert [(x.shape, x.dtype) for x in outcome[:3]] == [
+        ((), jnp.float32),
+        ((), jnp.bool_),
+        ((), jnp.bool_),
+    ]
     assert env.num_actions == env.theirs.action_space(env.params).n
 
 
 def test_dtypes_are_those_seen_not_those_announced():
-    for name, seen, announced in [("Catch-bsuite", jnp.float32, jnp.int32), ("FourRooms-misc", jnp.int32, jnp.float32)]:
+    for name, seen, announced in [
+        ("Catch-bsuite", jnp.float32, jnp.int32),
+        ("FourRooms-misc", jnp.int32, jnp.float32),
+    ]:
         env = from_gymnax(name)
-        assert (env.theirs.observation_space(env.params).dtype, env.observation.dtype) == (announced, seen)
+        assert (env.theirs.observation_space(env.params).dtype, env.observation.dtype) == (
+            announced,
+            seen,
+        )
 
 
 class ThreeTorques(Wrapper):
@@ -129,13 +160,17 @@ class ThreeTorques(Wrapper):
 
 def test_continuous_actions_are_refused_unless_a_wrapper_offers_a_choice():
     env = from_gymnax("Pendulum-v1")
-    with pytest.raises(ValueError, match=r"Pendulum-v1 has actions Box\(low=-2.0, .*; allowed: Discrete"):
+    with pytest.raises(
+        ValueError, match=r"Pendulum-v1 has actions Box\(low=-2.0, .*; allowed: Discrete"
+    ):
         purerl.DQN(env=env).env.num_actions  # noqa: B018
     env = ThreeTorques(env)
     key = jax.random.key(0)
     reached, outcome = jax.jit(lambda key: env.step(key, env.reset(key), 2))(key)
     theirs, params = env.env.theirs, env.env.params
-    observation, _, reward, *_ = theirs.step(key, theirs.reset(key, params)[1], jnp.array([2.0]), params)
+    observation, _, reward, *_ = theirs.step(
+        key, theirs.reset(key, params)[1], jnp.array([2.0]), params
+    )
     np.testing.assert_array_equal(env.observe(reached), observation)
     assert float(outcome.reward) == float(reward)
 
@@ -150,9 +185,9 @@ def test_parameters_sweep_without_compiling_again():
         traces.append(env)
         return env.step(key, env.step(key, env.reset(key), 1)[0], 1)[0].inner.theta_dot
 
-    alone = [fall(replace(env, "params.gravity", g)) for g in (1.6, 9.8)]
+    alone = [fall(replace_path(env, "params.gravity", g)) for g in (1.6, 9.8)]
     assert len(traces) == 1
-    together = jax.vmap(lambda g: fall(replace(env, "params.gravity", g)))(jnp.array([1.6, 9.8]))
+    together = jax.vmap(lambda g: fall(replace_path(env, "params.gravity", g)))(jnp.array([1.6, 9.8]))
     np.testing.assert_allclose(together, alone, rtol=1e-6)
     assert together[0] != together[1]
 
@@ -163,9 +198,9 @@ def test_a_name_makes_the_same_program_and_can_be_recorded():
     assert jax.tree.structure(first) != jax.tree.structure(from_gymnax("Catch-bsuite", rows=6))
     assert first.observation.shape == (5, 5)
     arrays = {}
-    assert results.decode(results.encode(first, arrays), arrays) == first
+    assert plain.decode(plain.encode(first, arrays), arrays) == first
     with pytest.raises(TypeError, match="cannot be recorded"):
-        results.encode(from_gymnax(gymnax.make("Catch-bsuite", rows=5)[0]), {})
+        plain.encode(from_gymnax(gymnax.make("Catch-bsuite", rows=5)[0]), {})
 
 
 def test_first_made_under_jit_leaks_nothing():
@@ -179,7 +214,10 @@ def test_first_made_under_jit_leaks_nothing():
 
 def test_what_is_not_an_environment_is_refused():
     cart_pole, _ = gymnax.make("CartPole-v1")
-    with pytest.raises(ValueError, match=r"allowed: a name, or an environment of gymnax 1\.0 or later, without wrappers"):
+    with pytest.raises(
+        ValueError,
+        match=r"allowed: a name, or an environment of gymnax 1\.0 or later, without wrappers",
+    ):
         from_gymnax(LogWrapper(cart_pole))
     with pytest.raises(ValueError, match="size given with an environment that is made already"):
         from_gymnax(cart_pole, size=3)
@@ -199,7 +237,9 @@ def test_pictures():
 HOME = {
     "cart": TimeLimit(CartPole(), 20),
     "lake": purerl.make("FrozenLake-v1").replace(limit=7),
-    "sticky": StickyActions(TimeLimit(CartPole(), 20), 0.5),  # which remembers an action from one episode to the next
+    "sticky": StickyActions(
+        TimeLimit(CartPole(), 20), 0.5
+    ),  # which remembers an action from one episode to the next
 }
 
 
@@ -207,16 +247,26 @@ HOME = {
 def test_gymnaxs_step_does_what_interact_does(name):
     env = HOME[name]
     theirs = to_gymnax(env)
-    tally = side_by_side(theirs, theirs.default_params, env, lambda state, mine: (mine, state.inner))
+    tally = side_by_side(
+        theirs, theirs.default_params, env, lambda state, mine: (mine, state.inner)
+    )
     assert tally.differing == 0
     assert tally.terminated > 100 and tally.truncated > 100 and tally.both == 0
 
 
 def test_spaces():
     lake, cart = to_gymnax(HOME["lake"]), to_gymnax(HOME["cart"])
-    assert (lake.observation_space(HOME["lake"]).n, lake.action_space().n, lake.num_actions) == (16, 4, 4)
+    assert (lake.observation_space(HOME["lake"]).n, lake.action_space().n, lake.num_actions) == (
+        16,
+        4,
+        4,
+    )
     box = cart.observation_space(cart.default_params)
-    assert (box.shape, box.dtype, cart.action_space(cart.default_params).n) == ((4,), jnp.float32, 2)
+    assert (box.shape, box.dtype, cart.action_space(cart.default_params).n) == (
+        (4,),
+        jnp.float32,
+        2,
+    )
     assert isinstance(box, spaces.Box) and box.contains(cart.reset(jax.random.key(0))[0])
     assert (cart.name, lake.name) == ("CartPole", "GridWorld")
 
@@ -230,8 +280,12 @@ def test_parameters_are_the_environment_itself():
         return env.step(key, env.step(key, state, 1, params)[1], 1, params)[0]
 
     masses = jnp.array([0.1, 1.0])
-    swept = jax.jit(jax.vmap(lambda mass: two_steps(env.default_params.replace(masspole=mass))))(masses)
-    home = jax.jit(jax.vmap(lambda state, mass: CartPole(masspole=mass).step(None, state, 1)[0], (0, 0)))
+    swept = jax.jit(jax.vmap(lambda mass: two_steps(env.default_params.replace(masspole=mass))))(
+        masses
+    )
+    home = jax.jit(
+        jax.vmap(lambda state, mass: CartPole(masspole=mass).step(None, state, 1)[0], (0, 0))
+    )
     state = jax.tree.map(lambda x: jnp.stack([x, x]), CartPole().reset(key))
     np.testing.assert_allclose(swept, np.stack(home(home(state, masses), masses), -1), rtol=1e-6)
 
@@ -247,7 +301,11 @@ def test_q_learning_in_the_manner_of_purejaxrl():
             q, observation, state = carry
             act_key, explore_key, step_key = jax.random.split(key, 3)
             random = jax.random.randint(act_key, (num_envs,), 0, env.num_actions)
-            action = jnp.where(jax.random.bernoulli(explore_key, 0.5, (num_envs,)), random, q[observation].argmax(-1))
+            action = jnp.where(
+                jax.random.bernoulli(explore_key, 0.5, (num_envs,)),
+                random,
+                q[observation].argmax(-1),
+            )
             shown, state, reward, terminated, _, info = jax.vmap(env.step, (0, 0, 0, None))(
                 jax.random.split(step_key, num_envs), state, action, params
             )
@@ -256,13 +314,17 @@ def test_q_learning_in_the_manner_of_purejaxrl():
             return (q, shown, state), info
 
         observation, state = jax.vmap(env.reset, (0, None))(jax.random.split(key, num_envs), params)
-        (q, *_), info = jax.lax.scan(update, (jnp.zeros((6, 4)), observation, state), jax.random.split(key, num_steps))
+        (q, *_), info = jax.lax.scan(
+            update, (jnp.zeros((6, 4)), observation, state), jax.random.split(key, num_steps)
+        )
         return q, info
 
     q, info = jax.jit(train)(purerl.random.key(0, "pcg4d"))
     optimal = purerl.mdp.optimal_q(home.mdp, 0.9)
     for cell in (0, 1, 3, 4):
-        np.testing.assert_allclose([q[cell].max(), optimal[cell, q[cell].argmax()]], optimal[cell].max(), atol=0.02)
+        np.testing.assert_allclose(
+            [q[cell].max(), optimal[cell, q[cell].argmax()]], optimal[cell].max(), atol=0.02
+        )
     ends = np.asarray(info["returned_episode"])
     assert ends.sum() > 100 and np.max(info["returned_episode_returns"][ends]) == np.float32(0.8)
 
@@ -295,7 +357,10 @@ def test_to_gymnax_from_gymnax():
             assert a_shown.dtype == b_shown.dtype
             a_rest[2] &= ~a_rest[1]
             finals = (a_info["final_observation"], b_info["final_observation"])
-            return (a, b), (equal((a_shown, b_shown), (a_rest, b_rest), (a, b.inner.inner), finals), b_rest[1:])
+            return (a, b), (
+                equal((a_shown, b_shown), (a_rest, b_rest), (a, b.inner.inner), finals),
+                b_rest[1:],
+            )
 
         starts = theirs.reset(key, params)[1], back.reset(key, ours)[1]
         return jax.lax.scan(body, starts, jax.random.split(key, 2000))[1]
@@ -320,10 +385,15 @@ def test_q_learning_learns_the_same_there_and_back():
 
     def train(env):
         agent = purerl.QLearning(env=env, epsilon=0.5, learning_rate=0.3)
-        state, curves = jax.jit(lambda key: purerl.train(agent, key, 600, points=4))(purerl.random.key(0, "pcg4d"))
+        state, curves = jax.jit(lambda key: purerl.train(agent, key, 600, points=4))(
+            purerl.random.key(0, "pcg4d")
+        )
         return state.q, curves
 
-    (q, curves), (other_q, other_curves) = train(home), train(WithModel(from_gymnax(to_gymnax(home)), home.mdp))
+    (q, curves), (other_q, other_curves) = (
+        train(home),
+        train(WithModel(from_gymnax(to_gymnax(home)), home.mdp)),
+    )
     np.testing.assert_allclose(q, other_q, rtol=1e-5)
     np.testing.assert_allclose(curves["episode_return"], other_curves["episode_return"], rtol=1e-5)
     assert np.count_nonzero(q) > 10
@@ -331,8 +401,16 @@ def test_q_learning_learns_the_same_there_and_back():
 
 @pytest.mark.slow
 def test_dqn_trains_on_gymnaxs_cart_pole():
-    agent = purerl.DQN(env=from_gymnax("CartPole-v1"), features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(purerl.random.key(0, "pcg4d"))
+    agent = purerl.DQN(
+        env=from_gymnax("CartPole-v1"),
+        features=(8,),
+        batch_size=16,
+        buffer_size=500,
+        learning_starts=100,
+    )
+    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+        purerl.random.key(0, "pcg4d")
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert 8 < np.nanmean(curves["episode_return"]) < 100
 

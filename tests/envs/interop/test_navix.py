@@ -7,12 +7,12 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import results
 from purerl.envs import interact
 
 navix = pytest.importorskip("navix")
 
 from purerl.envs.interop import from_navix  # noqa: E402
+from purerl.run import plain
 
 NAME = "Navix-Empty-Random-5x5-v0"
 
@@ -37,7 +37,10 @@ def test_steps_are_navixs():
                 & (transition.truncated == (ends == 1))
             )
             fresh = theirs.reset(jax.random.split(key)[1])
-            leaves = [jnp.where(ends > 0, new, old) for new, old in zip(*map(jax.tree.leaves, (fresh, reached)), strict=True)]
+            leaves = [
+                jnp.where(ends > 0, new, old)
+                for new, old in zip(*map(jax.tree.leaves, (fresh, reached)), strict=True)
+            ]
             return (mine, jax.tree.unflatten(jax.tree.structure(reached), leaves)), (same, ends)
 
         return jax.lax.scan(body, (env.reset(key), env.reset(key)), jax.random.split(key, 2000))[1]
@@ -50,21 +53,35 @@ def test_contract_records_and_picture():
     env = from_navix(NAME, max_steps=15)
     state = env.reset(purerl.random.key(0))
     reached, outcome = env.step(None, state, 1)
-    types = [[jax.typeof(x) for x in jax.tree.leaves(s)] for s in (state, reached, env.restart(purerl.random.key(2), reached))]
+    types = [
+        [jax.typeof(x) for x in jax.tree.leaves(s)]
+        for s in (state, reached, env.restart(purerl.random.key(2), reached))
+    ]
     assert types[0] == types[1] == types[2]
-    assert jax.eval_shape(env.observe, reached) == env.observation == jax.ShapeDtypeStruct((5, 5, 3), jnp.uint8)
+    assert (
+        jax.eval_shape(env.observe, reached)
+        == env.observation
+        == jax.ShapeDtypeStruct((5, 5, 3), jnp.uint8)
+    )
     assert [x.dtype for x in outcome[:3]] == [jnp.float32, jnp.bool_, jnp.bool_]
     picture = env.render(reached)
-    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[-1] == 3 and picture.std() > 0
+    assert (
+        picture.dtype == np.uint8
+        and picture.ndim == 3
+        and picture.shape[-1] == 3
+        and picture.std() > 0
+    )
     assert jax.tree.structure(env) == jax.tree.structure(from_navix(NAME, max_steps=15))
     arrays = {}
-    assert results.decode(results.encode(env, arrays), arrays) == env
+    assert plain.decode(plain.encode(env, arrays), arrays) == env
 
 
 @pytest.mark.slow
 def test_dqn_trains_on_it():
     env = from_navix(NAME, max_steps=15)
     agent = purerl.DQN(env=env, features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(purerl.random.key(0, "pcg4d"))
+    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+        purerl.random.key(0, "pcg4d")
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert np.isfinite(curves["episode_return"]).any()

@@ -7,12 +7,12 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import results
 from purerl.envs import TimeLimit, interact
 
 pgx = pytest.importorskip("pgx")
 
 from purerl.envs.interop import from_pgx  # noqa: E402
+from purerl.run import plain
 
 
 @pytest.mark.parametrize("name", ["2048", "minatar-breakout"])
@@ -37,10 +37,14 @@ def test_steps_are_pgxs(name):
                 & ~transition.truncated
             )
             ends = reached.terminated
-            state = jax.tree.map(lambda new, old: jnp.where(ends, new, old), theirs.init(reset_key), reached)
+            state = jax.tree.map(
+                lambda new, old: jnp.where(ends, new, old), theirs.init(reset_key), reached
+            )
             return (mine, state), (same, ends, transition.reward)
 
-        return jax.lax.scan(body, (env.reset(key), theirs.init(key)), jax.random.split(key, 2000))[1]
+        return jax.lax.scan(body, (env.reset(key), theirs.init(key)), jax.random.split(key, 2000))[
+            1
+        ]
 
     same, ends, rewards = run(purerl.random.key(0, "pcg4d"))
     assert same.all() and ends.sum() > 20 and (rewards > 0).sum() > 20
@@ -52,18 +56,32 @@ def test_contract_and_records():
     env = from_pgx("2048")
     state = env.reset(purerl.random.key(0))
     reached, outcome = env.step(purerl.random.key(1), state, 1)
-    assert jax.tree.map(jax.typeof, jax.tree.leaves(state)) == jax.tree.map(jax.typeof, jax.tree.leaves(reached))
-    assert jax.eval_shape(env.observe, reached) == env.observation == jax.ShapeDtypeStruct((4, 4, 31), jnp.bool_)
+    assert jax.tree.map(jax.typeof, jax.tree.leaves(state)) == jax.tree.map(
+        jax.typeof, jax.tree.leaves(reached)
+    )
+    assert (
+        jax.eval_shape(env.observe, reached)
+        == env.observation
+        == jax.ShapeDtypeStruct((4, 4, 31), jnp.bool_)
+    )
     assert [x.dtype for x in outcome[:3]] == [jnp.float32, jnp.bool_, jnp.bool_]
     assert env.num_actions == 4 and env.render(reached).dtype == np.uint8
     arrays = {}
-    assert results.decode(results.encode(env, arrays), arrays) == env
+    assert plain.decode(plain.encode(env, arrays), arrays) == env
 
 
 @pytest.mark.slow
 def test_dqn_trains_on_it():
-    agent = purerl.DQN(env=TimeLimit(from_pgx("2048"), 50), features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(purerl.random.key(0, "pcg4d"))
+    agent = purerl.DQN(
+        env=TimeLimit(from_pgx("2048"), 50),
+        features=(8,),
+        batch_size=16,
+        buffer_size=500,
+        learning_starts=100,
+    )
+    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+        purerl.random.key(0, "pcg4d")
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     assert np.isfinite(curves["episode_return"]).any()
 

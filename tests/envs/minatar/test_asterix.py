@@ -15,7 +15,9 @@ from purerl.envs.minatar.asterix import Asterix, Situation
 from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, UP
 
 LANES, STEPS = 16, 6_400
-RANDOM_ACTIONS = np.resize([0.0, 0.02, 0.2, 1.0], LANES)  # how often a lane's player does not know what it does
+RANDOM_ACTIONS = np.resize(
+    [0.0, 0.02, 0.2, 1.0], LANES
+)  # how often a lane's player does not know what it does
 RAMPING = np.arange(LANES) < 12
 SLOTS = np.arange(8)
 
@@ -46,11 +48,22 @@ def played():
 
         def step(state, t):
             step_key, word_key, guess_key = jax.random.split(jax.random.fold_in(key, t), 3)
-            action = player(env, guess_key, state, jax.random.bits(word_key, (), jnp.uint32), random_actions)
+            action = player(
+                env, guess_key, state, jax.random.bits(word_key, (), jnp.uint32), random_actions
+            )
             after, outcome = env.step(step_key, state, action)
             seen = jnp.packbits(env.observe(after))
-            fresh = jax.tree.map(lambda a, b: jnp.where(outcome.terminated, a, b), env.reset(None), after)
-            return fresh, (state.unpacked(), action, after.unpacked(), outcome.reward, outcome.terminated, seen)
+            fresh = jax.tree.map(
+                lambda a, b: jnp.where(outcome.terminated, a, b), env.reset(None), after
+            )
+            return fresh, (
+                state.unpacked(),
+                action,
+                after.unpacked(),
+                outcome.reward,
+                outcome.terminated,
+                seen,
+            )
 
         return jax.lax.scan(step, env.reset(None), jnp.arange(STEPS))[1]
 
@@ -59,7 +72,9 @@ def played():
         np.asarray, jax.jit(jax.vmap(lane))(keys, RANDOM_ACTIONS, RAMPING)
     )
     seen = np.unpackbits(seen, axis=-1, count=400).reshape(LANES, STEPS, 10, 10, 4).astype(bool)
-    return SimpleNamespace(before=before, action=action, after=after, reward=reward, terminated=terminated, seen=seen)
+    return SimpleNamespace(
+        before=before, action=action, after=after, reward=reward, terminated=terminated, seen=seen
+    )
 
 
 def digits(word):
@@ -76,10 +91,16 @@ def came_in(before, after, reward):
     entered = ~filled & fills
     kind = digits(after.kind)
     slot = np.where(entered.any(-1), entered.argmax(-1), -1)
-    kind = np.where(slot >= 0, np.take_along_axis(kind, np.maximum(slot, 0)[..., None], -1)[..., 0], 0)
+    kind = np.where(
+        slot >= 0, np.take_along_axis(kind, np.maximum(slot, 0)[..., None], -1)[..., 0], 0
+    )
     own = after.y - 1
     at_once = (slot < 0) & (reward > 0) & ~np.take_along_axis(filled, own[..., None], -1)[..., 0]
-    slot, lr, gold = np.where(at_once, own, slot), np.where(at_once, after.x < 5, kind & 1 == 1), at_once | (kind & 2 == 2)
+    slot, lr, gold = (
+        np.where(at_once, own, slot),
+        np.where(at_once, after.x < 5, kind & 1 == 1),
+        at_once | (kind & 2 == 2),
+    )
     return slot, lr, gold
 
 
@@ -118,7 +139,9 @@ def our_numbers(state):
 
 
 def act(game, action, slot, lr, gold):
-    game.random = Script(slot, lr, gold, [i for i, thing in enumerate(game.entities) if thing is None])
+    game.random = Script(
+        slot, lr, gold, [i for i, thing in enumerate(game.entities) if thing is None]
+    )
     return game.act(action)
 
 
@@ -129,15 +152,21 @@ def test_equals_minatar_from_the_start():
     for lane in range(LANES):
         game = Original(ramping=bool(RAMPING[lane]))
         seen, outcome, timers = [], [], []
-        for action, *chance in zip(ours.action[lane].tolist(), *(x[lane] for x in chances), strict=True):
+        for action, *chance in zip(
+            ours.action[lane].tolist(), *(x[lane] for x in chances), strict=True
+        ):
             if game.terminal:
                 game.reset()
             outcome.append(act(game, action, *chance))
             seen.append(game.state())
             timers.append(numbers(game))
         np.testing.assert_array_equal(ours.seen[lane], seen)
-        np.testing.assert_array_equal(np.stack([ours.reward[lane], ours.terminated[lane]], -1), outcome)
-        np.testing.assert_array_equal(our_numbers(Situation(*(x[lane] for x in ours.after))), timers)
+        np.testing.assert_array_equal(
+            np.stack([ours.reward[lane], ours.terminated[lane]], -1), outcome
+        )
+        np.testing.assert_array_equal(
+            our_numbers(Situation(*(x[lane] for x in ours.after))), timers
+        )
 
 
 def happened(before, action, after, reward, terminated):
@@ -147,7 +176,9 @@ def happened(before, action, after, reward, terminated):
     slot, lr, gold = came_in(before, after, reward)
     at_edge = digits(before.left) == 1
     own = (after.y - 1)[..., None]
-    kind, left = (np.take_along_axis(digits(word), own, -1)[..., 0] for word in (after.kind, before.left))
+    kind, left = (
+        np.take_along_axis(digits(word), own, -1)[..., 0] for word in (after.kind, before.left)
+    )
     left = np.where(slot == after.y - 1, 10, left)
     meeting = np.where(kind & 1 == 1, 10 - after.x, after.x + 1)
     unmoved, moved = left == meeting, moves & (left == meeting + 1)
@@ -176,7 +207,10 @@ def happened(before, action, after, reward, terminated):
         "stays in row 8": (action == DOWN) & (before.y == 8),
     }
     counts |= {f"comes in, row {row}": spawns & (slot == row - 1) for row in range(1, 9)}
-    counts |= {f"harder, from {ramp}": (before.ramp == ramp) & (after.ramp == ramp + 1) for ramp in range(9)}
+    counts |= {
+        f"harder, from {ramp}": (before.ramp == ramp) & (after.ramp == ramp + 1)
+        for ramp in range(9)
+    }
     counts |= {"as hard as can be": before.ramp == 9}
     return {name: int(np.sum(happened)) for name, happened in counts.items()}
 
@@ -189,7 +223,9 @@ def test_play_reached_what_is_rare():
 
 def test_an_episode_may_be_longer_than_gymnaxs_thousand_steps():
     assert (played().after.ramp == 9).any()
-    longest = [np.diff(np.flatnonzero(ends), prepend=-1).max(initial=0) for ends in played().terminated]
+    longest = [
+        np.diff(np.flatnonzero(ends), prepend=-1).max(initial=0) for ends in played().terminated
+    ]
     assert max(longest) > 1_500
 
 
@@ -201,7 +237,13 @@ def arrivals(rows, count=60_000):
 
 @jax.jit
 def arrive(left):
-    start = Asterix().reset(None).unpacked()._replace(left=left, spawn_timer=jnp.int32(0), x=jnp.int32(2)).packed()
+    start = (
+        Asterix()
+        .reset(None)
+        .unpacked()
+        ._replace(left=left, spawn_timer=jnp.int32(0), x=jnp.int32(2))
+        .packed()
+    )
     keys = jax.random.split(purerl.random.key(1), 60_000)
     return jax.vmap(lambda key: Asterix().step(key, start, 0)[0].unpacked())(keys)
 
@@ -230,14 +272,22 @@ def test_the_last_free_row_is_always_found(last):
 def test_nothing_changes_where_every_row_is_taken():
     """gymnax takes one off the board. The timer starts again, as in MinAtar."""
     after = arrivals(range(1, 9), count=200)
-    assert (after.left == 0x77777777).all() and (after.kind == 0).all() and (after.spawn_timer == 9).all()
+    assert (
+        (after.left == 0x77777777).all()
+        and (after.kind == 0).all()
+        and (after.spawn_timer == 9).all()
+    )
 
 
 def test_the_picture_has_a_row_first():
     env = Asterix()
     state = env.reset(None).unpacked()._replace(x=jnp.int32(2), y=jnp.int32(7)).packed()
     seen = jax.jit(env.observe)(state)
-    assert env.observation == jax.ShapeDtypeStruct((10, 10, 4), jnp.bool_) == jax.eval_shape(env.observe, state)
+    assert (
+        env.observation
+        == jax.ShapeDtypeStruct((10, 10, 4), jnp.bool_)
+        == jax.eval_shape(env.observe, state)
+    )
     assert np.argwhere(seen).tolist() == [[7, 2, 0]]
 
 
@@ -248,7 +298,9 @@ def test_minimal_actions_are_minatars():
 
 def test_other_actions_mean_what_they_say():
     env = Asterix(actions=(DOWN, RIGHT))
-    step = jax.jit(lambda action: env.step(purerl.random.key(0), env.reset(None), action)[0].unpacked())
+    step = jax.jit(
+        lambda action: env.step(purerl.random.key(0), env.reset(None), action)[0].unpacked()
+    )
     assert [(int(step(action).x), int(step(action).y)) for action in (0, 1)] == [(5, 6), (6, 5)]
 
 

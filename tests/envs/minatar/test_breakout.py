@@ -26,7 +26,15 @@ def to_original(original, state):
 def from_original(original):
     dx, dy = {number: direction for direction, number in DIRECTIONS.items()}[original.ball_dir]
     bricks = sum(int(brick) << i for i, brick in enumerate(original.brick_map[1:4].ravel()))
-    numbers = original.ball_x, original.ball_y, dx, dy, original.last_x, original.last_y, original.pos
+    numbers = (
+        original.ball_x,
+        original.ball_y,
+        dx,
+        dy,
+        original.last_x,
+        original.last_y,
+        original.pos,
+    )
     return BreakoutState(*map(int, numbers), bricks, bool(original.strike))
 
 
@@ -36,22 +44,30 @@ def experience():
     env = Breakout()
 
     def step(state, t):
-        act_key, luck_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0, "pcg4d"), t), 3)
+        act_key, luck_key, env_key = jax.random.split(
+            jax.random.fold_in(purerl.random.key(0, "pcg4d"), t), 3
+        )
         ahead = jnp.clip(state.ball_x + state.ball_dx, 0, 9)
         follow = jnp.where(ahead < state.paddle, 1, jnp.where(ahead > state.paddle, 3, 0))
         # Nine times in ten it follows the ball. What it does in between moves it off the middle, and it loses now and then.
-        action = jnp.where(jax.random.uniform(luck_key) < 0.9, follow, jax.random.randint(act_key, (), 0, 6))
+        action = jnp.where(
+            jax.random.uniform(luck_key) < 0.9, follow, jax.random.randint(act_key, (), 0, 6)
+        )
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1])
+    run = jax.jit(
+        lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
+    )
     return jax.tree.map(np.asarray, run())
 
 
 def test_it_is_minatars_breakout_step_by_step(experience):
     states, actions, transition = experience
     original = minatar.environments.breakout.Env()
-    seen = dict.fromkeys(("brick", "middle", "edge", "lost", "side", "top", "inside", "refilled"), 0)
+    seen = dict.fromkeys(
+        ("brick", "middle", "edge", "lost", "side", "top", "inside", "refilled"), 0
+    )
     ended = True
     for t in range(STEPS):
         state = BreakoutState(*(leaf[t] for leaf in states))
@@ -59,7 +75,10 @@ def test_it_is_minatars_breakout_step_by_step(experience):
             original.reset()
             assert (int(state.ball_x), int(state.ball_dx)) in {(0, 1), (9, -1)}
             to_original(original, state)
-        bricks, before = np.count_nonzero(original.brick_map), (original.ball_x, original.ball_dir, original.ball_y)
+        bricks, before = (
+            np.count_nonzero(original.brick_map),
+            (original.ball_x, original.ball_dir, original.ball_y),
+        )
         assert np.array_equal(transition.observation[t], original.state())
         reward, terminal = original.act(actions[t])
         assert (transition.reward[t], transition.terminated[t]) == (reward, terminal), t
@@ -103,9 +122,15 @@ def test_any_situation_leads_where_minatar_leads():
     )
     actions = number(0, 6)
     env = Breakout()
-    reached, outcome = jax.jit(jax.vmap(lambda state, action: env.step(None, state, action)))(states, actions)
+    reached, outcome = jax.jit(jax.vmap(lambda state, action: env.step(None, state, action)))(
+        states, actions
+    )
     seen, reached = jax.jit(jax.vmap(env.observe))(reached), jax.tree.map(np.asarray, reached)
-    seen, reward, terminated = np.asarray(seen), np.asarray(outcome.reward), np.asarray(outcome.terminated)
+    seen, reward, terminated = (
+        np.asarray(seen),
+        np.asarray(outcome.reward),
+        np.asarray(outcome.terminated),
+    )
     original = minatar.environments.breakout.Env()
     for i in range(n):
         to_original(original, BreakoutState(*(leaf[i] for leaf in states)))
@@ -113,7 +138,9 @@ def test_any_situation_leads_where_minatar_leads():
         assert (reward[i], terminated[i]) == theirs
         assert np.array_equal(seen[i], original.state())
         if not terminated[i]:
-            assert BreakoutState(*(leaf[i].item() for leaf in reached)) == BreakoutState(*(from_original(original)))
+            assert BreakoutState(*(leaf[i].item() for leaf in reached)) == BreakoutState(
+                *(from_original(original))
+            )
 
 
 def test_both_sides_are_as_likely_at_the_start():
@@ -144,13 +171,15 @@ def test_actions_can_be_the_minimal_set():
 
 @pytest.mark.parametrize("actions", [(), (0, 6), (-1,), (True,), (0.0,)])
 def test_wrong_actions_are_refused(actions):
-    with pytest.raises(ValueError, match=r"Breakout: actions is .*; allowed: a tuple of numbers from 0 to 5"):
+    with pytest.raises(
+        ValueError, match=r"Breakout: actions is .*; allowed: a tuple of numbers from 0 to 5"
+    ):
         Breakout(actions=actions)
 
 
-def test_the_picture_has_the_channels_colours():
+def test_the_picture_has_the_channels_colors():
     env = Breakout()
     picture = env.render(env.reset(purerl.random.key(0)))
     assert picture.shape == (240, 240, 3) and picture.dtype == np.uint8
-    assert tuple(picture[9 * 24 + 5, 4 * 24 + 5]) == env.COLOURS[0]
-    assert tuple(picture[1 * 24 + 5, 5]) == env.COLOURS[3]
+    assert tuple(picture[9 * 24 + 5, 4 * 24 + 5]) == env.ColorS[0]
+    assert tuple(picture[1 * 24 + 5, 5]) == env.ColorS[3]

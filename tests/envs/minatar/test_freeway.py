@@ -24,9 +24,19 @@ def signed_speeds(state):
 
 def to_original(original, state):
     speeds = signed_speeds(state)
-    cars = zip(digits(state.column).tolist(), range(1, 9), digits(state.wait).tolist(), speeds.tolist(), strict=True)
+    cars = zip(
+        digits(state.column).tolist(),
+        range(1, 9),
+        digits(state.wait).tolist(),
+        speeds.tolist(),
+        strict=True,
+    )
     original.cars = [list(car) for car in cars]
-    original.pos, original.move_timer, original.terminate_timer = int(state.row), int(state.rest), int(state.remaining)
+    original.pos, original.move_timer, original.terminate_timer = (
+        int(state.row),
+        int(state.rest),
+        int(state.remaining),
+    )
     original.terminal = False
 
 
@@ -52,11 +62,15 @@ def experience():
     def step(state, t):
         act_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(0, "pcg4d"), t))
         # Mostly upwards, so that it arrives; the rest is anything.
-        action = jnp.where(jax.random.uniform(act_key) < 0.8, 2, jax.random.randint(act_key, (), 0, 6))
+        action = jnp.where(
+            jax.random.uniform(act_key) < 0.8, 2, jax.random.randint(act_key, (), 0, 6)
+        )
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1])
+    run = jax.jit(
+        lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
+    )
     return jax.tree.map(np.asarray, run())
 
 
@@ -105,11 +119,15 @@ def test_any_traffic_drives_as_minatars():
     def number(low, high):
         return rng.integers(low, high, n).astype(np.int32)
 
-    states = FreewayState(word(0, 10), word(0, 6), word(1, 6), word(0, 2), number(1, 10), number(0, 4), number(0, 5))
+    states = FreewayState(
+        word(0, 10), word(0, 6), word(1, 6), word(0, 2), number(1, 10), number(0, 4), number(0, 5)
+    )
     actions, keys = number(0, 6), jax.random.split(purerl.random.key(0), n)
     env = Freeway()
     reached, outcome = jax.jit(jax.vmap(env.step))(keys, states, actions)
-    seen, reached, outcome = jax.tree.map(np.asarray, (jax.jit(jax.vmap(env.observe))(reached), reached, outcome))
+    seen, reached, outcome = jax.tree.map(
+        np.asarray, (jax.jit(jax.vmap(env.observe))(reached), reached, outcome)
+    )
     original = minatar.environments.freeway.Env()
     original.random = script = Script()
     for i in range(n):
@@ -118,14 +136,22 @@ def test_any_traffic_drives_as_minatars():
         script.speeds = signed_speeds(after)
         assert (outcome.reward[i], outcome.terminated[i]) == original.act(actions[i])
         assert np.array_equal(seen[i], original.state())
-        cars = list(zip(digits(after.column), digits(after.wait), signed_speeds(after), strict=True))
+        cars = list(
+            zip(digits(after.column), digits(after.wait), signed_speeds(after), strict=True)
+        )
         assert cars == [(car[0], car[2], car[3]) for car in original.cars]
-        assert (after.row, after.rest, after.remaining) == (original.pos, original.move_timer, original.terminate_timer)
+        assert (after.row, after.rest, after.remaining) == (
+            original.pos,
+            original.move_timer,
+            original.terminate_timer,
+        )
 
 
 def test_speeds_and_directions_are_uniform_and_independent():
     n = 20_000
-    states = jax.tree.map(np.asarray, jax.jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n)))
+    states = jax.tree.map(
+        np.asarray, jax.jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n))
+    )
     speed = np.stack([states.speed >> 4 * i & 15 for i in range(8)])
     right = np.stack([states.right >> 4 * i & 15 for i in range(8)])
     kind = speed - 1 + 5 * right
@@ -145,7 +171,9 @@ def test_its_numbers_are_leaves():
     def walk(player_speed, time_limit):
         env = Freeway(player_speed=player_speed, time_limit=time_limit)
         slow = jnp.uint32(0x55555555)
-        state = env.reset(purerl.random.key(3))._replace(speed=slow, wait=slow, column=jnp.uint32(0x77777777))
+        state = env.reset(purerl.random.key(3))._replace(
+            speed=slow, wait=slow, column=jnp.uint32(0x77777777)
+        )
 
         def step(state, t):
             state, outcome = env.step(purerl.random.key(0), state, 2)
@@ -158,7 +186,10 @@ def test_its_numbers_are_leaves():
     np.testing.assert_array_equal(np.argmax(ends, axis=1), [0, 3, 5, 11])
 
 
-@pytest.mark.parametrize(("field", "value"), [("player_speed", 0.5), ("time_limit", -1.0), ("player_speed", float("nan"))])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("player_speed", 0.5), ("time_limit", -1.0), ("player_speed", float("nan"))],
+)
 def test_wrong_numbers_are_refused(field, value):
     with pytest.raises(ValueError, match=f"Freeway: {field} is {value}; allowed:"):
         Freeway(**{field: value})

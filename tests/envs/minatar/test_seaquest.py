@@ -38,7 +38,11 @@ def packed(observation):
 
 def get(state, name):
     """One number out of the packed state."""
-    return state.divers if name == "divers" else seaquest._int(state.player, getattr(seaquest, name.upper()))
+    return (
+        state.divers
+        if name == "divers"
+        else seaquest._int(state.player, getattr(seaquest, name.upper()))
+    )
 
 
 def put(state, **numbers):
@@ -62,7 +66,9 @@ def policy(lane, key, state, observation):
     across = jnp.where(diver % 10 > x, RIGHT, jnp.where(diver % 10 < x, LEFT, FIRE))
     upright = jnp.where(above > y, DOWN, jnp.where(above < y, UP, across))
     hunt = jnp.where(
-        words[1] % 8 == 0, anything, jnp.where(words[1] % 8 < 3, FIRE, jnp.where(words[1] % 8 < 5, across, upright))
+        words[1] % 8 == 0,
+        anything,
+        jnp.where(words[1] % 8 < 3, FIRE, jnp.where(words[1] % 8 < 5, across, upright)),
     )
     hunt = jnp.where((y == 0) & ~for_air & (hunt == UP), DOWN, hunt)
     bob = jnp.where((words[2] % 16 == 0) | (divers >= 0), hunt, jnp.where(y == 0, DOWN, UP))
@@ -100,7 +106,9 @@ def play(lane, ramping):
         restarts = jnp.where(ghost, t % 400 == lane, outcome.terminated)
         oxygen = get(reached, "oxygen")
         alive = put(reached, oxygen=jnp.where(outcome.terminated & (oxygen == 0), 200, oxygen))
-        following = jax.tree.map(lambda a, b: jnp.where(restarts, a, b), start(env, lane, start_key), alive)
+        following = jax.tree.map(
+            lambda a, b: jnp.where(restarts, a, b), start(env, lane, start_key), alive
+        )
         shown = env.observe(following)
         step = Step(
             action=action,
@@ -180,7 +188,10 @@ class Reference:
         env, seen = self.env, self.seen
         divers, ramp = env.diver_count, env.ramp_index
         reward = self.surface()
-        seen["surfaced with " + ("less than none" if divers < 0 else "six" if divers == 6 else "some")] += 1
+        seen[
+            "surfaced with "
+            + ("less than none" if divers < 0 else "six" if divers == 6 else "some")
+        ] += 1
         seen["rescue rewarded"] += reward > 0
         seen[f"ramp {env.ramp_index}" if env.ramp_index > ramp else "surfaced without ramp"] += 1
         return reward
@@ -192,7 +203,11 @@ class Reference:
         if where[where.index(item)] is not item:
             seen["an equal one removed in its place"] += 1
         if name in ("e_fish", "e_subs") and 0 <= item[0] <= 9:
-            seen["swam into a bullet" if self.columns.get(id(item), item[0]) != item[0] else "caught by a bullet"] += 1
+            seen[
+                "swam into a bullet"
+                if self.columns.get(id(item), item[0]) != item[0]
+                else "caught by a bullet"
+            ] += 1
             if sum(other[:2] == item[:2] for other in env.e_fish + env.e_subs) > 1:
                 seen["one of several in a cell shot"] += 1
 
@@ -207,24 +222,41 @@ class Reference:
             env.random.words += [diver_right, diver_row]
             seen["diver came in to the " + ("right" if diver_right else "left")] += 1
         spawns = env.e_spawn_timer == 0
-        self.columns = {id(enemy): enemy[0] for enemy in env.e_fish + env.e_subs} if env.f_bullets or action == FIRE else {}
+        self.columns = (
+            {id(enemy): enemy[0] for enemy in env.e_fish + env.e_subs}
+            if env.f_bullets or action == FIRE
+            else {}
+        )
         airless = env.oxygen <= 0
         outs = seen["e_fish off"] + seen["e_subs off"] + seen["e_fish out"] + seen["e_subs out"]
         reward, terminal = env.act(action)
         assert not env.random.words
-        outs = seen["e_fish off"] + seen["e_subs off"] + seen["e_fish out"] + seen["e_subs out"] - outs
+        outs = (
+            seen["e_fish off"] + seen["e_subs off"] + seen["e_fish out"] + seen["e_subs out"] - outs
+        )
         if spawns:
             came = len(env.e_fish) + len(env.e_subs) + outs - enemies
-            seen[("submarine" if is_submarine else "fish") + (" came in" if came else " stayed out")] += 1
+            seen[
+                ("submarine" if is_submarine else "fish") + (" came in" if came else " stayed out")
+            ] += 1
         seen["came up empty"] += env.sub_y == 0 and not env.surface
         seen["oxygen out"] += airless
         seen["terminal"] += terminal
         seen["two things in a step"] += reward > 1
-        seen["diver passed by with six"] += any(d[:2] == [env.sub_x, env.sub_y] for d in env.divers) and env.diver_count == 6
+        seen["diver passed by with six"] += (
+            any(d[:2] == [env.sub_x, env.sub_y] for d in env.divers) and env.diver_count == 6
+        )
         if terminal:
-            for name, what in (("bullet met", env.e_bullets), ("fish met", env.e_fish), ("submarine met", env.e_subs)):
+            for name, what in (
+                ("bullet met", env.e_bullets),
+                ("fish met", env.e_fish),
+                ("submarine met", env.e_subs),
+            ):
                 seen[name] += any(thing[:2] == [env.sub_x, env.sub_y] for thing in what)
-        sizes = {name: len(getattr(env, name)) for name in ("f_bullets", "e_bullets", "e_fish", "e_subs", "divers")}
+        sizes = {
+            name: len(getattr(env, name))
+            for name in ("f_bullets", "e_bullets", "e_fish", "e_subs", "divers")
+        }
         sizes["enemies"] = sizes["e_fish"] + sizes["e_subs"]
         for name, size in sizes.items():
             if size > seen[f"most {name}"]:
@@ -241,7 +273,12 @@ def replayed():
         reference = Reference(bool(ramping[lane]))
         reference.start(*(value[lane] for value in first))
         seen, seen_next = steps.seen[lane], steps.seen_next[lane]
-        draws = list(zip(*(np.asarray(leaf[lane]).tolist() for leaf in jax.tree.leaves(steps.draw)), strict=True))
+        draws = list(
+            zip(
+                *(np.asarray(leaf[lane]).tolist() for leaf in jax.tree.leaves(steps.draw)),
+                strict=True,
+            )
+        )
         starts = list(zip(*(np.asarray(leaf[lane]).tolist() for leaf in steps.start), strict=True))
         actions, rewards = steps.action[lane].tolist(), steps.reward[lane].tolist()
         terminals, restarts = steps.terminated[lane].tolist(), steps.restarts[lane].tolist()
@@ -259,7 +296,9 @@ def replayed():
                 state = np.packbits(reference.env.state().reshape(-1))
                 assert state.tobytes() == seen_next[t].tobytes(), (lane, t)
         for name, count in reference.seen.items():
-            total[name] = max(total[name], count) if name.startswith("most") else total[name] + count
+            total[name] = (
+                max(total[name], count) if name.startswith("most") else total[name] + count
+            )
     return total
 
 
@@ -312,20 +351,28 @@ FULL = [(1, 0, 3), (0, 1)]  # a fish to the right in row 4, a diver to the left 
 
 def word(**fields):
     """The fields of a word by name, in Python's numbers."""
-    return np.uint32(sum(int(value) << getattr(seaquest, name.upper())[0] for name, value in fields.items()))
+    return np.uint32(
+        sum(int(value) << getattr(seaquest, name.upper())[0] for name, value in fields.items())
+    )
 
 
 def board(*, enemies=(), bullets=(), swimmers=(), divers=0, timers=(), **player):
     """A state of ours. Enemies are (x, y, right, fish, wait, phase), the eldest first; bullets and swimmers (x, y, right), the
     later first."""
-    words = [word(x=x, y=y, there=1, heading=h, fish=fish, wait=wait, phase=phase) for x, y, h, fish, wait, phase in enemies]
+    words = [
+        word(x=x, y=y, there=1, heading=h, fish=fish, wait=wait, phase=phase)
+        for x, y, h, fish, wait, phase in enemies
+    ]
     pairs = [
-        [word(x=x, y=y, there=1, heading=h) << 16 * i for i, (x, y, h) in enumerate(things)] for things in (bullets, swimmers)
+        [word(x=x, y=y, there=1, heading=h) << 16 * i for i, (x, y, h) in enumerate(things)]
+        for things in (bullets, swimmers)
     ]
     return seaquest.SeaquestState(
         player=word(**{"x": 5, "y": 4, "there": 1, "oxygen": 200, **player}),
         divers=np.int32(divers),
-        timers=word(**{"enemy_timer": 20, "diver_timer": 30, "entries": len(words), **dict(timers)}),
+        timers=word(
+            **{"enemy_timer": 20, "diver_timer": 30, "entries": len(words), **dict(timers)}
+        ),
         bullets=np.uint32(sum(pairs[0])),
         swimmers=np.uint32(sum(pairs[1])),
         enemies=np.array(words + [0] * (32 - len(words)), np.uint32),
@@ -339,9 +386,14 @@ def restored(state, seen):
     word = {name: int(getattr(state, name)) for name in ("player", "timers", "bullets", "swimmers")}
 
     def read(word, *names):
-        return [(word >> first) & ((1 << bits) - 1) for first, bits in (getattr(seaquest, name) for name in names)]
+        return [
+            (word >> first) & ((1 << bits) - 1)
+            for first, bits in (getattr(seaquest, name) for name in names)
+        ]
 
-    x, y, heading, surfaced, oxygen, ramp = read(word["player"], "X", "Y", "HEADING", "SURFACED", "OXYGEN", "RAMP")
+    x, y, heading, surfaced, oxygen, ramp = read(
+        word["player"], "X", "Y", "HEADING", "SURFACED", "OXYGEN", "RAMP"
+    )
     reference.start(x, y, oxygen, state.divers, ramp, surfaced)
     env = reference.env
     env.sub_or = bool(heading)
@@ -352,10 +404,14 @@ def restored(state, seen):
         for name, where in (("bullets", env.f_bullets), ("swimmers", env.divers)):
             ox, oy, there, right = read(word[name] >> half, "X", "Y", "THERE", "HEADING")
             if there:
-                where += [[ox, oy, bool(right)] + [(env.d_spawn_timer - 1) % 6] * (name == "swimmers")]
+                where += [
+                    [ox, oy, bool(right)] + [(env.d_spawn_timer - 1) % 6] * (name == "swimmers")
+                ]
     for i in range(32):
         enemy = int(state.enemies[(entries + i) % 32])
-        ex, ey, there, right, fish, wait, phase = read(enemy, "X", "Y", "THERE", "HEADING", "FISH", "WAIT", "PHASE")
+        ex, ey, there, right, fish, wait, phase = read(
+            enemy, "X", "Y", "THERE", "HEADING", "FISH", "WAIT", "PHASE"
+        )
         if there and fish:
             env.e_fish += [[ex, ey, bool(right), wait]]
         elif there:
@@ -389,23 +445,44 @@ def compare():
         seen = Counter()
         pad = cases - len(boards)
         states = jax.tree.map(lambda *leaves: np.stack(leaves), *boards, *[boards[0]] * pad)
-        actions = np.array([list(a) + [0] * (length - len(a)) for a in actions] + [[0] * length] * pad, np.int32)
-        draws = np.array([[[*enemy, *diver] for enemy, diver in d] + [[0] * 5] * (length - len(d)) for d in draws], np.uint32)
+        actions = np.array(
+            [list(a) + [0] * (length - len(a)) for a in actions] + [[0] * length] * pad, np.int32
+        )
+        draws = np.array(
+            [
+                [[*enemy, *diver] for enemy, diver in d] + [[0] * 5] * (length - len(d))
+                for d in draws
+            ],
+            np.uint32,
+        )
         draws = np.concatenate([draws, np.zeros((pad, length, 5), np.uint32)])
-        scripted = (draws[..., 0], draws[..., 1] == 1, draws[..., 2]), (draws[..., 3], draws[..., 4])
+        scripted = (
+            (draws[..., 0], draws[..., 1] == 1, draws[..., 2]),
+            (draws[..., 3], draws[..., 4]),
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(seaquest, "_draw", lambda draw: draw)
-            rewards, terminated, after, shown = jax.tree.map(np.asarray, run(states, actions, scripted))
+            rewards, terminated, after, shown = jax.tree.map(
+                np.asarray, run(states, actions, scripted)
+            )
         for case, state in enumerate(boards):
             reference = restored(state, seen)
             for t in range(length):
                 draw = draws[case, t].tolist()
                 result = reference.act(int(actions[case, t]), (draw[:3], draw[3:]))
                 assert result == (rewards[case, t], terminated[case, t]), (case, t)
-                assert np.packbits(reference.env.state().reshape(-1)).tobytes() == shown[case, t].tobytes(), (case, t)
+                assert (
+                    np.packbits(reference.env.state().reshape(-1)).tobytes()
+                    == shown[case, t].tobytes()
+                ), (case, t)
                 reference.env.terminal = False
                 reference.env.oxygen = max(reference.env.oxygen, 1)
-        return rewards[: len(boards)], terminated[: len(boards)], jax.tree.map(lambda x: x[: len(boards)], after), seen
+        return (
+            rewards[: len(boards)],
+            terminated[: len(boards)],
+            jax.tree.map(lambda x: x[: len(boards)], after),
+            seen,
+        )
 
     return compare
 
@@ -421,7 +498,10 @@ def test_equals_minatar_on_crowded_boards(compare):
         headings = rng.random(9) < 0.5
         crowded = rng.integers(1, 9, 2)  # rows
         places = sorted(
-            {(int(rng.choice(crowded)), int(rng.integers(10)), int(rng.integers(wait + 1))) for _ in range(22)},
+            {
+                (int(rng.choice(crowded)), int(rng.integers(10)), int(rng.integers(wait + 1)))
+                for _ in range(22)
+            },
             key=lambda p: p[2],
         )
         # The later bullet was shot ``since`` steps ago, the one before it 5 steps earlier by a player that followed it.
@@ -432,11 +512,16 @@ def test_equals_minatar_on_crowded_boards(compare):
         if not right:
             x, bullets = 9 - x, [(9 - column, y, right) for column, y, right in bullets]
         enemies = [
-            (ex, ey, headings[ey], rng.random() < 0.6, w, int(rng.integers(11))) for ey, ex, w in places if (ex, ey) != (x, y)
+            (ex, ey, headings[ey], rng.random() < 0.6, w, int(rng.integers(11)))
+            for ey, ex, w in places
+            if (ex, ey) != (x, y)
         ]
         timer = int(rng.integers(30))
         age = (30 - timer) // 6
-        swimmers = [(age if h else 9 - age, int(rng.choice([y or 1, *crowded])), h) for h in [bool(rng.integers(2))]]
+        swimmers = [
+            (age if h else 9 - age, int(rng.choice([y or 1, *crowded])), h)
+            for h in [bool(rng.integers(2))]
+        ]
         if age + 5 <= 9:
             h = bool(rng.integers(2))
             swimmers.append((age + 5 if h else 4 - age, swimmers[0][1], h))
@@ -455,7 +540,9 @@ def test_equals_minatar_on_crowded_boards(compare):
             )
         )
         actions.append(rng.choice(6, size=40, p=[0.1, 0.15, 0.15, 0.15, 0.15, 0.3]).tolist())
-        draws.append([[rng.integers([2, 2, 8]).tolist(), rng.integers([2, 8]).tolist()] for _ in range(40)])
+        draws.append(
+            [[rng.integers([2, 2, 8]).tolist(), rng.integers([2, 8]).tolist()] for _ in range(40)]
+        )
     _, _, _, seen = compare(boards, actions, draws)
     assert seen["one of several in a cell shot"] > 60
     assert seen["an equal one removed in its place"] > 5
@@ -489,7 +576,11 @@ def test_coming_up_sets_one_diver_down_and_none_is_death(compare):
     boards = [board(y=1, divers=divers, oxygen=10) for divers in (0, 1, 5)]
     rewards, terminated, after, _ = compare(boards, [[UP, DOWN, UP]] * 3, [[]] * 3)
     assert not rewards.any()
-    assert terminated[:, :3].tolist() == [[True, False, True], [False, False, True], [False, False, False]]
+    assert terminated[:, :3].tolist() == [
+        [True, False, True],
+        [False, False, True],
+        [False, False, False],
+    ]
     assert after.divers[:, :3].tolist() == [[0, 0, 0], [0, 0, 0], [4, 4, 3]]
 
 
@@ -533,7 +624,16 @@ def test_nobody_catches_up_and_thirty_places_are_enough():
                 else:
                     nexts = [(elder, younger, later, 20 - later, since, entries + 1)]
                     if younger is None:
-                        nexts.append((elder, (0, 5 - min(later // 2, 3)), later, 20 - later, since, entries + 1))
+                        nexts.append(
+                            (
+                                elder,
+                                (0, 5 - min(later // 2, 3)),
+                                later,
+                                20 - later,
+                                since,
+                                entries + 1,
+                            )
+                        )
                 following.update(state for state in nexts if state not in known)
         known |= following
         frontier = following
@@ -548,11 +648,23 @@ def test_who_comes_in_follows_the_law():
     def drawn(key):
         after, _ = env.step(key, state, 0)
         enemy, diver = after.enemies[0], after.swimmers
-        y, right, fish = (seaquest._get(enemy, field) for field in (seaquest.Y, seaquest.HEADING, seaquest.FISH))
-        return jnp.stack([fish, right, y - 1, seaquest._get(diver, seaquest.HEADING), seaquest._get(diver, seaquest.Y) - 1])
+        y, right, fish = (
+            seaquest._get(enemy, field) for field in (seaquest.Y, seaquest.HEADING, seaquest.FISH)
+        )
+        return jnp.stack(
+            [
+                fish,
+                right,
+                y - 1,
+                seaquest._get(diver, seaquest.HEADING),
+                seaquest._get(diver, seaquest.Y) - 1,
+            ]
+        )
 
     draws = jax.jit(jax.vmap(drawn))(jax.random.split(purerl.random.key(7), 2**17))
-    counts, _ = np.histogramdd(np.asarray(draws), bins=[np.arange(n + 1) - 0.5 for n in (2, 2, 8, 2, 8)])
+    counts, _ = np.histogramdd(
+        np.asarray(draws), bins=[np.arange(n + 1) - 0.5 for n in (2, 2, 8, 2, 8)]
+    )
     law = np.array([1 / 3, 2 / 3])[:, None, None, None, None] * np.full((2, 2, 8, 2, 8), 1 / 256)
     assert stats.chisquare(counts.reshape(-1), law.reshape(-1) * 2**17).pvalue > 1e-4
 
@@ -564,13 +676,19 @@ def test_contract():
     env = Seaquest()
     state = env.reset(purerl.random.key(0))
     assert env.num_actions == 6 and env.MINIMAL == (0, 1, 2, 3, 4, 5)
-    assert jax.eval_shape(env.observe, state) == env.observation == jax.ShapeDtypeStruct((10, 10, 10), jnp.bool_)
+    assert (
+        jax.eval_shape(env.observe, state)
+        == env.observation
+        == jax.ShapeDtypeStruct((10, 10, 10), jnp.bool_)
+    )
     after, outcome = jax.eval_shape(env.step, purerl.random.key(0), state, 0)
     assert after == jax.eval_shape(env.reset, purerl.random.key(0))
     assert outcome.reward.dtype == jnp.float32
     reference = original.Env()
     np.testing.assert_array_equal(env.observe(state), reference.state())
-    assert list(env.CHANNELS) != sorted(env.CHANNELS) and len(env.CHANNELS) == len(env.COLOURS) == len(reference.channels)
+    assert list(env.CHANNELS) != sorted(env.CHANNELS) and len(env.CHANNELS) == len(
+        env.ColorS
+    ) == len(reference.channels)
     picture = env.render(board(enemies=[(3, 3, True, True, 1, 1)], swimmers=[(5, 5, True)]))
     assert picture.dtype == np.uint8 and picture.ndim == 3
 

@@ -15,7 +15,11 @@ import purerl
 from purerl import mdp
 from purerl.envs.toy_text import blackjack
 
-RULES = [{"natural": False, "sab": True}, {"natural": True, "sab": False}, {"natural": False, "sab": False}]
+RULES = [
+    {"natural": False, "sab": True},
+    {"natural": True, "sab": False},
+    {"natural": False, "sab": False},
+]
 STICK, HIT = 0, 1
 
 
@@ -34,7 +38,9 @@ def optimum(natural, sab):
 def law(rules, state, action):
     """Probabilities by (next state, reward, terminated)."""
     found = collections.Counter()
-    for p, *outcome in zip(*(table[state, action].tolist() for table in model(**rules)[1]), strict=True):
+    for p, *outcome in zip(
+        *(table[state, action].tolist() for table in model(**rules)[1]), strict=True
+    ):
         found[tuple(outcome)] += p
     return {outcome: p for outcome, p in found.items() if p > 0}
 
@@ -99,7 +105,13 @@ def test_every_row_is_what_gymnasiums_rules_make_of_it(rules):
             reference.np_random = type("", (), {"choice": lambda _, options, card=card: card})()
             reference.player, reference.dealer = [*cards], [dealer, 10]
             (total, showing, usable), reward, ends, _, _ = reference.step(HIT)
-            hit[int(env.encode(total, showing, usable)) if usable else (total - 4) * 10 + showing - 1, reward, ends] += 1 / 13
+            hit[
+                int(env.encode(total, showing, usable))
+                if usable
+                else (total - 4) * 10 + showing - 1,
+                reward,
+                ends,
+            ] += 1 / 13
         for last, p in dealers_ends(dealer):
             reference.player, reference.dealer = [*cards], [*last]
             _, reward, ends, _, _ = reference.step(STICK)
@@ -118,7 +130,10 @@ def test_games_follow_the_law(rules):
     reference = gymnasium.make("Blackjack-v1", **rules).unwrapped
     reference.np_random = Cards(0, 20 * games)
     actions = iter(np.random.default_rng(1).integers(2, size=20 * games).tolist())
-    index = {tuple(map(int, hand)): i for i, hand in enumerate(np.stack(env.decode(jnp.arange(390)), 1).tolist())}
+    index = {
+        tuple(map(int, hand)): i
+        for i, hand in enumerate(np.stack(env.decode(jnp.arange(390)), 1).tolist())
+    }
     starts, steps = np.zeros(390), collections.defaultdict(collections.Counter)
     for _ in range(games):
         observation, _ = reference.reset()
@@ -149,7 +164,9 @@ def test_games_follow_the_law(rules):
         expected = law(rules, state, action)
         assert counts.keys() <= expected.keys()
         n = sum(counts.values())
-        statistic, degrees = pooled([counts[outcome] for outcome in expected], [n * p for p in expected.values()])
+        statistic, degrees = pooled(
+            [counts[outcome] for outcome in expected], [n * p for p in expected.values()]
+        )
         total, freedom = total + statistic, freedom + degrees
     assert freedom > 1000
     assert stats.chi2.sf(total, freedom) > 1e-4
@@ -164,23 +181,33 @@ def test_the_policy_is_that_of_the_book():
     for dealer in range(1, 11):
         for player in range(4, 22):
             state = int(env.encode(player, dealer, False))
-            assert policy[state] == (HIT if player < without_ace[dealer - 1] else STICK), (player, dealer)
+            assert policy[state] == (HIT if player < without_ace[dealer - 1] else STICK), (
+                player,
+                dealer,
+            )
         for player in range(12, 22):
             state = int(env.encode(player, dealer, True))
-            assert policy[state] == (HIT if player < with_ace[dealer - 1] else STICK), (player, dealer)
+            assert policy[state] == (HIT if player < with_ace[dealer - 1] else STICK), (
+                player,
+                dealer,
+            )
         assert policy[int(env.encode(21, dealer, True, True))] == STICK
 
 
 def test_the_dealer_goes_bust_as_often_as_published():
     """The usual table for an infinite deck and a dealer who stands on every 17, in per cent, ace to ten."""
     env, (probability, _, reward, _) = model(natural=False, sab=False)
-    of_four = np.asarray(env.encode(4, jnp.arange(1, 11), False))  # with four one wins if the dealer goes bust
+    of_four = np.asarray(
+        env.encode(4, jnp.arange(1, 11), False)
+    )  # with four one wins if the dealer goes bust
     assert (reward[of_four, STICK, 2] == 1).all()
     published = [11.53, 35.36, 37.39, 39.45, 41.64, 42.32, 26.23, 24.47, 22.84, 21.21]
     np.testing.assert_allclose(100 * probability[of_four, STICK, 2], published, atol=0.0051)
 
 
-@pytest.mark.parametrize(("rules", "value"), list(zip(RULES, [-0.04311, -0.02573, -0.04656], strict=True)), ids=str)
+@pytest.mark.parametrize(
+    ("rules", "value"), list(zip(RULES, [-0.04311, -0.02573, -0.04656], strict=True)), ids=str
+)
 def test_the_value_of_the_game_is_what_playing_it_yields(rules, value):
     """The optimum, and the mean of 50,000 of Gymnasium's games under the optimal policy, within four standard errors of it."""
     games = 50_000
@@ -221,4 +248,6 @@ def test_pictures_show_the_hand():
     hands = [(18, 10, True), (18, 10, False), (18, 9, False), (26, 9, False)]
     pictures = [env.render(int(env.encode(*hand))) for hand in hands]
     assert len({picture.tobytes() for picture in pictures}) == 4
-    assert all(picture.shape == pictures[0].shape and picture.dtype == np.uint8 for picture in pictures)
+    assert all(
+        picture.shape == pictures[0].shape and picture.dtype == np.uint8 for picture in pictures
+    )

@@ -8,27 +8,45 @@ from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 import purerl
 from purerl.envs.toy_text import ENVIRONMENTS, cliff_walking, frozen_lake, taxi
 
-LAKES = ["4x4", "8x8", *(generate_random_map(size, p, seed) for seed, (size, p) in enumerate([(3, 0.9), (5, 0.7), (11, 0.8)]))]
+LAKES = [
+    "4x4",
+    "8x8",
+    *(
+        generate_random_map(size, p, seed)
+        for seed, (size, p) in enumerate([(3, 0.9), (5, 0.7), (11, 0.8)])
+    ),
+]
 
 
 def assert_equal_to_gymnasium(mdp, name, **parameters):
     """The same outcomes in the same order with the same float32 numbers; what is left over has probability zero."""
     reference = gymnasium.make(name, **parameters).unwrapped
-    probability, next_state, reward, terminated = map(np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated))
+    probability, next_state, reward, terminated = map(
+        np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
+    )
     assert probability.dtype == np.float32
     assert probability.shape[:2] == (len(reference.P), len(reference.P[0]))
-    assert probability.shape[2] == max(len(outcomes) for actions in reference.P.values() for outcomes in actions.values())
+    assert probability.shape[2] == max(
+        len(outcomes) for actions in reference.P.values() for outcomes in actions.values()
+    )
     for s, actions in reference.P.items():
         for a, outcomes in actions.items():
             for k, (p, reached, r, ends) in enumerate(outcomes):
-                ours = probability[s, a, k], next_state[s, a, k], reward[s, a, k], terminated[s, a, k]
+                ours = (
+                    probability[s, a, k],
+                    next_state[s, a, k],
+                    reward[s, a, k],
+                    terminated[s, a, k],
+                )
                 assert ours == (np.float32(p), reached, r, ends), (s, a, k)
             assert not probability[s, a, len(outcomes) :].any()
     np.testing.assert_array_equal(mdp.initial, np.float32(reference.initial_state_distrib))
 
 
 @pytest.mark.parametrize("slippery", [False, True])
-@pytest.mark.parametrize("lake", LAKES, ids=lambda lake: lake if isinstance(lake, str) else f"random{len(lake)}")
+@pytest.mark.parametrize(
+    "lake", LAKES, ids=lambda lake: lake if isinstance(lake, str) else f"random{len(lake)}"
+)
 def test_frozen_lake_is_gymnasiums(lake, slippery):
     of_map = {"map_name": lake} if isinstance(lake, str) else {"desc": lake}
     env = frozen_lake(lake, slip=2 / 3 if slippery else 0.0)
@@ -51,17 +69,24 @@ def test_slippery_cliff_walking_is_gymnasiums_by_name():
     assert_equal_to_gymnasium(purerl.make("CliffWalkingSlippery-v1").mdp, "CliffWalkingSlippery-v1")
 
 
-@pytest.mark.parametrize("parameters", [{}, {"is_rainy": True}, {"is_rainy": True, "rainy_probability": 0.55}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"is_rainy": True}, {"is_rainy": True, "rainy_probability": 0.55}]
+)
 def test_taxi_is_gymnasiums(parameters):
     assert_equal_to_gymnasium(taxi(**parameters).mdp, "Taxi-v4", **parameters)
 
 
 def best_return(mdp, horizon):
     """The best expected undiscounted return within a horizon, by backward induction in float64."""
-    probability, next_state, reward, terminated = map(np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated))
+    probability, next_state, reward, terminated = map(
+        np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
+    )
     values = np.zeros(mdp.num_states)
     for _ in range(horizon):
-        q = np.sum(probability.astype(float) * (reward + np.where(terminated, 0, values[next_state])), axis=-1)
+        q = np.sum(
+            probability.astype(float) * (reward + np.where(terminated, 0, values[next_state])),
+            axis=-1,
+        )
         values = q.max(axis=-1)
     return np.dot(np.asarray(mdp.initial, float), values)
 
@@ -102,5 +127,7 @@ def test_wrong_schedules_are_refused(schedule):
 @pytest.mark.parametrize("name", ["rainy_probability", "fickle_probability"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_wrong_probabilities_are_refused(name, value):
-    with pytest.raises(ValueError, match=rf"taxi: {name} is {value}; allowed: a number in \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match=rf"taxi: {name} is {value}; allowed: a number in \[0, 1\]"
+    ):
         taxi(**{name: value})

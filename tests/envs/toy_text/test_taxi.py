@@ -52,7 +52,9 @@ def drive(env, policy, key):
 
     start_key, key = jax.random.split(key)
     start = jax.vmap(env.reset)(jax.random.split(start_key, LANES))
-    return jax.vmap(lambda s, k: jax.lax.scan(step, s, jax.random.split(k, STEPS))[1])(start, jax.random.split(key, LANES))
+    return jax.vmap(lambda s, k: jax.lax.scan(step, s, jax.random.split(k, STEPS))[1])(
+        start, jax.random.split(key, LANES)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,9 @@ def solved():
 def rainy(solved):
     env, solution = solved
     transitions = drive(env, solution.policy, purerl.random.key(0, "pcg4d"))
-    before, after = (env.decode(states) for states in (transitions.observation, transitions.next_observation))
+    before, after = (
+        env.decode(states) for states in (transitions.observation, transitions.next_observation)
+    )
     return jax.tree.map(np.asarray, (transitions, before, after))
 
 
@@ -78,7 +82,9 @@ def test_equals_gymnasium_over_a_hundred_thousand_steps(rainy):
     env.action_mask = lambda state: None  # is not compared, and takes half the time
     covered = collections.Counter()
     changes = (before.destination != after.destination) & ~transitions.terminated
-    ends = np.flatnonzero(transitions.terminated.ravel() | (np.arange(LANES * STEPS) % STEPS == STEPS - 1))
+    ends = np.flatnonzero(
+        transitions.terminated.ravel() | (np.arange(LANES * STEPS) % STEPS == STEPS - 1)
+    )
     rows, columns, passengers, destinations, settled = (
         np.stack([b, a], -1).reshape(-1, 2).tolist() for b, a in zip(before, after, strict=True)
     )
@@ -88,7 +94,9 @@ def test_equals_gymnasium_over_a_hundred_thousand_steps(rainy):
     changes = changes.ravel()
 
     def number(i, when):
-        return env.encode(rows[i][when], columns[i][when], passengers[i][when], destinations[i][when])
+        return env.encode(
+            rows[i][when], columns[i][when], passengers[i][when], destinations[i][when]
+        )
 
     first = 0
     for last in ends:
@@ -110,12 +118,24 @@ def test_equals_gymnasium_over_a_hundred_thousand_steps(rainy):
             assert not fickle or settled[i][1] != env.fickle_step
             aboard = passengers[i][0] == 4
             covered["changed"] += bool(changes[i])
-            covered["might have changed"] += aboard and moved and not settled[i][0] and not changes[i]
-            covered["bumped before the first move"] += aboard and not moved and actions[i] < 4 and not settled[i][0]
-            covered["put down before the first move"] += aboard and passengers[i][1] < 4 and not settled[i][1]
-            covered["put down elsewhere, settled"] += aboard and passengers[i][1] < 4 and settled[i][1] and not terminated[i]
-            covered["fetched again, settled"] += not aboard and passengers[i][1] == 4 and settled[i][0]
-            covered["drifted at the first move"] += not settled[i][0] and settled[i][1] and outcome > 0
+            covered["might have changed"] += (
+                aboard and moved and not settled[i][0] and not changes[i]
+            )
+            covered["bumped before the first move"] += (
+                aboard and not moved and actions[i] < 4 and not settled[i][0]
+            )
+            covered["put down before the first move"] += (
+                aboard and passengers[i][1] < 4 and not settled[i][1]
+            )
+            covered["put down elsewhere, settled"] += (
+                aboard and passengers[i][1] < 4 and settled[i][1] and not terminated[i]
+            )
+            covered["fetched again, settled"] += (
+                not aboard and passengers[i][1] == 4 and settled[i][0]
+            )
+            covered["drifted at the first move"] += (
+                not settled[i][0] and settled[i][1] and outcome > 0
+            )
             covered["ended"] += terminated[i]
         first = last + 1
     assert min(covered.values()) >= 50, covered
@@ -137,19 +157,27 @@ def test_changes_of_mind_follow_their_law(rainy):
 @pytest.mark.parametrize("parameters", [{}, {"is_rainy": True, "rainy_probability": 0.7}])
 def test_the_law_is_gymnasiums_with_the_coin_tossed_in_time(parameters):
     """From each of 812 states and each action: Gymnasium's row, and what its code does to it, as laws of where one comes to."""
-    plain, fickle = taxi(**parameters), taxi(**parameters, fickle_passenger=True, fickle_probability=0.4)
+    plain, fickle = (
+        taxi(**parameters),
+        taxi(**parameters, fickle_passenger=True, fickle_probability=0.4),
+    )
     assert (plain.num_states, fickle.num_states) == (500, 812)
     tables = {}
     for name, env in (("plain", plain), ("fickle", fickle)):
         model = env.mdp
-        tables[name] = [np.asarray(x) for x in (model.probability, model.next_state, model.reward, model.terminated)]
+        tables[name] = [
+            np.asarray(x)
+            for x in (model.probability, model.next_state, model.reward, model.terminated)
+        ]
     parts = np.stack([np.asarray(x) for x in fickle.decode(jnp.arange(812))], axis=1).tolist()
     for state, (row, column, passenger, destination, settled) in enumerate(parts):
         number = ((row * 5 + column) * 5 + passenger) * 4 + destination
         assert settled == (state < 500)
         for action in range(6):
             expected, found = collections.Counter(), collections.Counter()
-            for p, reached, reward, ends in zip(*(table[number, action] for table in tables["plain"]), strict=True):
+            for p, reached, reward, ends in zip(
+                *(table[number, action] for table in tables["plain"]), strict=True
+            ):
                 to_row, to_column, to_passenger, _, _ = parts[reached]
                 at = to_row, to_column, to_passenger
                 if not settled and passenger == 4 and (to_row, to_column) != (row, column):
@@ -158,7 +186,9 @@ def test_the_law_is_gymnasiums_with_the_coin_tossed_in_time(parameters):
                         expected[*at, other, 1, reward, ends] += 0.4 / 3 * p
                 else:
                     expected[*at, destination, settled, reward, ends] += p
-            for p, reached, reward, ends in zip(*(table[state, action] for table in tables["fickle"]), strict=True):
+            for p, reached, reward, ends in zip(
+                *(table[state, action] for table in tables["fickle"]), strict=True
+            ):
                 found[*parts[reached], reward, ends] += p
             found = {key: p for key, p in found.items() if p > 0}
             assert found.keys() == expected.keys()
@@ -171,7 +201,12 @@ def test_the_extra_states_are_those_that_are_reached_and_needed(solved):
     assert np.asarray(mdp.reachable(env.mdp))[500:].all()
     q = np.asarray(solution.q)
     row, column, passenger, destination, _ = env.decode(jnp.arange(500, 812))
-    assert np.abs(q[500:] - q[np.asarray(env.encode(row, column, passenger, destination))]).max(axis=1).min() > 1e-3
+    assert (
+        np.abs(q[500:] - q[np.asarray(env.encode(row, column, passenger, destination))])
+        .max(axis=1)
+        .min()
+        > 1e-3
+    )
     starts = env.decode(env.start_states)
     assert len(env.start_states) == 300 and not starts.settled.any()
     np.testing.assert_allclose(env.mdp.initial[env.start_states], 1 / 300, rtol=1e-6)
@@ -192,6 +227,8 @@ def test_pictures_show_everything():
     env = taxi(**FICKLE)
     states = [328, 329, 332, 348]  # another destination, another passenger, another column
     pictures = [env.render(state) for state in states]
-    assert all(picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures)
+    assert all(
+        picture.dtype == np.uint8 and picture.shape == pictures[0].shape for picture in pictures
+    )
     assert len({picture.tobytes() for picture in pictures}) == len(states)
     assert np.array_equal(env.render(328), env.render(int(env.encode(3, 1, 2, 0, settled=False))))

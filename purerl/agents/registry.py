@@ -1,0 +1,142 @@
+"""The agents by name, with what a table says of each."""
+
+import difflib
+from typing import NamedTuple
+
+from purerl.agents.dqn import DQN
+from purerl.agents.prediction import (
+    GTD2,
+    LSTD,
+    TD,
+    TDC,
+    EmphaticTD,
+    MonteCarloPrediction,
+    NStepTD,
+    TDLambda,
+)
+from purerl.agents.tabular import (
+    PSRL,
+    SARSA,
+    DifferentialQLearning,
+    DoubleQLearning,
+    DynaQ,
+    DynaQPlus,
+    ExpectedSARSA,
+    GradientBandit,
+    MonteCarlo,
+    NStepSARSA,
+    OffPolicyMonteCarlo,
+    PrioritizedSweeping,
+    QLambda,
+    QLearning,
+    RLearning,
+    RMax,
+    SARSALambda,
+    TreeBackup,
+    UCBQLearning,
+)
+
+
+class Method(NamedTuple):
+    """A row of the table of agents.
+
+    Attributes:
+        agent: the class.
+        summary: what it does, in one line.
+        paper: its source.
+        policy: whose values it learns: on-policy those of the behavior policy, off-policy
+            those of another.
+        limit: what it converges to, under the conditions in the class's docstring.
+    """
+
+    agent: type
+    summary: str
+    paper: str
+    policy: str
+    limit: str
+
+
+_ON, _OFF, _ANY = "on-policy", "off-policy", "either"
+_SOFT, _BEST = "epsilon-soft optimum", "Q*"
+_TARGET = "epsilon-soft optimum; Q of a target policy"
+_FIXED = "TD fixed point"
+_MODEL = "Q*, if deterministic"
+
+_ROWS = (
+    (QLearning, "one-step targets, best next action", "Watkins 1989", _OFF, _BEST),
+    (DoubleQLearning, "two tables against overestimation", "van Hasselt 2010", _OFF, _BEST),
+    (SARSA, "one-step targets, next action taken", "Rummery & Niranjan 1994", _ON, _SOFT),
+    (
+        ExpectedSARSA,
+        "one-step targets, mean over actions",
+        "van Seijen et al. 2009",
+        _ANY,
+        _TARGET,
+    ),
+    (NStepSARSA, "n-step targets", "Sutton & Barto 2018, 7.2", _ANY, _TARGET),
+    (
+        TreeBackup,
+        "n-step targets without importance sampling",
+        "Precup et al. 2000",
+        _ANY,
+        _TARGET,
+    ),
+    (SARSALambda, "Sarsa with eligibility traces", "Rummery & Niranjan 1994", _ON, _SOFT),
+    (QLambda, "traces, cut at exploratory actions", "Watkins 1989", _OFF, _BEST),
+    (MonteCarlo, "average returns", "Sutton & Barto 2018, 5.4", _ON, _SOFT),
+    (
+        OffPolicyMonteCarlo,
+        "returns weighted by importance",
+        "Sutton & Barto 2018, 5.7",
+        _OFF,
+        _BEST,
+    ),
+    (UCBQLearning, "optimism with a regret bound", "Jin et al. 2018", _OFF, "Q* of each stage"),
+    (DifferentialQLearning, "average-reward control", "Wan et al. 2021", _OFF, "optimal gain"),
+    (RLearning, "average reward instead of discounting", "Schwartz 1993", _OFF, "no guarantee"),
+    (DynaQ, "Q-learning and planning with a model", "Sutton 1990", _OFF, _MODEL),
+    (DynaQPlus, "Dyna-Q with an exploration bonus", "Sutton 1990", _OFF, _MODEL),
+    (
+        PrioritizedSweeping,
+        "planning where values change",
+        "Moore & Atkeson 1993",
+        _OFF,
+        _MODEL,
+    ),
+    (
+        RMax,
+        "optimism under uncertainty",
+        "Brafman & Tennenholtz 2002",
+        _OFF,
+        "near-optimal (PAC)",
+    ),
+    (PSRL, "posterior sampling", "Strens 2000; Osband et al. 2013", _OFF, _BEST),
+    (GradientBandit, "stochastic gradient ascent", "Williams 1992", _ON, "the best action"),
+    (TD, "one-step prediction", "Sutton 1988", _ANY, f"v, or {_FIXED}"),
+    (NStepTD, "n-step prediction", "Sutton & Barto 2018, 7.1", _ANY, "v, or its fixed point"),
+    (TDLambda, "eligibility traces", "Sutton 1988", _ANY, "v, or its fixed point"),
+    (MonteCarloPrediction, "average returns", "Sutton & Barto 2018, 5.1", _ANY, "v"),
+    (GTD2, "gradient of the projected error", "Sutton et al. 2009", _ANY, _FIXED),
+    (TDC, "TD with gradient correction", "Sutton et al. 2009", _ANY, _FIXED),
+    (EmphaticTD, "TD with emphasis", "Sutton et al. 2016", _ANY, "emphatic fixed point"),
+    (LSTD, "solves for the TD fixed point", "Bradtke & Barto 1996", _ANY, _FIXED),
+    (DQN, "network, replay buffer, target network", "Mnih et al. 2015", _OFF, "no guarantee"),
+)
+METHODS = {row[0].__name__: Method(*row) for row in _ROWS}
+
+
+def find(name: str) -> type:
+    """The agent class called ``name``.
+
+    Raises:
+        ValueError: there is none; the nearest name is suggested.
+
+    >>> find("QLearning").__name__
+    'QLearning'
+    """
+    if name not in METHODS:
+        lowercase = {known.lower(): known for known in METHODS}
+        near = difflib.get_close_matches(str(name).lower(), lowercase, n=1, cutoff=0.3)
+        guess = f"did you mean {lowercase[near[0]]!r}? " if near else ""
+        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(METHODS)}")
+    return METHODS[name].agent

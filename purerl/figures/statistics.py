@@ -1,0 +1,311 @@
+r"""What may be concluded from a few seeds: aggregates, bootstrap intervals, profiles, probabilities of improvement.
+
+The definitions are those of Agarwal, Schwarzer, Castro, Courville & Bellemare, "Deep reinforcement learning at the edge of
+the statistical precipice" (NeurIPS 2021) and of their library rliable. Scores are final results, one a run: ``[M, N]`` is
+``M`` tasks (strata) by ``N`` seeds, and ``[N]`` is one task, the same as ``[1, N]``.
+
+A *statistic* reduces the last two axes, ``[..., M, N] -> [...]``, so that one call serves all the resamples of a bootstrap:
+:func:`mean`, :func:`median`, :func:`iqm`, or anything alike, such as
+``lambda scores: np.quantile(scores, 0.9, axis=(-2, -1))``.
+
+A score that is not finite raises :class:`ValueError` everywhere: what a failed seed counts for is the caller's decision, and
+no seed is dropped in silence.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+_BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which stay in a core's cache
+_NAMED = 8  # scores that are not finite, named in an error before "..."
+
+
+class Interval(NamedTuple):
+    """An estimate, its confidence interval, and the number of seeds behind it.
+
+    ``str`` shows four significant digits of the largest number, and the others to the same place; a format specification
+    applies to each number.
+
+    Attributes:
+        point: the statistic of the scores themselves.
+        low: lower end; nan where one seed says nothing about spread.
+        high: upper end; likewise.
+        n: seeds (of each task).
+
+    >>> print(Interval(498.23, 495.08, 500.0, n=64))
+    498.2 [495.1, 500.0] (n=64)
+    >>> f"{Interval(0.125, 0.0625, 0.25, n=8):.2e}"
+    '1.25e-01 [6.25e-02, 2.50e-01] (n=8)'
+    """
+
+    point: float
+    low: float
+    high: float
+    n: int
+
+    def __format__(self, spec: str) -> str:
+        numbers = self[:3]
+        if not spec:
+            largest = max((abs(x) for x in numbers if math.isfinite(x)), default=0.0)
+            decimals = 3 - math.floor(math.log10(largest)) if largest else 1
+            spec = f".{max(decimals, 0)}f" if decimals <= 6 else ".3e"
+        point, low, high = (format(x, spec) for x in numbers)
+        return f"{point} [{low}, {high}] (n={self.n})"
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def _finite(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) -> np.ndarray:
+    """``values`` as float64, with at least one axis, or one of the given numbers of axes; finite and not empty."""
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0 or values.ndim == 0 or (ndims and values.ndim not in ndims):
+        allowed = " or ".join(map(str, ndims)) if ndims else "at least 1"
+        raise ValueError(
+            f"{name} has shape {values.shape}; it needs {allowed} axes, none of them empty"
+        )
+    finite = np.isfinite(values)
+    if not finite.all():
+        bad = np.argwhere(~finite)
+        named = ", ".join(f"{values[tuple(i)]} at {i.tolist()}" for i in bad[:_NAMED])
+        more = ", ..." if len(bad) > _NAMED else ""
+        raise ValueError(
+            f"{len(bad)} of {values.size} {name} are not finite ({named}{more}); decide first what a failed seed counts for"
+        )
+    return values
+
+
+def _strata(scores: ArrayLike) -> np.ndarray:
+    scores = _finite(scores, "scores")
+    return scores[None] if scores.ndim == 1 else scores
+
+
+def _pooled(scores: ArrayLike) -> np.ndarray:
+    scores = _strata(scores)
+    return scores.reshape(*scores.shape[:-2], -1)
+
+
+def mean(scores: ArrayLike) -> np.ndarray:
+    """The mean over all runs.
+
+    Args:
+        scores: ``[N]`` or ``[..., M, N]``.
+
+    Returns:
+        ``[...]``, float64.
+
+    Raises:
+        ValueError: a score is not finite, or there is none.
+    """
+    return _pooled(scores).mean(axis=-1)
+
+
+def median(scores: ArrayLike) -> np.ndarray:
+    """The median over tasks of a task's mean over seeds; for one task, which has no such median, that over its seeds.
+
+    Args:
+        scores: ``[N]`` or ``[..., M, N]``.
+
+    Returns:
+        ``[...]``, float64.
+
+    Raises:
+        ValueError: a score is not finite, or there is none.
+    """
+    scores = _strata(scores)
+    return np.median(scores[..., 0, :] if scores.shape[-2] == 1 else scores.mean(axis=-1), axis=-1)
+
+
+def iqm(scores: ArrayLike) -> np.ndarray:
+    r"""The interquartile mean: the mean of the middle half of all runs.
+
+    Of the ``n = M N`` scores of all tasks together, sorted as :math:`x_{(1)} \le \dots \le x_{(n)}`,
+
+    .. math:: \frac{1}{n - 2k} \sum_{i=k+1}^{n-k} x_{(i)}, \qquad k = \lfloor n / 4 \rfloor.
+
+    More robust than the mean to single failed or lucky runs, and more efficient than the median (Agarwal et al., 2021,
+    section 4.3).
+
+    Args:
+        scores: ``[N]`` or ``[..., M, N]``.
+
+    Returns:
+        ``[...]``, float64.
+
+    Raises:
+        ValueError: a score is not finite, or there is none.
+
+    >>> float(iqm([0, 1, 2, 3, 4, 5, 6, 1000]))
+    3.5
+    """
+    ordered = np.sort(_pooled(scores), axis=-1)
+    cut = ordered.shape[-1] // 4
+    return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
+
+
+def bootstrap_curves(
+    curves: ArrayLike,
+    statistic: Statistic,
+    generator: np.random.Generator,
+    *,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""A statistic of learning curves with its stratified percentile bootstrap interval at every point.
+
+    A resample draws ``N`` seeds with replacement within each task, independently of the other tasks, and takes their whole
+    curves. The interval at a point lies between the quantiles :math:`(1 \mp c) / 2` of the statistic over the resamples
+    (Efron & Tibshirani, "An introduction to the bootstrap", 1993, chapter 13). It holds for each point alone, not for all
+    together. With few seeds it is too short, as percentile intervals are: at a nominal 95% the mean of 10 normal scores is
+    covered about 90% of the time.
+
+    One seed says nothing about the spread between seeds: with ``N = 1`` both ends are nan.
+
+    The resamples are worked through in batches, whose size changes memory and not the result; what is held is a few MiB (or
+    a copy of ``curves`` where that is more) and ``samples`` numbers a point.
+
+    Args:
+        curves: ``[N, points]``, or ``[M, N, points]`` for ``M`` tasks.
+        statistic: ``[..., M, N] -> [...]``.
+        generator: where the resamples come from; advanced by the call.
+        samples: number of resamples.
+        confidence: ``c``, between 0 and 1.
+
+    Returns:
+        The statistic, the interval's lower and its upper end, each ``[points]``, float64.
+
+    Raises:
+        TypeError: ``generator`` is no :class:`numpy.random.Generator`.
+        ValueError: a number that is not finite, a wrong shape, a statistic that does not reduce the last two axes, no
+            samples, or a confidence outside (0, 1).
+
+    An interval for a performance profile is one for curves of 0 and 1:
+
+    >>> scores, thresholds = np.arange(100), np.array([24, 49])
+    >>> above = scores[:, None] > thresholds
+    >>> point, low, high = bootstrap_curves(above, mean, np.random.default_rng(0))
+    >>> point
+    array([0.75, 0.5 ])
+    >>> low.round(2), high.round(2)
+    (array([0.66, 0.4 ]), array([0.83, 0.6 ]))
+    """
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"generator is {generator!r}; it must be a numpy.random.Generator, as np.random.default_rng(0)"
+        )
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; it must be at least 1")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, both excluded")
+    curves = _finite(curves, "curves", ndims=(2, 3))
+    tasks, seeds, points = (1, *curves.shape)[-3:]
+    runs = np.ascontiguousarray(np.moveaxis(curves, -1, 0)).reshape(points, tasks * seeds)
+
+    def reduced(scores):
+        value = np.asarray(statistic(scores))
+        if value.shape != scores.shape[:-2]:
+            raise ValueError(
+                f"statistic made {value.shape} of {scores.shape}; it must reduce the last two axes: {scores.shape[:-2]}"
+            )
+        return value
+
+    point = reduced(runs.reshape(points, tasks, seeds))
+    if seeds == 1:
+        return point, np.full(points, np.nan), np.full(points, np.nan)
+    first = seeds * np.arange(tasks)[:, None]
+    replicates = np.empty((points, samples))
+    batch = max(1, _BATCH // runs.size)
+    for start in range(0, samples, batch):
+        drawn = generator.integers(seeds, size=(min(batch, samples - start), tasks, seeds))
+        replicates[:, start : start + batch] = reduced(np.take(runs, drawn + first, axis=1))
+    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    return point, low, high
+
+
+def stratified_bootstrap(
+    scores: ArrayLike,
+    statistic: Statistic,
+    generator: np.random.Generator,
+    *,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """A statistic of final scores with its stratified percentile bootstrap interval.
+
+    Seeds are drawn with replacement within each task, independently of the other tasks; :func:`bootstrap_curves` says the
+    rest. With one seed the interval is nan; where all the seeds of a task have one score, it has no width.
+
+    Args:
+        scores: ``[N]`` or ``[M, N]``.
+        statistic: ``[..., M, N] -> [...]``.
+        generator: where the resamples come from; advanced by the call.
+        samples: number of resamples.
+        confidence: the interval's nominal coverage, between 0 and 1.
+
+    Raises:
+        TypeError: ``generator`` is no :class:`numpy.random.Generator`.
+        ValueError: as for :func:`bootstrap_curves`.
+
+    >>> print(stratified_bootstrap(np.arange(101), iqm, np.random.default_rng(0)))
+    50.00 [42.22, 57.69] (n=101)
+    """
+    scores = _finite(scores, "scores", ndims=(1, 2))
+    ends = bootstrap_curves(
+        scores[..., None], statistic, generator, samples=samples, confidence=confidence
+    )
+    return Interval(*(float(end[0]) for end in ends), n=scores.shape[-1])
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    r"""The share of runs that score above each threshold (Agarwal et al., 2021, section 4.2).
+
+    .. math:: \hat F(\tau) = \frac{1}{M N} \sum_{m=1}^M \sum_{n=1}^N \mathbb 1[x_{m,n} > \tau]
+
+    Args:
+        scores: ``[N]`` or ``[M, N]``.
+        thresholds: ``[T]``.
+
+    Returns:
+        ``[T]``, float64.
+
+    Raises:
+        ValueError: a number that is not finite, or a wrong shape.
+
+    >>> performance_profile([1, 2, 2, 3], [0, 1, 2, 3])
+    array([1.  , 0.75, 0.25, 0.  ])
+    """
+    ordered = np.sort(_finite(scores, "scores", ndims=(1, 2)), axis=None)
+    thresholds = _finite(thresholds, "thresholds", ndims=(1,))
+    return 1 - np.searchsorted(ordered, thresholds, side="right") / ordered.size
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
+    r"""How likely a run of ``x`` beats a run of ``y`` on a task, averaged over tasks; a tie counts half.
+
+    .. math:: \frac{1}{M} \sum_{m=1}^M \frac{1}{N K} \sum_{n=1}^N \sum_{k=1}^K
+              \left(\mathbb 1[x_{m,n} > y_{m,k}] + \tfrac12 \mathbb 1[x_{m,n} = y_{m,k}]\right)
+
+    For each task this is the Mann-Whitney U statistic over ``N K`` (Agarwal et al., 2021, section 4.3).
+
+    Args:
+        x: ``[N]`` or ``[M, N]``.
+        y: ``[K]`` or ``[M, K]``; the number of seeds may differ.
+
+    Raises:
+        ValueError: a score that is not finite, a wrong shape, or different numbers of tasks.
+
+    >>> probability_of_improvement([1, 2, 3], [0, 2])
+    0.75
+    """
+    x, y = (np.atleast_2d(_finite(v, name, ndims=(1, 2))) for v, name in ((x, "x"), (y, "y")))
+    if len(x) != len(y):
+        raise ValueError(f"x has {len(x)} tasks and y has {len(y)}; they must have the same")
+    wins = 0.0
+    for scores, others in zip(x, np.sort(y, axis=1), strict=True):
+        wins += sum(np.searchsorted(others, scores, side).mean() for side in ("left", "right")) / 2
+    return float(wins / y.size)

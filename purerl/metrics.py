@@ -1,0 +1,69 @@
+"""Metrics as sums that add up, and sums that stay exact over long runs."""
+
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+
+
+class Mean(NamedTuple):
+    """A mean kept as ``total / count``, so that means add over steps, environments and time.
+
+    Attributes:
+        total: the sum, float32 ``[]``.
+        count: how many numbers were added, float32 ``[]``.
+    """
+
+    total: jax.Array
+    count: jax.Array
+
+
+Metrics = dict[str, Mean]
+
+
+def averages(metrics: Metrics) -> dict[str, jax.Array]:
+    """Each mean as a number; NaN where nothing was counted.
+
+    The return before the first episode has ended is an example of the latter.
+
+    >>> print(averages({"loss": Mean(jnp.float32(6.0), jnp.float32(4.0))})["loss"])
+    1.5
+    """
+    return {name: mean.total / mean.count for name, mean in metrics.items()}
+
+
+class CompensatedSum(NamedTuple):
+    r"""A sum together with the part that rounding has added to it.
+
+    With the total :math:`s` and the excess :math:`c`, adding :math:`x` computes
+
+    .. math:: y = x - c, \qquad s' = s + y, \qquad c' = (s' - s) - y.
+
+    A plain float32 count stands still at :math:`2^{24}`; this one does not. Kahan,
+    "Further remarks on reducing truncation errors" (CACM 8(1), 1965).
+
+    Attributes:
+        total: a pytree of floats.
+        excess: of the same structure.
+
+    >>> one = jnp.float32(1)
+    >>> sum = CompensatedSum(jnp.float32(2**24), jnp.float32(0)).add(one).add(one)
+    >>> print(sum.total - 2**24)
+    2.0
+    """
+
+    total: Any
+    excess: Any
+
+    @classmethod
+    def zeros(cls, like: Any) -> Self:
+        """Zero, with the structure of ``like`` (arrays or ``jax.ShapeDtypeStruct``)."""
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        return cls(zeros, zeros)
+
+    def add(self, more: Any) -> Self:
+        """The sum with ``more`` added to it."""
+        rest = jax.tree.map(jnp.subtract, more, self.excess)
+        total = jax.tree.map(jnp.add, self.total, rest)
+        excess = jax.tree.map(lambda new, old, y: (new - old) - y, total, self.total, rest)
+        return type(self)(total, excess)

@@ -1,0 +1,6 @@
+"""Function approximators: flax modules, used through their pure ``init`` and ``apply``."""
+
+from purerl.networks.conv import ConvNet
+from purerl.networks.mlp import MLP
+
+__all__ = ["MLP", "ConvNet"]

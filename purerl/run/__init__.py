@@ -1,0 +1,31 @@
+"""Training, evaluation and sweeps: everything that turns an agent into results."""
+
+from purerl.run import (
+    checkpoint,
+    chunk,
+    evaluation,
+    folder,
+    over_seeds,
+    plain,
+    progress,
+    report,
+    result,
+    spec,
+    sweep,
+    training,
+)
+
+__all__ = [
+    "checkpoint",
+    "chunk",
+    "evaluation",
+    "folder",
+    "over_seeds",
+    "plain",
+    "progress",
+    "report",
+    "result",
+    "spec",
+    "sweep",
+    "training",
+]

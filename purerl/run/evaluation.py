@@ -1,0 +1,174 @@
+"""How good a learned policy is: exactly in a finite MDP, by episodes elsewhere.
+
+An evaluation is a pair of pure functions: ``prepare(agent)`` computes once what does not
+change during learning, and ``evaluation(agent, snapshot, key, prepared) -> {name: []}``
+evaluates a snapshot.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from purerl import mdp
+from purerl.agents.base import Agent, start_state
+
+
+class Evaluation(Protocol):
+    """Hashable, so that it can be part of a compiled program's identity."""
+
+    def prepare(self, agent: Any) -> Any:
+        """What depends only on the agent's hyperparameters and environment."""
+        ...
+
+    def __call__(
+        self, agent: Any, snapshot: Any, key: jax.Array, prepared: Any
+    ) -> dict[str, jax.Array]:
+        """Named measures of a snapshot, each ``[]``. The key is consumed."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """``evaluation_return``: mean undiscounted return of ``agent.act`` over episodes.
+
+    Attributes:
+        episodes: how many.
+        max_steps: an episode that has not ended after so many steps counts with its
+            return so far; this is how environments without a time limit are evaluated.
+    """
+
+    episodes: int = 100
+    max_steps: int = 10_000
+
+    def prepare(self, agent):
+        return None
+
+    def __call__(self, agent, snapshot, key, prepared):
+        env = agent.env
+        reset_key, step_key = jax.random.split(key)
+
+        def step(episode):
+            t, env_states, returns, running = episode
+            keys = jax.random.split(jax.random.fold_in(step_key, t), (self.episodes, 2))
+            observations = jax.vmap(env.observe)(env_states)
+            actions = jax.vmap(agent.act, (None, 0, 0))(snapshot, keys[:, 0], observations)
+            env_states, outcome = jax.vmap(env.step)(keys[:, 1], env_states, actions)
+            returns = returns + jnp.where(running, outcome.reward, 0)
+            return t + 1, env_states, returns, running & ~outcome.done
+
+        def unfinished(episode):
+            t, _, _, running = episode
+            return (t < self.max_steps) & running.any()
+
+        reset_keys = jax.random.split(reset_key, self.episodes)
+        start = jax.vmap(start_state, (None, None, 0))(agent, snapshot, reset_keys)
+        running = jnp.ones(self.episodes, bool)
+        first = jnp.int32(0), start, jnp.zeros(self.episodes), running
+        _, _, returns, _ = jax.lax.while_loop(unfinished, step, first)
+        return {"evaluation_return": jnp.mean(returns)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Exact:
+    r"""Comparison with the exact solution of ``agent.env.mdp``, which has no time limit.
+
+    For agents with ``discount`` and ``probabilities``, and the first measure for those
+    that have ``values``, too.
+
+    - ``q_error``: :math:`\max_{s, a} |Q(s, a) - Q^*(s, a)|` over the states in which an
+      action can ever be taken.
+    - ``policy_value``: :math:`\sum_s \rho_0(s) v_\pi(s)`, the expected discounted return
+      of the learned policy :math:`\pi`, stochastic or not.
+    - ``policy_regret``: the optimum less ``policy_value``.
+    """
+
+    def prepare(self, agent):
+        if callable(agent.discount):
+            raise ValueError(
+                f"{type(agent).__name__}: discount is {agent.discount}; allowed for an exact "
+                "evaluation: a number"
+            )
+        return mdp.optimal_q(agent.env.mdp, agent.discount), mdp.reachable(agent.env.mdp)
+
+    def __call__(self, agent, snapshot, key, prepared):
+        optimal, reachable = prepared
+        model = agent.env.mdp
+        observations = jax.vmap(agent.env.observe)(agent.env.states())
+        measures = {}
+        if hasattr(agent, "values"):
+            q = jax.vmap(agent.values, (None, 0))(snapshot, observations)
+            error = jnp.abs(q - optimal)
+            measures["q_error"] = jnp.max(error, where=reachable[:, None], initial=0)
+        pi = jax.vmap(agent.probabilities, (None, 0))(snapshot, observations)
+        value = mdp.expected_return(model, pi, agent.discount)
+        best = jnp.sum(model.initial * optimal.max(axis=1))
+        return measures | {"policy_value": value, "policy_regret": best - value}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactValues:
+    r"""Comparison of predictions with the exact values of ``agent.env.mdp``.
+
+    For agents with ``value``, ``discount`` and ``target_probabilities``.
+
+    - ``value_error``: the root of the mean of :math:`(\hat v(s) - v_\pi(s))^2` over the
+      states in which an action can ever be taken.
+    """
+
+    def prepare(self, agent):
+        model = agent.env.mdp
+        pi = jax.vmap(agent.target_probabilities)(jnp.arange(agent.env.num_states))
+        values = mdp.evaluate_policy(model, pi, agent.discount).values
+        return values, mdp.reachable(model)
+
+    def __call__(self, agent, snapshot, key, prepared):
+        values, reachable = prepared
+        states = jnp.arange(agent.env.num_states)
+        predicted = jax.vmap(agent.value, (None, 0))(snapshot, states)
+        squared = (predicted - values) ** 2
+        return {"value_error": jnp.sqrt(jnp.mean(squared, where=reachable))}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactGain:
+    """Comparison with the largest average reward of ``agent.env.mdp``.
+
+    For agents with ``gain`` and ``probabilities``.
+
+    - ``gain_error``: distance of the estimate from the largest average reward.
+    - ``policy_gain``: average reward of the learned policy, from the start.
+    - ``policy_regret``: the largest average reward less ``policy_gain``.
+    """
+
+    def prepare(self, agent):
+        return mdp.optimal_average_reward(agent.env.mdp).gain
+
+    def __call__(self, agent, snapshot, key, prepared):
+        model = agent.env.mdp
+        observations = jax.vmap(agent.env.observe)(agent.env.states())
+        pi = jax.vmap(agent.probabilities, (None, 0))(snapshot, observations)
+        gain = jnp.sum(model.initial * mdp.gains(model, pi))
+        return {
+            "gain_error": jnp.abs(agent.gain(snapshot) - prepared),
+            "policy_gain": gain,
+            "policy_regret": prepared - gain,
+        }
+
+
+# What an agent offers, and how it is then evaluated if the environment has a model.
+_EXACT = (
+    ("gain", "probabilities", ExactGain()),
+    ("value", "target_probabilities", ExactValues()),
+    ("probabilities", "discount", Exact()),
+)
+
+
+def default(agent: Agent) -> Evaluation:
+    """Exact where the environment is a finite MDP and the agent allows it, else by episodes."""
+    if hasattr(agent.env, "mdp"):
+        for first, second, evaluation in _EXACT:
+            if hasattr(agent, first) and hasattr(agent, second):
+                return evaluation
+    return Episodes()

@@ -1,0 +1,221 @@
+"""Functions of a random key, run over many seeds: in lanes, in chunks, on an executor.
+
+XLA rounds differently in programs of different width, but not when a run moves to another
+lane, chunk, thread or device of the same program. So all runs are computed by one program
+of ``W`` lanes (runs side by side); they are dealt to chunks of ``W``, the last one is
+padded, and whole chunks are handed to a ``concurrent.futures.Executor``.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purerl.agents.base import Agent
+from purerl.random import seed_key
+
+
+def num_cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def deal(num_runs: int, lanes: int) -> list[np.ndarray]:
+    """Run numbers by chunk, int32 ``[lanes]`` each; the last is padded with its first.
+
+    >>> [chunk.tolist() for chunk in deal(5, 3)]
+    [[0, 1, 2], [3, 4, 3]]
+    """
+    numbers = np.arange(num_runs, dtype=np.int32)
+    chunks = [numbers[start : start + lanes] for start in range(0, num_runs, lanes)]
+    return [np.append(c, np.repeat(c[:1], lanes - len(c))) for c in chunks]
+
+
+def execute(
+    jobs: Mapping[int, Callable[..., Any]],
+    executor: concurrent.futures.Executor | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Yield ``(name, result)`` as jobs finish, in any order.
+
+    On any error the jobs that run are told to stop, and waited for.
+
+    Args:
+        jobs: by name. On the default threads each is called with a function that it calls
+            now and then, and that raises ``CancelledError`` when the job should stop;
+            on an executor of the caller's it is called without arguments.
+        executor: by default a thread for each core on a CPU, for each device elsewhere.
+        advance: called with the name of a job whenever it reports progress.
+    """
+    stop = threading.Event()
+
+    def report(name):
+        if stop.is_set():
+            raise concurrent.futures.CancelledError
+        if advance is not None:
+            advance(name)
+
+    if executor is None:
+        on_cpu = jax.default_backend() == "cpu"
+        threads = num_cores() if on_cpu else jax.local_device_count()
+        pool = concurrent.futures.ThreadPoolExecutor(threads)
+        jobs = {
+            name: functools.partial(job, functools.partial(report, name))
+            for name, job in jobs.items()
+        }
+    else:
+        pool = contextlib.nullcontext(executor)  # the caller shuts it down
+    with pool as workers:
+        futures = {workers.submit(job): name for name, job in jobs.items()}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            stop.set()
+            for future in futures:
+                future.cancel()
+
+
+def over_seeds(
+    function: Callable[..., Any],
+    seeds: int,
+    settings: Any = None,
+    *,
+    lanes: int = 128,
+    base_seed: int = 0,
+    impl: str = "pcg4d",
+    executor: concurrent.futures.Executor | None = None,
+) -> Any:
+    """Run a function over seeds, and over settings if there are any.
+
+    Args:
+        function: pure, ``function(key)`` or ``function(setting, key)``, of one run.
+        seeds: ``N``; run ``i`` gets the key ``seed_key(base_seed, i, impl)``.
+        settings: a pytree with leaves ``[P, ...]``, or None.
+        lanes: runs side by side in one program; no more than there are runs.
+        base_seed: from which all keys derive.
+        impl: the generator, ``"threefry"`` or ``"pcg4d"``.
+        executor: where chunks run, in this process; by default one thread a core.
+
+    Returns:
+        The results as NumPy arrays, leaves ``[N, ...]``, or ``[P, N, ...]`` with settings.
+
+    >>> import jax
+    >>> over_seeds(lambda key: jax.random.uniform(key), 3).shape
+    (3,)
+    """
+    many = 1 if settings is None else jax.tree.leaves(settings)[0].shape[0]
+
+    def run(number):
+        key = seed_key(base_seed, number % seeds, impl)
+        if settings is None:
+            return function(key)
+        return function(_setting(settings, number // seeds), key)
+
+    results = _in_chunks(jax.vmap(run), many * seeds, lanes, executor)
+    shape = (seeds,) if settings is None else (many, seeds)
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), results)
+
+
+def over_episodes(
+    make_agent: Callable[[Any], Agent],
+    settings: Any,
+    seeds: int,
+    num_episodes: int,
+    measure: Callable[[Any, Any], dict[str, jax.Array]] = lambda agent, state: {},
+    *,
+    lanes: int = 128,
+    max_steps: int = 10_000_000,
+    base_seed: int = 0,
+    impl: str = "pcg4d",
+    executor: concurrent.futures.Executor | None = None,
+) -> dict[str, np.ndarray]:
+    """Train an agent for a number of episodes, over settings and seeds.
+
+    A chunk continues until the last of its runs is done; what the others do beyond their
+    last episode is not recorded.
+
+    Args:
+        make_agent: the agent of one setting, which takes one transition a step.
+        settings: a pytree with leaves ``[P, ...]``.
+        seeds: ``N``; run ``i`` of every setting gets the key
+            ``seed_key(base_seed, i, impl)``.
+        num_episodes: ``E``, of each run.
+        measure: ``(agent, state) -> {name: []}``, applied at the end of each episode.
+        lanes: runs side by side in one program; no more than there are runs.
+        max_steps: steps after which a chunk is given up; what is missing is NaN.
+        base_seed: from which all keys derive.
+        impl: the generator, ``"threefry"`` or ``"pcg4d"``.
+        executor: where chunks run; by default one thread a core.
+
+    Returns:
+        ``length`` and ``return`` of every episode and its measures, ``[P, N, E]`` each.
+    """
+    many = jax.tree.leaves(settings)[0].shape[0]
+
+    def step(setting, state, t):
+        agent = make_agent(setting)
+        state, metrics = agent.step(state, t)
+        ended = metrics["episode_return"]
+        return state, ended.count > 0, {"return": ended.total, **measure(agent, state)}
+
+    def chunk(numbers):
+        setting = _setting(settings, numbers // seeds)
+        keys = jax.vmap(lambda i: seed_key(base_seed, i, impl))(numbers % seeds)
+        width = numbers.shape[0]
+
+        def unfinished(carry):
+            _, t, ended, _, _ = carry
+            return jnp.any(ended < num_episodes) & (t < max_steps)
+
+        def body(carry):
+            states, t, ended, length, records = carry
+            states, done, row = jax.vmap(step, (0, 0, None))(setting, states, t)
+            row["length"] = length + 1
+            place = jnp.where(done, ended, num_episodes)  # beyond the end nothing is written
+            records = {
+                name: table.at[jnp.arange(width), place].set(row[name], mode="drop")
+                for name, table in records.items()
+            }
+            return states, t + 1, ended + done, jnp.where(done, 0, length + 1), records
+
+        states = jax.vmap(lambda one, key: make_agent(one).init(key))(setting, keys)
+        rows = jax.eval_shape(jax.vmap(step, (0, 0, None)), setting, states, jnp.int32(0))[2]
+        empty = jnp.full((width, num_episodes), jnp.nan)
+        zeros = jnp.zeros(width, jnp.int32)
+        records = dict.fromkeys((*rows, "length"), empty)
+        carry = states, jnp.int32(0), zeros, zeros, records
+        return jax.lax.while_loop(unfinished, body, carry)[4]
+
+    results = _in_chunks(chunk, many * seeds, lanes, executor)
+    return {name: x.reshape(many, seeds, num_episodes) for name, x in results.items()}
+
+
+def _setting(settings, number):
+    return jax.tree.map(lambda x: jnp.asarray(x)[number], settings)
+
+
+def _in_chunks(function, num_runs, lanes, executor):
+    """``function(run numbers [W])`` for all runs, leaves ``[num_runs, ...]``."""
+    chunks = deal(num_runs, min(lanes, num_runs))
+    program = jax.jit(function)
+    if executor is None:
+        program = program.lower(chunks[0]).compile()
+    jobs = {i: functools.partial(_run_chunk, program, c) for i, c in enumerate(chunks)}
+    done = dict(execute(jobs, executor))
+    parts = [done[i] for i in range(len(chunks))]
+    return jax.tree.map(lambda *x: np.concatenate(x)[:num_runs], *parts)
+
+
+def _run_chunk(program, numbers, report=lambda: None):
+    report()
+    return jax.tree.map(np.asarray, program(jnp.asarray(numbers)))

@@ -1,0 +1,94 @@
+"""Agents, environments and evaluations as JSON and arrays, and back."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import math
+import sys
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+
+def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON; arrays are put into ``arrays`` and referred to by name and digest.
+
+    Raises:
+        TypeError: it holds something that is neither data nor a dataclass.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(float(value))}  # JSON has no infinity
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        array = np.asarray(value)
+        digest = hashlib.sha256(
+            f"{array.dtype}{array.shape}".encode() + array.tobytes()
+        ).hexdigest()[:16]
+        arrays[digest] = array
+        return {"array": digest}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: encode(item, arrays) for key, item in value.items()}}
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return {type(value).__name__: [encode(item, arrays) for item in value]}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [
+            f.name
+            for f in dataclasses.fields(value)
+            if f.init and not (isinstance(value, nn.Module) and f.name in _MODULE)
+        ]
+        kind = type(value)
+        return {
+            "class": f"{kind.__module__}:{kind.__qualname__}",
+            "fields": {n: encode(getattr(value, n), arrays) for n in names},
+        }
+    raise TypeError(
+        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, dictionaries by string and dataclasses"
+    )
+
+
+_MODULE = {"parent", "name"}  # fields that flax adds to every module
+
+
+def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """What :func:`encode` recorded. Dataclasses, and nothing else, are called: purerl's, or those of modules imported already.
+
+    Raises:
+        ValueError: a class is from elsewhere, no dataclass, gone or without a field it had; or an array is missing.
+    """
+    if not isinstance(data, dict):
+        return data
+    if "array" in data:
+        if data["array"] not in arrays:
+            raise ValueError(f"array {data['array']} is missing")
+        return arrays[data["array"]]
+    if "float" in data:
+        return float(data["float"])
+    if "dict" in data:
+        return {key: decode(item, arrays) for key, item in data["dict"].items()}
+    if "class" not in data:
+        ((kind, items),) = data.items()
+        return {"tuple": tuple, "list": list}[kind](decode(item, arrays) for item in items)
+    kind = _dataclass(data["class"])
+    known = {field.name for field in dataclasses.fields(kind)}
+    if gone := data["fields"].keys() - known:
+        raise ValueError(f"{data['class']} has no field {', '.join(sorted(gone))} any more")
+    return kind(**{name: decode(item, arrays) for name, item in data["fields"].items()})
+
+
+def _dataclass(name):
+    module, _, qualname = name.partition(":")
+    if module not in sys.modules and not module.startswith("purerl."):
+        raise ValueError(
+            f"{module} is not imported: import it first, so that no class of a file's choice is"
+        )
+    try:
+        kind = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no class {name} any more ({error})") from error
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise ValueError(f"{name} is no dataclass; no other class may be recorded")
+    return kind

@@ -1,0 +1,262 @@
+"""What a run is: one value from which its manifest, its chunks and its reader follow."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purerl.agents.base import Agent
+from purerl.pytree import replace_path
+from purerl.random import IMPLEMENTATIONS
+from purerl.run import plain, training
+from purerl.run.chunk import Settings, Task
+from purerl.run.evaluation import Evaluation, Exact
+from purerl.run.evaluation import default as default_evaluation
+from purerl.run.over_seeds import deal, num_cores
+
+LANES = 8  # of an agent that does not say
+ACCELERATOR_LANES = 256  # on a GPU or TPU
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Everything that determines the results of a sweep, apart from code and machine.
+
+    Attributes:
+        agent: the algorithm with its hyperparameters and environment.
+        over: lists of values by field; a dotted name reaches inside.
+        seeds: distinct, in ``[0, 2**31)``.
+        num_steps: environment transitions of each run after the agent's warm-up.
+        points: points of each curve.
+        evaluation: how learned policies are evaluated.
+        evaluations: at how many of the points, evenly spread, the last one included.
+        lanes: ``W``, runs side by side in one program.
+        base_seed: the run of seed ``i`` starts from ``seed_key(base_seed, i, impl)``.
+        impl: the generator, ``"threefry"`` or ``"pcg4d"``.
+        keep_state: whether final states are kept.
+
+    Raises:
+        ValueError: a field out of its range.
+    """
+
+    agent: Agent
+    over: Mapping[str, list[Any]]
+    seeds: tuple[int, ...]
+    num_steps: int
+    points: int
+    evaluation: Evaluation
+    evaluations: int
+    lanes: int
+    base_seed: int
+    impl: str
+    keep_state: bool
+
+    @classmethod
+    def new(
+        cls,
+        agent: Agent,
+        seeds: int | Sequence[int],
+        over: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        num_steps: int,
+        points: int = 100,
+        evaluation: Evaluation | None = None,
+        evaluations: int | None = None,
+        lanes: int | None = None,
+        base_seed: int = 0,
+        impl: str = "threefry",
+        keep_state: bool = False,
+    ) -> Self:
+        """A spec with defaults filled in; see :func:`purerl.sweep` for the arguments."""
+        several = np.arange(seeds) if isinstance(seeds, (int, np.integer)) else np.asarray(seeds)
+        if several.ndim != 1 or several.dtype.kind not in "iu":
+            raise ValueError(f"seeds is {several.tolist()}; {_SEEDS}")
+        grid = {name: list(values) for name, values in (over or {}).items()}
+        evaluation = default_evaluation(agent) if evaluation is None else evaluation
+        if evaluations is None:
+            evaluations = points if isinstance(evaluation, Exact) else 1
+        if lanes is None:
+            many = int(np.prod([len(values) for values in grid.values()], dtype=int))
+            lanes = fitting_lanes(agent, len(several) * many)
+        return cls(
+            agent=agent,
+            over=grid,
+            seeds=tuple(several.tolist()),
+            num_steps=num_steps,
+            points=points,
+            evaluation=evaluation,
+            evaluations=evaluations,
+            lanes=lanes,
+            base_seed=base_seed,
+            impl=impl,
+            keep_state=keep_state,
+        )
+
+    def __post_init__(self):
+        seeds = self.seeds
+        if not seeds or len(seeds) != len(set(seeds)) or min(seeds) < 0 or max(seeds) >= 2**31:
+            raise ValueError(f"seeds is {list(seeds)}; {_SEEDS}")
+        if not 0 <= self.base_seed < 2**31:
+            raise ValueError(f"base_seed is {self.base_seed}; allowed: an integer in [0, 2**31)")
+        for name in ("points", "lanes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
+        if self.impl not in IMPLEMENTATIONS:
+            allowed = ", ".join(map(repr, IMPLEMENTATIONS))
+            raise ValueError(f"impl is {self.impl!r}; allowed: {allowed}")
+        if self.evaluations < 1 or self.points % self.evaluations:
+            raise ValueError(
+                f"evaluations is {self.evaluations}; allowed: a divisor of points, {self.points}"
+            )
+        for name, values in self.over.items():
+            if not values:
+                raise ValueError(f"over[{name!r}] is empty; allowed: at least one value")
+
+    @functools.cached_property
+    def configurations(self) -> list[dict[str, Any]]:
+        """The ``C`` combinations of the swept values."""
+        values = itertools.product(*self.over.values())
+        return [dict(zip(self.over, combination, strict=True)) for combination in values]
+
+    @functools.cached_property
+    def agents(self) -> list[Agent]:
+        """The agent of each configuration."""
+        agents = []
+        for configuration in self.configurations:
+            agent = self.agent
+            for name, value in configuration.items():
+                agent = replace_path(agent, name, value)
+            agents.append(agent)
+        return agents
+
+    def to_json(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """All fields as JSON; arrays are put into ``arrays`` and referred to by name."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        encoded = {
+            "agent": plain.encode(self.agent, arrays),
+            "over": plain.encode(dict(self.over), arrays),
+            "evaluation": plain.encode(self.evaluation, arrays),
+            "seeds": list(self.seeds),
+        }
+        return fields | encoded
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """The spec of :meth:`to_json`; further keys of ``data`` are ignored."""
+        fields = {field.name: data[field.name] for field in dataclasses.fields(cls)}
+        decoded = {
+            name: plain.decode(fields[name], arrays) for name in ("agent", "over", "evaluation")
+        }
+        return cls(**fields | decoded | {"seeds": tuple(fields["seeds"])})
+
+
+_SEEDS = "allowed: a number of at least 1, or distinct integers in [0, 2**31)"
+
+
+def fitting_lanes(agent: Agent, num_runs: int) -> int:
+    """The width of a sweep's program.
+
+    It is the agent's own on a CPU. Where the bits of a run do not depend on the width, it
+    is no more than every core needs for its share of the runs, rounded up to a power of
+    two.
+    """
+    if jax.default_backend() != "cpu":
+        return ACCELERATOR_LANES
+    most = getattr(agent, "lanes", LANES)
+    if getattr(agent, "bits_depend_on_lanes", True):
+        return most
+    share = -(-num_runs // num_cores())
+    return min(most, 1 << (share - 1).bit_length())
+
+
+class Plan(NamedTuple):
+    """How a spec is computed.
+
+    Attributes:
+        tasks: one for each chunk.
+        places: ``{(configuration, seed): (chunk, lane)}``.
+    """
+
+    tasks: list[Task]
+    places: dict[tuple[int, int], tuple[int, int]]
+
+
+def plan(spec: Spec) -> Plan:
+    """Tasks of full width, those of one structure together.
+
+    Raises:
+        ValueError: ``num_steps`` cannot be cut into ``points``, or states are to be kept
+            and have different shapes.
+    """
+    groups: dict[Any, list[int]] = {}
+    for c, agent in enumerate(spec.agents):
+        groups.setdefault(_structure(agent), []).append(c)
+    if spec.keep_state:
+        shapes = [state_shapes(spec.agents[c], spec.impl) for c, *_ in groups.values()]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ValueError(
+                "keep_state is True; allowed: only where the states of all configurations have "
+                "the same shapes"
+            )
+    tasks: list[Task] = []
+    places = {}
+    for (treedef, _), members in groups.items():
+        first = spec.agents[members[0]]
+        settings = Settings(
+            lanes=spec.lanes,
+            impl=spec.impl,
+            length=training.iterations_per_point(first, spec.num_steps, spec.points),
+            points=spec.points,
+            evaluation=spec.evaluation,
+            evaluations=spec.evaluations,
+            keep_state=spec.keep_state,
+            evaluate_one_by_one=not getattr(first, "bits_depend_on_lanes", True),
+        )
+        leaves = [list(map(_array, jax.tree.leaves(spec.agents[c]))) for c in members]
+        columns = list(zip(*leaves, strict=True))
+        batched = tuple(map(_needs_lanes, columns))
+        runs = list(itertools.product(range(len(members)), spec.seeds))
+        for numbers in deal(len(runs), spec.lanes):
+            chunk = [runs[number] for number in numbers]
+            for lane, (member, seed) in reversed(list(enumerate(chunk))):  # not the padding
+                places[members[member], seed] = len(tasks), lane
+            stacked = [
+                np.stack([column[member] for member, _ in chunk]) if has_lanes else column[0]
+                for column, has_lanes in zip(columns, batched, strict=True)
+            ]
+            task = Task(
+                settings=settings,
+                agent=jax.tree.unflatten(treedef, stacked),
+                batched=batched,
+                base_seed=spec.base_seed,
+                seeds=np.array([seed for _, seed in chunk], np.int32),
+                device=len(tasks) % jax.local_device_count(),
+            )
+            tasks.append(task)
+    return Plan(tasks, places)
+
+
+def state_shapes(agent: Agent, impl: str) -> Any:
+    """Shapes and dtypes of an agent's state."""
+    return jax.eval_shape(lambda: agent.init(jax.random.key(0, impl=IMPLEMENTATIONS[impl])))
+
+
+def _needs_lanes(column):
+    """Whether a leaf gets a lane axis: numbers always do, so that a run is the same program
+    in a grid and on its own; arrays do where configurations differ."""
+    first = column[0]
+    return first.ndim == 0 or any(x.tobytes() != first.tobytes() for x in column)
+
+
+def _array(leaf):
+    return np.asarray(leaf, jnp.result_type(leaf))
+
+
+def _structure(agent):
+    leaves, treedef = jax.tree.flatten(agent)
+    return treedef, tuple((x.shape, x.dtype.name) for x in map(_array, leaves))

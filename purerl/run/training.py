@@ -1,0 +1,122 @@
+"""Training: an agent's step, scanned over time, in segments."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purerl.agents.base import Agent
+from purerl.metrics import CompensatedSum, Metrics, averages
+from purerl.random import as_key
+from purerl.run.evaluation import Evaluation
+from purerl.timescan import block_length, time_scan
+
+MAX_STEPS = 2_000_000_000  # what remains up to 2**31 is for warm-ups
+
+
+def segment(
+    agent: Agent, state: Any, start: int | jax.Array, num_iterations: int
+) -> tuple[Any, Metrics]:
+    """Some iterations of an agent, with their metrics summed.
+
+    Nothing depends on where a segment begins: a run cut into segments anywhere is the
+    same run, bit for bit.
+
+    Args:
+        agent: the agent.
+        state: its state before iteration ``start``.
+        start: int32 ``[]``.
+        num_iterations: static.
+
+    Returns:
+        The state, and the sum of the metrics, which stays exact where a plain float32
+        count would not (:class:`~purerl.metrics.CompensatedSum`).
+    """
+    shapes = jax.eval_shape(agent.step, state, jax.ShapeDtypeStruct((), jnp.int32))[1]
+    none = CompensatedSum.zeros(shapes)
+
+    def body(carry, t):
+        state, totals = carry
+        state, metrics = agent.step(state, t)
+        return (state, jax.tree.map(jnp.add, totals, metrics)), None
+
+    def block(carry, ts):
+        state, totals = carry
+        (state, more), _ = time_scan(body, (state, none.total), ts)
+        return (state, totals.add(more)), None
+
+    ts = start + jnp.arange(num_iterations, dtype=jnp.int32)
+    blocks = ts.reshape(-1, block_length(num_iterations))
+    (state, totals), _ = jax.lax.scan(block, (state, none), blocks)
+    return state, totals.total
+
+
+def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:
+    """The number of iterations between two points of a curve.
+
+    Raises:
+        ValueError: ``num_steps`` is not a positive multiple of ``points`` times the transitions of one iteration, or more
+            than time, an int32, can count.
+    """
+    unit = points * agent.transitions_per_step
+    if points < 1:
+        raise ValueError(f"points is {points}; allowed: at least 1")
+    if num_steps < 1 or num_steps % unit:
+        raise ValueError(
+            f"num_steps is {num_steps}; allowed: a positive multiple of {unit} (points={points} times the "
+            f"{agent.transitions_per_step} transitions of one iteration), such as {max(unit, num_steps // unit * unit)}"
+        )
+    if num_steps > MAX_STEPS:
+        raise ValueError(
+            f"num_steps is {num_steps}; allowed: at most {MAX_STEPS}, for time is counted in int32"
+        )
+    return num_steps // unit
+
+
+def run_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The keys of one run: for ``agent.init``, and for evaluations (folded with the number of the evaluation)."""
+    init_key, evaluation_key = jax.random.split(as_key(key))
+    return init_key, evaluation_key
+
+
+def train(
+    agent: Agent,
+    key: jax.Array,
+    num_steps: int,
+    points: int = 100,
+    evaluation: Evaluation | None = None,
+) -> tuple[Any, dict[str, jax.Array]]:
+    """Train one agent on one seed. Pure: ``jit``, ``vmap`` and donate it as you like.
+
+    Args:
+        agent: the algorithm with its hyperparameters and environment.
+        key: of any JAX implementation; a legacy raw ``uint32`` key is wrapped.
+        num_steps: environment transitions after the warm-up that ``agent.init`` does, static.
+        points: how many points the curves have, static.
+        evaluation: made at every point; its measures are curves too.
+
+    Returns:
+        The final state, and curves ``{name: [points]}``, each point the mean over the segment that ends there.
+
+    Raises:
+        ValueError: ``num_steps`` cannot be cut into ``points`` equal segments.
+
+    >>> import jax, purerl
+    >>> agent = purerl.QLearning(env=purerl.make("FrozenLake-v1", slip=0.0))
+    >>> state, curves = jax.jit(lambda key: purerl.train(agent, key, 10_000))(purerl.random.key(0))
+    >>> curves["episode_return"].shape
+    (100,)
+    """
+    length = iterations_per_point(agent, num_steps, points)
+    init_key, evaluation_key = run_keys(key)
+    prepared = None if evaluation is None else evaluation.prepare(agent)
+
+    def point(state, i):
+        state, metrics = segment(agent, state, i * length, length)
+        values = averages(metrics)
+        if evaluation is not None:
+            key = jax.random.fold_in(evaluation_key, i)
+            values |= evaluation(agent, agent.snapshot(state), key, prepared)
+        return state, values
+
+    return jax.lax.scan(point, agent.init(init_key), jnp.arange(points, dtype=jnp.int32))

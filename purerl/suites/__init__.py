@@ -1,0 +1,5 @@
+"""Benchmark suites: many environments, one score."""
+
+from purerl.suites import bsuite
+
+__all__ = ["bsuite"]

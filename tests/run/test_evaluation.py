@@ -1,0 +1,301 @@
+"""Evaluations, against solutions worked out by NumPy, known returns and exact probabilities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import purerl
+from purerl import envs
+from purerl.agents import TabularState
+from purerl.envs import OneHot, TimeLimit
+from purerl.rollout import Episode
+from purerl.run.evaluation import Episodes, Exact, begin, default
+
+WALLED = envs.gridworld(
+    ("S.#.", ".H#G", "..#."), slip=0.2, step_reward=-0.1
+)  # nothing behind the wall is ever reached
+
+
+def table(model):
+    """A model as NumPy arrays."""
+    return (
+        np.asarray(x, np.float64) for x in (model.probability, model.reward, model.terminated)
+    ), np.asarray(model.next_state)
+
+
+def backup(model, values, discount):
+    (probability, reward, terminated), next_state = table(model)
+    return (probability * (reward + discount * (1 - terminated) * values[next_state])).sum(-1)
+
+
+def optimal_values(model, discount):
+    values = np.zeros(model.num_states)
+    for _ in range(5_000):
+        values = backup(model, values, discount).max(axis=1)
+    return values
+
+
+def policy_values(model, policy, discount):
+    """``(I - discount P) v = r``, with ``P`` built entry by entry."""
+    (probability, reward, terminated), next_state = table(model)
+    matrix, rewards = np.eye(model.num_states), np.zeros(model.num_states)
+    for s in range(model.num_states):
+        for k in range(model.num_outcomes):
+            p = probability[s, policy[s], k]
+            rewards[s] += p * reward[s, policy[s], k]
+            matrix[s, next_state[s, policy[s], k]] -= (
+                discount * p * (1 - terminated[s, policy[s], k])
+            )
+    return np.linalg.solve(matrix, rewards)
+
+
+def reached(model):
+    """By walking from every start."""
+    (probability, _, terminated), next_state = table(model)
+    todo = list(np.flatnonzero(np.asarray(model.initial)))
+    found = set(todo)
+    while todo:
+        s = todo.pop()
+        for goes, to in zip(
+            (probability[s] > 0) & (terminated[s] == 0), next_state[s], strict=True
+        ):
+            new = set(to[goes].tolist()) - found
+            found |= new
+            todo += new
+    return sorted(found)
+
+
+def state_of(agent, q):
+    return TabularState(
+        jax.random.key(0),
+        agent.env.reset(jax.random.key(1)),
+        jnp.float32(q),
+        None,
+        None,
+        Episode.new(),
+    )
+
+
+def evaluate(evaluation, agent, state, key=None):
+    key = purerl.random.key(0, "pcg4d") if key is None else key
+    judge = jax.jit(lambda state, key: evaluation(agent, state, key, evaluation.prepare(agent)))
+    return {name: float(value) for name, value in judge(state, key).items()}
+
+
+EXACT = {
+    "frozen lake": (purerl.make("FrozenLake-v1"), 0.99),
+    "cliff": (purerl.make("CliffWalking-v1", slip=0.3), 0.8),
+    "walled": (WALLED, 0.95),
+}
+
+
+@pytest.mark.parametrize(("env", "discount"), EXACT.values(), ids=EXACT)
+def test_exact_is_what_numpy_finds(env, discount):
+    agent = purerl.QLearning(env=env, discount=discount)
+    model = env.mdp
+    q = (
+        np.random.default_rng(0)
+        .normal(size=(model.num_states, model.num_actions))
+        .astype(np.float32)
+    )
+    optimal = optimal_values(model, discount)
+    initial = np.asarray(model.initial, np.float64)
+    value = initial @ policy_values(model, q.argmax(axis=1), discount)
+
+    found = evaluate(Exact(), agent, state_of(agent, q))
+
+    assert found.keys() == {"q_error", "policy_value", "policy_regret"}
+    error = np.abs(q - backup(model, optimal, discount))[reached(model)].max()
+    np.testing.assert_allclose(found["q_error"], error, rtol=1e-4)
+    np.testing.assert_allclose(found["policy_value"], value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found["policy_regret"], initial @ optimal - value, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_what_is_never_reached_does_not_count():
+    agent = purerl.QLearning(env=WALLED, discount=0.95)
+    q = backup(WALLED.mdp, optimal_values(WALLED.mdp, 0.95), 0.95)
+    outside = sorted(set(range(12)) - set(reached(WALLED.mdp)))
+    assert {3, 7, 11} < set(
+        outside
+    )  # the cells behind the wall; the hole too, where no action is taken
+    q[outside] = 1e6
+    found = evaluate(Exact(), agent, state_of(agent, q))
+    assert found["q_error"] < 1e-5
+    q[reached(WALLED.mdp)[-1], 2] += 0.5
+    assert evaluate(Exact(), agent, state_of(agent, q))["q_error"] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_the_optimum_has_no_regret():
+    agent = purerl.QLearning(env=purerl.make("Grid2x3-v0"), discount=1.0)
+    found = evaluate(
+        Exact(),
+        agent,
+        state_of(agent, backup(agent.env.mdp, optimal_values(agent.env.mdp, 1.0), 1.0)),
+    )
+    assert found["q_error"] == pytest.approx(0, abs=1e-6)
+    assert found["policy_value"] == pytest.approx(0.8, abs=1e-6)
+    assert found["policy_regret"] == pytest.approx(0, abs=1e-6)
+
+
+def test_exact_of_a_network():
+    env = OneHot(purerl.make("Grid2x3-v0"), 6)
+    agent = purerl.DQN(env=env, features=(), learning_starts=10, buffer_size=200, discount=0.9)
+    state = agent.init(purerl.random.key(0, "pcg4d"))
+    dense = state.params["params"]["Dense_0"]
+    q = np.asarray(
+        dense["kernel"] + dense["bias"]
+    )  # a linear network on a one-hot observation is a table
+    error = np.abs(q - backup(env.mdp, optimal_values(env.mdp, 0.9), 0.9))[reached(env.mdp)].max()
+    value = policy_values(env.mdp, q.argmax(axis=1), 0.9)[0]
+    found = evaluate(Exact(), agent, state)
+    np.testing.assert_allclose(
+        [found["q_error"], found["policy_value"]], [error, value], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_exact_side_by_side_is_exact_alone():
+    base = purerl.QLearning(env=purerl.make("FrozenLake-v1"))
+    q = np.random.default_rng(1).normal(size=(3, 16, 4)).astype(np.float32)
+    discounts = [0.5, 0.9, 0.99]
+
+    def judge(discount, q):
+        agent = base.replace(discount=discount)
+        return Exact()(agent, state_of(agent, q), jax.random.key(0), Exact().prepare(agent))
+
+    together = jax.jit(jax.vmap(judge))(jnp.float32(discounts), q)
+    for i, discount in enumerate(discounts):
+        agent = base.replace(discount=discount)
+        for name, value in evaluate(Exact(), agent, state_of(agent, q[i])).items():
+            np.testing.assert_allclose(together[name][i], value, rtol=1e-5, atol=1e-6)
+
+
+def greedy_return(env, q, **options):
+    agent = purerl.QLearning(env=env)
+    key = options.pop("key", None)
+    return evaluate(Episodes(**options), agent, state_of(agent, q), key)["evaluation_return"]
+
+
+def always(env, action):
+    return np.tile(np.eye(4)[action], (env.mdp.num_states, 1))
+
+
+UP = 0
+DETERMINISTIC = {
+    # environment, q, max_steps: return
+    "the way to the goal": ("Grid2x3-v0", None, 100, 0.8),
+    "cut before the goal": ("Grid2x3-v0", None, 2, -0.2),
+    "against the border": ("Grid2x3-v0", UP, 7, -0.7),
+    "until the time limit": ("Grid2x3-v0", UP, 1000, -5.0),
+    "no time limit": ("CliffWalking-v1", UP, 33, -33.0),
+    "down the cliff again and again": ("CliffWalking-v1", 1, 3, -300.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "max_steps", "expected"), DETERMINISTIC.values(), ids=DETERMINISTIC
+)
+def test_known_returns(name, action, max_steps, expected):
+    env = purerl.make(name)
+    q = (
+        backup(env.mdp, optimal_values(env.mdp, 0.9), 0.9)
+        if action is None
+        else always(env, action)
+    )
+    assert greedy_return(env, q, episodes=3, max_steps=max_steps) == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
+def test_the_lake_without_slipping_is_crossed():
+    env = purerl.make("FrozenLake-v1", slip=0.0)
+    q = backup(env.mdp, optimal_values(env.mdp, 0.99), 0.99)
+    assert greedy_return(env, q, episodes=5, max_steps=6) == 1.0  # six moves, and not one fewer
+    assert greedy_return(env, q, episodes=5, max_steps=5) == 0.0
+
+
+def test_slippery_episodes_have_the_exact_mean():
+    """The chance to be over the lake within the limit, by the policy's transition matrix, against 20,000 episodes."""
+    env, limit, episodes = purerl.make("FrozenLake-v1"), 100, 20_000
+    q = backup(env.mdp, optimal_values(env.mdp, 0.99), 0.99)
+    policy = q.astype(np.float32).argmax(axis=1)
+    (probability, reward, terminated), next_state = table(env.mdp)
+    where, success = np.asarray(env.mdp.initial, np.float64), 0.0
+    for _ in range(limit):
+        moved = np.zeros_like(where)
+        for s in range(16):
+            weight = where[s] * probability[s, policy[s]]
+            success += weight @ reward[s, policy[s]]
+            np.add.at(moved, next_state[s, policy[s]], weight * (1 - terminated[s, policy[s]]))
+        where = moved
+    assert 0.7 < success < 0.78
+
+    key = purerl.random.key(5, "pcg4d")
+    found = greedy_return(env, q, episodes=episodes, key=key)
+    assert abs(found - success) < 4 * np.sqrt(success * (1 - success) / episodes)
+    assert found == greedy_return(env, q, episodes=episodes, key=key)
+    assert found != greedy_return(env, q, episodes=episodes, key=purerl.random.key(6, "pcg4d"))
+
+
+def test_episodes_of_the_agent_itself():
+    """Pushing the way that the pole falls and turns keeps it up for the 500 steps of the limit; always left drops it."""
+    agent = purerl.DQN(
+        env=purerl.make("CartPole-v1"), features=(), learning_starts=10, buffer_size=200
+    )
+    state = agent.init(purerl.random.key(0, "pcg4d"))
+
+    def pushing(weights):
+        kernel = jnp.outer(jnp.float32(weights), jnp.float32([-1, 1]))
+        return state._replace(
+            params={"params": {"Dense_0": {"kernel": kernel, "bias": jnp.float32([1e-6, 0])}}}
+        )
+
+    def score(weights, **options):
+        return evaluate(Episodes(episodes=8, **options), agent, pushing(weights))[
+            "evaluation_return"
+        ]
+
+    assert score([0.05, 0.1, 1, 1]) == 500
+    assert score([0.05, 0.1, 1, 1], max_steps=123) == 123
+    assert 8 <= score([0, 0, 0, 0]) <= 11
+
+
+def test_default_is_exact_where_the_model_is_known():
+    assert default(purerl.QLearning(env=purerl.make("FrozenLake-v1"))) == Exact()
+    assert default(purerl.DQN(env=OneHot(TimeLimit(envs.grid_2x3(), 9), 6))) == Exact()
+    assert default(purerl.DQN(env=purerl.make("CartPole-v1"))) == Episodes()
+
+
+def test_evaluations_are_part_of_a_programs_identity():
+    assert hash(Episodes(3, 7)) == hash(Episodes(3, 7))
+    assert Episodes(3, 7) != Episodes(3, 8)
+
+
+def test_evaluations_begin_with_what_the_environment_remembers():
+    """The walls of this maze change after 5 steps of learning, and every way then leads to another number of steps."""
+    maze = envs.grids.changing_maze(["S.G", "###", "..."], ["S#G", ".#.", "..."], change=5)
+    agent = purerl.QLearning(env=TimeLimit(maze, 2), epsilon=0.0)
+    right = jnp.zeros((9, 4)).at[:, 1].set(1.0)
+    state = agent.init(purerl.random.key(0))._replace(q=right)
+    evaluation = Episodes(episodes=3)
+
+    def value(state):
+        return float(evaluation(agent, state, purerl.random.key(1), None)["evaluation_return"])
+
+    assert value(state) == 1.0  # two steps to the right
+    later = jax.lax.scan(agent.step, state, jnp.arange(5))[0]
+    assert value(later._replace(q=right)) == 0.0  # against the new wall
+
+
+def test_normalised_observations_are_judged_by_the_statistics_learned():
+    env = envs.ObservationNormalize(purerl.make("CartPole-v1"))
+    agent = purerl.DQN(
+        env=env, buffer_size=100, batch_size=10, learning_starts=100, target_period=10
+    )
+    state = jax.jit(agent.init)(purerl.random.key(0))
+    began = jax.jit(lambda state: begin(agent, state, purerl.random.key(1)))(state)
+    assert float(began.count) == pytest.approx(float(state.env_state.count[0]) + 1)
+    assert float(began.count) > 100
+    assert float(env.reset(purerl.random.key(1)).count) < 2
