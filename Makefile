@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --durations=10 --numprocesses=$(WORKERS) --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo textbook test test-slow lint bench clean
+.PHONY: help demo textbook test test-slow lint docs bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,9 @@ lint: $(VENV)/.test ## style and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
+docs: $(VENV)/.docs ## the API reference, with formulas, in build/docs
+	$(BIN)/python .github/docs/reference.py build/docs
+
 bench: $(VENV)/.test ## speed, compared with other libraries
 	$(BIN)/python -m experiments.benchmarks
 
@@ -44,6 +47,9 @@ $(VENV)/.experiments: pyproject.toml constraints.txt
 $(VENV)/.test: pyproject.toml constraints.txt
 	$(call install,test)
 	@touch $(VENV)/.experiments # the test extra contains it
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	$(call install,docs)
 
 define install
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \

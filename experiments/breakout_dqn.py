@@ -1,9 +1,10 @@
-"""What does DQN learn of MinAtar's Breakout in a million steps?
+"""DQN on MinAtar's Breakout: how much does it learn in a million steps?
 
     python -m experiments.breakout_dqn --seeds 4
 
-Ten thousand more before them are the replay buffer's warm-up. Actions are sticky, as MinAtar has them. The final greedy policy
-of every seed is judged by 100 episodes, and one episode of the first seed is drawn.
+Ten thousand steps before them are the replay buffer's warm-up. Actions are sticky, as
+in MinAtar. The final greedy policy of every seed is evaluated by 100 episodes, and an
+episode of the first seed is drawn.
 """
 
 from pathlib import Path
@@ -30,8 +31,9 @@ def main(
         seeds: how many.
         num_steps: environment transitions of each run, after the warm-up.
         out: folder of the results.
-        convolution: the network of the MinAtar paper, 16 channels before 128 units, in place of two layers of 128 units.
-        resume: go on with what is in that folder.
+        convolution: whether to use the network of the MinAtar paper, 16 channels and
+            then 128 units, instead of two layers of 128 units.
+        resume: continue the run in that folder.
     """
     agent = purerl.DQN(
         env=purerl.make("MinAtar/Breakout-v1"),
@@ -57,10 +59,11 @@ def main(
         label="DQN on MinAtar/Breakout-v1",
     )
     show(result, out)
-    first = jax.tree.map(lambda x: x[0, 0], result.state)
-    print(
-        f"picture: {purerl.record(agent, first, out / 'episode.gif', key=purerl.random.key(0), max_steps=300, fps=12)}"
+    policy = agent.snapshot(jax.tree.map(lambda x: x[0, 0], result.state))  # of the first seed
+    episode = purerl.record(
+        agent, policy, out / "episode.gif", key=purerl.random.key(0), max_steps=300, fps=12
     )
+    print(f"picture: {episode}")
     return result
 
 

@@ -1,9 +1,10 @@
-"""What can DQN do? The Behaviour Suite's answer, beside that of an agent that acts at random.
+"""DQN on the Behaviour Suite, next to an agent that acts at random.
 
     python -m experiments.bsuite_suite --quick
     python -m experiments.bsuite_suite --seeds 3 --out results/bsuite
 
-The agent has the numbers of bsuite's own DQN: two hidden layers of 64, an update after every step.
+The hyperparameters are those of bsuite's own DQN: two hidden layers of 64 units, an
+update after every step.
 """
 
 from pathlib import Path
@@ -12,11 +13,9 @@ import purerl
 from purerl.figures import plotting
 from purerl.suites import bsuite
 
-QUICK = {"fraction": 0.02, "most_settings": 2}
-
 
 def dqn(env: purerl.envs.Environment) -> purerl.DQN:
-    """DQN in the numbers of bsuite's baseline."""
+    """DQN with the hyperparameters of bsuite's baseline."""
     return purerl.DQN(
         env=env,
         learning_rate=1e-3,
@@ -39,28 +38,35 @@ def main(
     out: Path = Path("results/bsuite"),
     resume: bool = False,
 ) -> dict[str, bsuite.Report]:
-    """Run DQN and a uniformly random agent through the Behaviour Suite, score them and draw a radar picture.
+    """Score DQN and a uniformly random agent on the suite, and draw a radar picture.
 
     Args:
-        experiments: which; all, if none is named.
+        experiments: which; by default all.
         seeds: how often the suite is run.
         fraction: of bsuite's episodes.
-        most_settings: how many settings of each experiment, evenly spread; all, if not given.
-        quick: a fiftieth of the episodes, two settings of each experiment.
+        most_settings: how many settings of each experiment, evenly spread; by default
+            all.
+        quick: run a fiftieth of the episodes of two settings of each experiment.
         out: folder of the results.
-        resume: go on with what is in that folder.
+        resume: continue the run in that folder.
     """
-    size = QUICK if quick else {"fraction": fraction, "most_settings": most_settings}
+    if quick:
+        fraction, most_settings = 0.02, 2
     reports = {}
-    for label, agent in {"uniform": bsuite.Uniform, "DQN": dqn}.items():
-        folder = out / label.lower()
+    for label, make_agent in {"uniform": bsuite.Uniform, "DQN": dqn}.items():
         reports[label] = bsuite.run(
-            agent, experiments or None, seeds=seeds, label=label, out=folder, resume=resume, **size
+            make_agent,
+            experiments or None,
+            seeds=seeds,
+            fraction=fraction,
+            most_settings=most_settings,
+            label=label,
+            out=out / label.lower(),
+            resume=resume,
         )
         print(reports[label].table())
-    print(
-        f"picture: {plotting.radar(out / 'radar.png', {label: report.tags for label, report in reports.items()})}"
-    )
+    tags = {label: report.tags for label, report in reports.items()}
+    print(f"picture: {plotting.radar(out / 'radar.png', tags)}")
     return reports
 
 

@@ -1,8 +1,9 @@
-"""How reliably does DQN balance the pole within 200,000 environment steps?
+"""DQN on CartPole: how reliably does it balance the pole after 200,000 steps?
 
     python -m experiments.cartpole_dqn --seeds 64
 
-Ten thousand of the steps are the replay buffer's warm-up. The final greedy policy of every seed is judged by 100 episodes.
+Ten thousand of the steps are the replay buffer's warm-up. The final greedy policy of
+every seed is evaluated by 100 episodes.
 """
 
 from pathlib import Path
@@ -26,7 +27,7 @@ def main(
         seeds: how many.
         num_steps: environment transitions of each run, warm-up included.
         out: folder of the results.
-        resume: go on with what is in that folder.
+        resume: continue the run in that folder.
     """
     learning = num_steps - WARM_UP
     agent = purerl.DQN(

@@ -1,8 +1,9 @@
-"""The main job in a minute: tabular Q-learning against its exact optimum, then DQN on CartPole, each over many seeds.
+"""A demonstration: tabular Q-learning against the exact optimum, then DQN on CartPole.
 
     make demo
 
-Run again, it goes on with what is in results/demo, which is nothing if it had finished; remove the folder to start afresh.
+Both run over many seeds. Run again, it continues what is in results/demo and computes
+nothing if that is complete; remove the folder to start anew.
 """
 
 import shlex
@@ -19,7 +20,7 @@ OUT = Path("results/demo")
 
 
 def main() -> None:
-    """Run both experiments in small and sum them up."""
+    """Run both experiments at a small size and summarize them."""
     began = time.perf_counter()
     tabular = gridworld_q_learning.main(seeds=128, num_steps=1_000_000, out=OUT, resume=True)
     deep = cartpole_dqn.main(seeds=16, num_steps=120_000, out=OUT / "CartPole-v1", resume=True)
@@ -42,11 +43,12 @@ def main() -> None:
     table.add_row(deep.label, str(deep.interval("evaluation_return")), "500", "-")
     Console(width=120, markup=False).print(table)
     print(
-        "greedy policy: expected discounted return for Q-learning; mean return of 100 episodes a seed for DQN"
+        "greedy policy: expected discounted return for Q-learning; "
+        "mean return of 100 episodes per seed for DQN"
     )
     print(f"pictures: {', '.join(sorted(str(path) for path in OUT.glob('*/*.png')))}")
     python = shlex.quote(sys.executable)
-    print(f"one seed again, bit for bit: {python} -m purerl replay {OUT}/CartPole-v1 --seed 11")
+    print(f"one seed again, bit for bit: {python} -m purerl rerun {OUT}/CartPole-v1 --seed 11")
     print(f"resume, after an interruption: make demo   (or {python} -m experiments.demo)")
     print(f"{time.perf_counter() - began:.0f} s in all")
 

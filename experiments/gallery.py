@@ -1,4 +1,4 @@
-"""What the environments look like: a picture of each after some random steps.
+"""A picture of all environments, each after some random steps.
 
 python -m experiments.gallery
 """
@@ -8,14 +8,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import purerl
-from purerl.envs import interact
+from purerl.envs.base import can_render
+from purerl.figures import plotting
+from purerl.rollout import Actors, rollout
 
 COLUMNS = 8
-ALIKE = (
+LOOK_ALIKE = (
     "_noise/0",
     "_scale/0",
     "stochastic/0",
@@ -27,40 +27,49 @@ ALIKE = (
 )
 
 
+def names() -> list[str]:
+    """Names of the environments that are drawn, without those that look like others."""
+    kinds = [name for name in purerl.envs.kinds().values() if not name.endswith(LOOK_ALIKE)]
+    return [name for name in kinds if not (name.startswith("MinAtar/") and name.endswith("-v0"))]
+
+
 def picture(name: str, num_steps: int) -> np.ndarray:
-    """What ``render`` shows after ``num_steps`` uniformly random actions."""
+    """A picture of an environment after uniformly random actions."""
     env = purerl.make(name)
+    if not can_render(env):
+        raise TypeError(f"{name} does not draw its states")
 
-    def step(state, t):
-        act_key, env_key = jax.random.split(jax.random.fold_in(purerl.random.key(1), t))
-        action = jax.random.randint(act_key, (), 0, env.num_actions)
-        return interact(env, env_key, state, action)[0], None
+    def uniform(key, observation):
+        return jax.random.randint(key, (), 0, env.num_actions)
 
-    begin = env.reset(purerl.random.key(0))
-    return env.render(jax.jit(lambda: jax.lax.scan(step, begin, jnp.arange(num_steps))[0])())
+    @jax.jit
+    def final_state():
+        actors = Actors.start(env, purerl.random.key(0), num_envs=1)
+        times = jnp.arange(num_steps, dtype=jnp.int32)
+        actors, _, _ = rollout(env, uniform, actors, purerl.random.key(1), times)
+        return jax.tree.map(lambda x: x[0], actors.env_state)
+
+    return env.render(final_state())
 
 
 def main(out: Path = Path("results/gallery/environments.png"), num_steps: int = 60) -> None:
-    """Draw them all.
+    """Draw all environments.
 
     Args:
         out: the picture.
         num_steps: how many random actions each has taken.
     """
-    names = [name for name in purerl.envs.kinds().values() if not name.endswith(ALIKE)]
-    names = [name for name in names if not (name.startswith("MinAtar/") and name.endswith("-v0"))]
-    rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(1.7 * COLUMNS, 1.95 * rows), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    drawn = names()
+    rows = -(-len(drawn) // COLUMNS)
+    figure = plotting.new_figure(1.7 * COLUMNS, 1.95 * rows, dpi=110)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
-    for axes, name in zip(grid, names, strict=False):
+    for axes, name in zip(grid, drawn, strict=False):
         axes.imshow(picture(name, num_steps), interpolation="nearest")
         axes.set_title(name.removesuffix("/0"), fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-    print(f"picture: {out}")
+    print(f"picture: {plotting.save(figure, out)}")
 
 
 if __name__ == "__main__":

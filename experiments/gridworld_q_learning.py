@@ -1,25 +1,27 @@
-"""Does tabular Q-learning find the exact optimum, and how fast does its table approach Q*?
+"""Tabular Q-learning against the exact optimum: how fast does its table approach Q*?
 
     python -m experiments.gridworld_q_learning --seeds 128
 
-Robbins-Monro step sizes (one over a power of the visits to a pair) and uniformly random behavior, on the 2x3 grid and on
-slippery FrozenLake. Prints how far the greedy policy and the table are from the exact solution; draws both, the latter beside
-the rate that theory expects where outcomes are random.
+Robbins-Monro step sizes (one over a power of the visits to a pair) and uniformly random
+behavior, on the 2x3 grid and on slippery FrozenLake. Prints the distances of the greedy
+policy and of the table from the exact solution, and draws them; where outcomes are
+random, next to the rate predicted for these step sizes.
 """
 
 from pathlib import Path
 
 import purerl
+from purerl.envs.registry import TabularName
 from purerl.run.report import show
 from purerl.schedule import power
 
-EXPONENT = 0.6  # the error of averages with such step sizes shrinks with the root of the step size
+EXPONENT = 0.6  # of the step sizes; errors of averages shrink with the root of these
 
 
 def main(
     seeds: int = 128,
     num_steps: int = 2_000_000,
-    envs: tuple[str, ...] = ("Grid2x3-v0", "FrozenLake-v1"),
+    envs: tuple[TabularName, ...] = ("Grid2x3-v0", "FrozenLake-v1"),
     out: Path = Path("results/gridworld_q_learning"),
     resume: bool = False,
 ) -> list[purerl.SweepResult]:
@@ -30,12 +32,13 @@ def main(
         num_steps: transitions of each run.
         envs: which environments.
         out: folder of the results.
-        resume: go on with what is in that folder.
+        resume: continue the run in that folder.
     """
     results = []
     for name in envs:
+        env = purerl.make(name)
         agent = purerl.QLearning(
-            env=purerl.make(name),
+            env=env,
             learning_rate=power(1.0, EXPONENT),
             epsilon=1.0,
             count_visits=True,
@@ -51,7 +54,7 @@ def main(
             label=f"QLearning on {name}",
         )
         show(result, out / name)
-        if (agent.env.mdp.probability.max(axis=-1) < 1).any():
+        if (env.mdp.probability.max(axis=-1) < 1).any():
             result.plot(
                 out / name / "q_error.png",
                 "q_error",

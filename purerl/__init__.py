@@ -1,8 +1,8 @@
 """Reinforcement-learning research as pure functions, in JAX.
 
 Everything that learns is a pair of pure functions over an immutable pytree,
-``init(key) -> state`` and ``step(state, t) -> (state, metrics)``; an experiment is a scan of
-``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
+``init(key) -> state`` and ``step(state, t) -> (state, metrics)``; an experiment is a
+scan of ``step``, a sweep a ``vmap`` of the experiment over seeds and hyperparameters.
 """
 
 from importlib.metadata import version

@@ -1,22 +1,25 @@
-r"""The mathematics of targets and returns.
+r"""Targets and returns.
 
-Every function here is pure and describes *one* transition or *one* stream of them; ``jax.vmap`` makes a batch of it. All
-share three conventions.
+Every function here is pure and takes *one* transition or *one* stream of transitions;
+``jax.vmap`` maps it over a batch. All share three conventions.
 
-- They return **targets**, never temporal-difference errors or losses. With :math:`d` the terminated flag and
-  :math:`\gamma` the discount, a one-step target is
+- They return **targets**, never temporal-difference errors or losses. With :math:`d`
+  the terminated flag and :math:`\gamma` the discount, a one-step target is
 
   .. math:: G = R + \gamma \, (1 - d) \, v(S'),
 
-  and the functions differ in how they come by :math:`v(S')`.
-- ``discount`` is the hyperparameter, not an array of flags. **Termination is the only thing that stops bootstrapping**: where
-  an episode was merely truncated, :math:`S'` has a value and the target uses it. Hence the one-step functions do not
-  ask about truncation at all. The value of a terminal state is zero *by definition*, whatever was computed for it: an
+  and the functions differ in how they obtain :math:`v(S')`.
+- ``discount`` is the hyperparameter, not an array of flags. **Only termination stops
+  bootstrapping**: if an episode was merely truncated, :math:`S'` has a value and the
+  target uses it. Hence the one-step functions have no argument for truncation. The
+  value of a terminal state is zero *by definition*, whatever was computed for it: an
   infinity or a NaN there does not reach the target.
-- **No gradient is stopped.** A semi-gradient method applies ``jax.lax.stop_gradient`` to the target, once, in its loss; a
-  residual-gradient method does not.
+- **No gradient is stopped.** A semi-gradient method applies ``jax.lax.stop_gradient``
+to
+  the target, once, in its loss; a residual-gradient method does not.
 
-Wrong ranks, dtypes or lengths raise ``AssertionError`` while tracing, which costs nothing at run time.
+Wrong ranks, dtypes or lengths raise ``AssertionError`` while tracing, which costs
+nothing at run time.
 """
 
 import operator
@@ -25,6 +28,8 @@ import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from purerl.checks import refusal
 
 
 def _one_step(reward, terminated, next_value, discount):
@@ -37,10 +42,11 @@ def _one_step(reward, terminated, next_value, discount):
 def q_learning(
     reward: jax.Array, terminated: jax.Array, next_q: jax.Array, discount: float | jax.Array
 ) -> jax.Array:
-    r"""The sampled Bellman optimality operator, :math:`R + \gamma (1 - d) \max_a q(S', a)`.
+    r"""The Q-learning target, :math:`R + \gamma (1 - d) \max_a q(S', a)`.
 
-    Watkins, *Learning from Delayed Rewards* (PhD thesis, Cambridge, 1989); Watkins & Dayan, "Q-learning" (Machine Learning 8,
-    1992).
+    It is the sampled Bellman optimality operator. Watkins, *Learning from Delayed
+    Rewards* (PhD thesis, Cambridge, 1989); Watkins & Dayan, "Q-learning" (Machine
+    Learning 8, 1992).
 
     Args:
         reward: :math:`R`, float ``[]``.
@@ -66,25 +72,30 @@ def double_q(
     next_q_target: jax.Array,
     discount: float | jax.Array,
 ) -> jax.Array:
-    r"""One estimate selects the action and the other evaluates it,
-    :math:`R + \gamma (1 - d) \, q_\text{target}(S', \arg\max_a q_\text{online}(S', a))`.
+    r"""The target of double Q-learning: one estimate selects, the other evaluates.
 
-    Maximizing over one noisy estimate overestimates its maximum; two estimates with independent errors do not.
-    van Hasselt, "Double Q-learning" (NeurIPS 2010); van Hasselt, Guez & Silver, "Deep reinforcement learning with double
-    Q-learning" (AAAI 2016), equation 4.
+    .. math:: R + \gamma (1 - d) \, q_\text{target}(S', \arg\max_a q_\text{online}(S',
+    a)).
+
+    The maximum of one noisy estimate is biased upwards; with two estimates of
+    independent errors it is not. van Hasselt, "Double Q-learning" (NeurIPS 2010); van
+    Hasselt, Guez & Silver, "Deep reinforcement learning with double Q-learning" (AAAI
+    2016), equation 4.
 
     Args:
         reward: :math:`R`, float ``[]``.
         terminated: :math:`d`, whether :math:`S'` is terminal, bool ``[]``.
-        next_q_online: selects, float ``[A]``. Of equal maxima the first is taken.
-        next_q_target: evaluates, float ``[A]``.
+        next_q_online: :math:`q_\text{online}(S', \cdot)`, float ``[A]``. The first of
+            equal maxima is taken.
+        next_q_target: :math:`q_\text{target}(S', \cdot)`, float ``[A]``.
         discount: :math:`\gamma`, ``[]``.
 
     Returns:
         The target, float ``[]``.
 
     >>> import jax.numpy as jnp
-    >>> print(double_q(jnp.float32(1), jnp.bool_(False), jnp.array([2.0, 4.0]), jnp.array([9.0, 3.0]), 0.5))
+    >>> online, target = jnp.array([2.0, 4.0]), jnp.array([9.0, 3.0])
+    >>> print(double_q(jnp.float32(1), jnp.bool_(False), online, target, 0.5))
     2.5
     """
     chex.assert_rank([next_q_online, next_q_target], 1)
@@ -99,10 +110,11 @@ def sarsa(
     next_action: jax.Array,
     discount: float | jax.Array,
 ) -> jax.Array:
-    r"""The action taken next is the one evaluated, :math:`R + \gamma (1 - d) \, q(S', A')`.
+    r"""The Sarsa target, :math:`R + \gamma (1 - d) \, q(S', A')`.
 
-    Rummery & Niranjan, "On-line Q-learning using connectionist systems" (CUED/F-INFENG/TR 166, 1994); Sutton & Barto,
-    *Reinforcement Learning* (2nd ed., 2018), equation 6.7.
+    Rummery & Niranjan, "On-line Q-learning using connectionist systems"
+    (CUED/F-INFENG/TR 166, 1994); Sutton & Barto, *Reinforcement Learning* (2nd ed.,
+    2018), equation 6.7.
 
     Args:
         reward: :math:`R`, float ``[]``.
@@ -115,7 +127,8 @@ def sarsa(
         The target, float ``[]``.
 
     >>> import jax.numpy as jnp
-    >>> print(sarsa(jnp.float32(1), jnp.bool_(False), jnp.array([2.0, 4.0]), jnp.int32(0), 0.5))
+    >>> next_q = jnp.array([2.0, 4.0])
+    >>> print(sarsa(jnp.float32(1), jnp.bool_(False), next_q, jnp.int32(0), 0.5))
     2.0
     """
     chex.assert_rank([next_q, next_action], [1, 0])
@@ -130,23 +143,27 @@ def expected_sarsa(
     policy: jax.Array,
     discount: float | jax.Array,
 ) -> jax.Array:
-    r"""The expectation over the policy's next action, :math:`R + \gamma (1 - d) \sum_a \pi(a \mid S') \, q(S', a)`.
+    r"""The target of expected Sarsa: an expectation over the next action.
 
-    van Seijen, van Hasselt, Whiteson & Wiering, "A theoretical and empirical analysis of expected Sarsa" (ADPRL 2009);
-    Sutton & Barto (2018), equation 6.9.
+    .. math:: R + \gamma (1 - d) \sum_a \pi(a \mid S') \, q(S', a).
+
+    van Seijen, van Hasselt, Whiteson & Wiering, "A theoretical and empirical analysis
+    of expected Sarsa" (ADPRL 2009); Sutton & Barto (2018), equation 6.9.
 
     Args:
         reward: :math:`R`, float ``[]``.
         terminated: :math:`d`, whether :math:`S'` is terminal, bool ``[]``.
         next_q: :math:`q(S', \cdot)`, float ``[A]``.
-        policy: :math:`\pi(\cdot \mid S')`, probabilities that sum to one, float ``[A]``.
+        policy: the probabilities :math:`\pi(\cdot \mid S')`, which sum to one, float
+            ``[A]``.
         discount: :math:`\gamma`, ``[]``.
 
     Returns:
         The target, float ``[]``.
 
     >>> import jax.numpy as jnp
-    >>> print(expected_sarsa(jnp.float32(1), jnp.bool_(False), jnp.array([2.0, 4.0]), jnp.array([0.75, 0.25]), 0.5))
+    >>> next_q, pi = jnp.array([2.0, 4.0]), jnp.array([0.75, 0.25])
+    >>> print(expected_sarsa(jnp.float32(1), jnp.bool_(False), next_q, pi, 0.5))
     2.25
     """
     chex.assert_rank([next_q, policy], 1)
@@ -155,7 +172,10 @@ def expected_sarsa(
 
 
 def _stream(rewards, terminated, truncated, values_next, discount):
-    """Check a stream; return its bootstrap values (zero at terminal states) and where a return must end."""
+    """Check a stream; return its bootstrap values and the steps that end a return.
+
+    Bootstrap values are zero at terminal states.
+    """
     chex.assert_rank([rewards, terminated, truncated, values_next, discount], [1, 1, 1, 1, 0])
     chex.assert_type([rewards, terminated, truncated, values_next], [float, bool, bool, float])
     chex.assert_equal_shape([rewards, terminated, truncated, values_next])
@@ -173,22 +193,28 @@ def n_step_return(
 ) -> jax.Array:
     r"""The n-step return of every step of a stream that may hold several episodes.
 
-    .. math:: G_t = \sum_{k=0}^{m-1} \gamma^k R_{t+k+1} + \gamma^m (1 - d_{t+m-1}) \, v(S_{t+m}),
+    .. math:: G_t = \sum_{k=0}^{m-1} \gamma^k R_{t+k+1}
+                    + \gamma^m (1 - d_{t+m-1}) \, v(S_{t+m}),
 
-    where :math:`m \le n` is the number of steps really taken: fewer than :math:`n` where the episode ends first, by
-    termination or by truncation, or where the stream ends. What follows belongs to another episode and is never read.
-    Watkins (1989); Sutton & Barto (2018), equation 7.1; on truncation Pardo et al., "Time limits in reinforcement
-    learning" (ICML 2018).
+    where :math:`m \le n` is the number of steps taken: fewer than :math:`n` if the
+    episode ends first, by termination or truncation, or if the stream ends. Later steps
+    belong to another episode and are never read. Watkins (1989); Sutton & Barto (2018),
+    equation 7.1; on truncation Pardo et al., "Time limits in reinforcement learning"
+    (ICML 2018).
 
-    Computed by :math:`n` vectorized sweeps over the stream, since an n-step return is one step and then an (n-1)-step return.
+    It is computed by :math:`n` vectorized sweeps over the stream, since an n-step
+    return is one step followed by an (n-1)-step return.
 
     Args:
         rewards: :math:`R_{t+1}`, float ``[T]``.
         terminated: whether step :math:`t` reached a terminal state, bool ``[T]``.
-        truncated: whether the episode was cut after step :math:`t`, bool ``[T]``. Where both are set, the step terminated.
-        values_next: the value of the state that step :math:`t` really led to, never of the one after a reset, float ``[T]``.
+        truncated: whether the episode was truncated after step :math:`t`, bool ``[T]``.
+            If both flags are set, the step terminated.
+        values_next: the value of the state that step :math:`t` led to, never of the one
+            after a reset, float ``[T]``.
         discount: :math:`\gamma`, ``[]``.
-        n: steps, at least 1. Static. ``n >= T`` looks as far as the stream goes.
+        n: steps, at least 1. Static. With ``n >= T`` returns reach to the end of the
+            stream.
 
     Returns:
         :math:`G_t`, float ``[T]``.
@@ -198,21 +224,22 @@ def n_step_return(
 
     >>> import jax.numpy as jnp
     >>> no = jnp.zeros(3, bool)
-    >>> print(n_step_return(jnp.array([1.0, 2.0, 4.0]), no, no, jnp.array([8.0, 8.0, 8.0]), 0.5, n=2))
+    >>> rewards, values_next = jnp.array([1.0, 2.0, 4.0]), jnp.array([8.0, 8.0, 8.0])
+    >>> print(n_step_return(rewards, no, no, values_next, 0.5, n=2))
     [4. 6. 8.]
     """
     n = operator.index(n)
     if n < 1:
-        raise ValueError(f"n is {n}; allowed: an integer of at least 1")
+        raise refusal("n_step_return", "n", n, "an integer of at least 1")
     values, ends = _stream(rewards, terminated, truncated, values_next, discount)
 
     def one_step_more(_, returns):
         return rewards + discount * jnp.where(ends, values, jnp.roll(returns, -1))
 
-    # With a static number of rounds the loop can be differentiated in reverse; the small n in use become straight-line code.
-    return lax.fori_loop(
-        1, min(n, len(rewards)), one_step_more, rewards + discount * values, unroll=8
-    )
+    # With a static number of rounds the loop can be differentiated in reverse; for
+    # small n it becomes straight-line code.
+    one_step = rewards + discount * values
+    return lax.fori_loop(1, min(n, len(rewards)), one_step_more, one_step, unroll=8)
 
 
 def lambda_return(
@@ -225,18 +252,23 @@ def lambda_return(
 ) -> jax.Array:
     r"""The lambda-return of every step of a stream that may hold several episodes.
 
-    .. math:: G_t = R_{t+1} + \gamma (1 - d_t) \left[ (1 - \lambda) \, v(S_{t+1}) + \lambda \, G_{t+1} \right],
+    .. math:: G_t = R_{t+1} + \gamma (1 - d_t)
+                    \left[ (1 - \lambda) \, v(S_{t+1}) + \lambda \, G_{t+1} \right].
 
-    and where the episode was truncated after step :math:`t`, or the stream ends there, the bracket is :math:`v(S_{t+1})`
-    alone: what follows belongs to another episode, or is not known. It is the mixture of all n-step returns with weights
-    :math:`(1 - \lambda) \lambda^{n-1}`, the rest of the weight on the longest; :math:`\lambda = 0` is the one-step return.
-    Watkins (1989); Sutton & Barto (2018), section 12.1 and equation 12.18.
+    If the episode was truncated after step :math:`t`, or the stream ends there, the
+    bracket is :math:`v(S_{t+1})` alone, because later rewards belong to another episode
+    or are not known. It is the mixture of all n-step returns with weights
+    :math:`(1 - \lambda) \lambda^{n-1}`, with the remaining weight on the longest;
+    :math:`\lambda = 0` is the one-step return. Watkins (1989); Sutton & Barto (2018),
+    section 12.1 and equation 12.18.
 
     Args:
         rewards: :math:`R_{t+1}`, float ``[T]``.
         terminated: whether step :math:`t` reached a terminal state, bool ``[T]``.
-        truncated: whether the episode was cut after step :math:`t`, bool ``[T]``. Where both are set, the step terminated.
-        values_next: the value of the state that step :math:`t` really led to, never of the one after a reset, float ``[T]``.
+        truncated: whether the episode was truncated after step :math:`t`, bool ``[T]``.
+            If both flags are set, the step terminated.
+        values_next: the value of the state that step :math:`t` led to, never of the one
+            after a reset, float ``[T]``.
         discount: :math:`\gamma`, ``[]``.
         lambda_: :math:`\lambda` in ``[0, 1]``, ``[]``.
 
@@ -245,7 +277,8 @@ def lambda_return(
 
     >>> import jax.numpy as jnp
     >>> no = jnp.zeros(2, bool)
-    >>> print(lambda_return(jnp.array([1.0, 2.0]), no, no, jnp.array([8.0, 8.0]), 0.5, lambda_=0.5))
+    >>> rewards, values_next = jnp.array([1.0, 2.0]), jnp.array([8.0, 8.0])
+    >>> print(lambda_return(rewards, no, no, values_next, 0.5, lambda_=0.5))
     [4.5 6. ]
     """
     values, ends = _stream(rewards, terminated, truncated, values_next, discount)
@@ -256,6 +289,7 @@ def lambda_return(
         now = reward + discount * jnp.where(end, value, (1 - lambda_) * value + lambda_ * later)
         return now, now
 
-    # The last step is an end, so the return after it is never read; its dtype is what counts.
+    # The last step is an end, so the return after it is never read; only its dtype
+    # matters.
     beyond = jnp.zeros((), jnp.result_type(rewards, values, discount, lambda_))
     return lax.scan(backwards, beyond, (rewards, ends, values), reverse=True)[1]

@@ -1,18 +1,19 @@
-"""What fields may be, checked at construction.
+"""Validation of constructor arguments.
 
-A frozen pytree may be constructed of anything that stands in a leaf's place: numbers, arrays, tracers, and ``in_axes``, which
-are whole numbers and ``None``. So only single numbers of Python and NumPy are judged, and none of them where all leaves are
-such as a tree of ``in_axes`` has. Arrays are taken as they are: they may be the lanes of a batch, and what JAX holds could not
-be read without waiting for the device.
+Every refusal reads ``Class: field is value; allowed: ...``, see :func:`refusal`. Python
+and NumPy scalars are checked. Arrays and tracers are not: they may be batched or not
+yet known, and reading an array that JAX holds would wait for the device. Nor is
+anything checked where all leaves are whole numbers, as in a tree of ``in_axes``.
 """
 
+import difflib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-# What a number may be: words for the error message, and the test.
+# Which numbers are allowed: in words for the error message, and as a test.
 Rule = tuple[str, Callable[[np.ndarray], np.ndarray]]
 
 FINITE: Rule = ("a finite number", np.isfinite)
@@ -23,78 +24,117 @@ AT_LEAST_ONE: Rule = ("a number of at least 1", lambda x: x >= 1)
 SWITCH: Rule = ("True or False", lambda x: (x == 0) | (x == 1))
 UNIT_INTERVAL: Rule = ("a number in [0, 1]", lambda x: (x >= 0) & (x <= 1))
 
+LONGEST = 200  # characters of a value in an error message
+
+
+class _HasEnvironment(Protocol):
+    @property
+    def env(self) -> Any: ...
+
+
+def refusal(owner: str, field: str, value: object, allowed: str, verb: str = "is") -> ValueError:
+    """The error for a value that is not allowed.
+
+    Args:
+        owner: the class or function that refuses the value.
+        field: the name of the field or argument.
+        value: the value as text, or an object to be converted with ``str``; cut to
+            ``LONGEST`` characters.
+        allowed: the allowed values in words.
+        verb: what stands between field and value, such as ``"has shape"``.
+
+    >>> print(refusal("DQN", "batch_size", 0, "a positive whole number"))
+    DQN: batch_size is 0; allowed: a positive whole number
+    """
+    text = str(value)
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 3] + "..."
+    return ValueError(f"{owner}: {field} {verb} {text}; allowed: {allowed}")
+
 
 def check_values(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-    """Check numbers, and arrays of them, by name. ``owner`` is who the message says they belong to.
+    """Check numbers, and NumPy arrays of them, by name.
+
+    Args:
+        owner: the class or function named in the error message.
+        values: the values by name.
+        rules: the rule of each name to check.
 
     Raises:
-        ValueError: naming the value, what it was and what is allowed.
+        ValueError: a value breaks its rule or is text; names the value and what is
+            allowed.
     """
     for name, (allowed, accepts) in rules.items():
         value = values[name]
-        if isinstance(value, (int, float, np.number, np.ndarray)) and not np.all(
-            accepts(np.asarray(value))
-        ):
-            raise ValueError(f"{owner}: {name} is {value}; allowed: {allowed}")
+        if isinstance(value, str):
+            raise refusal(owner, name, repr(value), allowed)
+        is_known = isinstance(value, (int, float, np.number, np.ndarray))
+        if is_known and not np.all(accepts(np.asarray(value))):
+            raise refusal(owner, name, value, allowed)
 
 
-def check_numbers(node: Any, **rules: Rule) -> None:
-    """:func:`judge` the fields of a frozen pytree that hold numbers.
+def check_numbers(node: object, **rules: Rule) -> None:
+    """Check the fields of a frozen pytree that hold single numbers.
 
     Raises:
-        ValueError: naming the field, what it was and what is allowed.
+        ValueError: names the field, its value and what is allowed.
     """
-    if not all(type(leaf) is int for leaf in jax.tree.leaves(node)):
-        single = {
-            field: rule
-            for field, rule in rules.items()
-            if not isinstance(getattr(node, field), np.ndarray)
-        }
-        check_values(type(node).__name__, vars(node), single)
+    if all(type(leaf) is int for leaf in jax.tree.leaves(node)):
+        return
+    single = {
+        field: rule
+        for field, rule in rules.items()
+        if not isinstance(getattr(node, field), np.ndarray)
+    }
+    check_values(type(node).__name__, vars(node), single)
 
 
-def check_choice(node: Any, **choices: Collection[Any]) -> None:
+def check_choice(node: object, **choices: Collection[Any]) -> None:
     """Check that fields are one of their choices.
 
     Raises:
-        ValueError: naming the field, what it was and what is allowed.
+        ValueError: names the field, its value, what is allowed, and the nearest choice
+            if one is spelled similarly.
     """
-    for field, allowed in choices.items():
+    for field, choice in choices.items():
         value = getattr(node, field)
-        if value not in allowed:
-            raise ValueError(
-                f"{type(node).__name__}: {field} is {value!r}; allowed: {', '.join(map(repr, allowed))}"
-            )
+        if value not in choice:
+            allowed = ", ".join(map(repr, choice))
+            names = [name for name in choice if isinstance(name, str)]
+            if isinstance(value, str) and (near := difflib.get_close_matches(value, names, n=1)):
+                allowed += f" (did you mean {near[0]!r}?)"
+            raise refusal(type(node).__name__, field, repr(value), allowed)
 
 
-def check_size(node: Any, *fields: str, multiple_of: int = 1) -> None:
+def check_size(node: object, *fields: str, multiple_of: int = 1) -> None:
     """Check that fields are positive multiples of a whole number.
 
     Raises:
-        ValueError: naming the field, what it was and what is allowed.
+        ValueError: names the field, its value and what is allowed.
     """
+    if multiple_of == 1:
+        allowed = "a positive whole number"
+    else:
+        allowed = f"a positive multiple of {multiple_of}"
     for field in fields:
         value = getattr(node, field)
         if type(value) is not int or value < 1 or value % multiple_of:
-            what = (
-                "a positive whole number"
-                if multiple_of == 1
-                else f"a positive multiple of {multiple_of}"
-            )
-            raise ValueError(f"{type(node).__name__}: {field} is {value!r}; allowed: {what}")
+            raise refusal(type(node).__name__, field, repr(value), allowed)
 
 
-def check_index(agent: Any) -> None:
+def check_index(agent: _HasEnvironment) -> None:
     """Refuse an agent whose ``env`` does not observe the index of its state.
 
     Raises:
-        ValueError: naming the environment.
+        ValueError: names the environment.
     """
     env = agent.env
-    if hasattr(env, "num_actions") and not (
-        hasattr(env, "num_states") and env.observation.shape == ()
-    ):
-        raise ValueError(
-            f"{type(agent).__name__}: env is {env!r}; allowed: one with a finite number of states, env.num_states, "
-            f"that observes their index"
+    is_finite = hasattr(env, "num_states")
+    if hasattr(env, "num_actions") and not (is_finite and env.observation.shape == ()):
+        raise refusal(
+            type(agent).__name__,
+            "env",
+            repr(env),
+            "an environment with a finite number of states, env.num_states, that observes "
+            "the index of its state",
         )

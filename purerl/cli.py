@@ -1,4 +1,4 @@
-"""``python -m purerl``: run a sweep, report it, replay a run of it, and see what there is to run."""
+"""``python -m purerl``: run sweeps, report them, and compute single runs again."""
 
 import ast
 import dataclasses
@@ -16,21 +16,20 @@ import purerl
 from purerl import envs, policy, schedule
 from purerl.agents.registry import METHODS, find
 from purerl.pytree import replace_path
+from purerl.random import Impl
 from purerl.run.report import has_map, show
 
-# What may be built in a value of --set.
-_SCHEDULES = {
-    name: getattr(schedule, name) for name in ("constant", "linear", "exponential", "power")
-}
-_POLICIES = {
-    name: getattr(policy, name)
-    for name in ("Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson")
-}
-_BUILDERS = _SCHEDULES | _POLICIES
+# Functions and classes that a value of --set may call.
+_SCHEDULES = "constant", "linear", "exponential", "power"
+_POLICIES = "Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson"
+_BUILDERS = {name: getattr(schedule, name) for name in _SCHEDULES}
+_BUILDERS |= {name: getattr(policy, name) for name in _POLICIES}
 
 
 def parse(text: str) -> tuple[str, list[Any]]:
-    """``name=v1,v2,...`` as a name and its values: Python literals, bare words, schedules and policies.
+    """A name and its values from ``name=v1,v2,...``.
+
+    Values are Python literals, bare words, schedules and policies.
 
     Raises:
         ValueError: the text is not of that form.
@@ -44,15 +43,16 @@ def parse(text: str) -> tuple[str, list[Any]]:
     try:
         if not (equals and name and values):
             raise SyntaxError
-        elements = ast.parse(f"[{values}]", mode="eval").body.elts
-        return name, [_value(element) for element in elements]
+        parsed = ast.parse(f"[{values}]", mode="eval").body
+        assert isinstance(parsed, ast.List)  # or it was no syntax
+        return name, [_value(element) for element in parsed.elts]
     except SyntaxError:
         raise ValueError(
             f"{text!r} is not of the form name=value or name=value,value,..."
         ) from None
 
 
-def _value(node):
+def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -60,13 +60,13 @@ def _value(node):
             raise ValueError(
                 f"{node.func.id!r} is no schedule or policy; there are: {', '.join(_BUILDERS)}"
             )
-        arguments = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        arguments = {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
         return _BUILDERS[node.func.id](*map(_value, node.args), **arguments)
     return ast.literal_eval(node)
 
 
 def make_agent(name: str, env_name: str) -> Any:
-    """The agent called ``name`` with its default hyperparameters, on the environment called ``env_name``.
+    """An agent with default hyperparameters on an environment, both by name.
 
     A deep agent sees the index of a finite environment's state as a one-hot vector.
 
@@ -74,13 +74,10 @@ def make_agent(name: str, env_name: str) -> Any:
         ValueError: there is no such agent or environment.
     """
     kind = find(name)
-    env = purerl.make(env_name)
-    if (
-        name == "DQN"
-        and jnp.issubdtype(env.observation.dtype, jnp.integer)
-        and not env.observation.shape
-    ):
-        env = envs.OneHot(env, env.mdp.num_states)
+    env: Any = purerl.make(env_name)
+    indexed = jnp.issubdtype(env.observation.dtype, jnp.integer) and not env.observation.shape
+    if name == "DQN" and indexed:
+        env = envs.OneHot(env, env.num_states)
     return kind(env=env)
 
 
@@ -94,25 +91,26 @@ def run(
     set: Sequence[str] = (),  # named as on the command line
     points: int = 100,
     lanes: int | None = None,
-    impl: str = "threefry",
+    impl: Impl = "threefry",
     base_seed: int = 0,
     out: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Train an agent over many seeds, under every combination of the values that are set.
+    """Train an agent over many seeds, under every combination of the values set.
 
     Args:
         agent: a name that `agents` lists.
         env: a name that `envs` lists.
         seeds: how many: 0, 1, ...
         num_steps: environment transitions of each run.
-        set: hyperparameters, name=value, or name=v1,v2,... to sweep; also epsilon=linear(1.0,0.05,10000), behavior=UCB(2.0).
+        set: hyperparameters, name=value, or name=v1,v2,... to sweep; also
+            epsilon=linear(1.0,0.05,10000), behavior=UCB(2.0).
         points: points of each learning curve.
         lanes: runs computed side by side.
         impl: random generator, threefry or pcg4d.
         base_seed: from which all seeds' keys derive.
         out: folder of the run, results/AGENT-ENV by default.
-        resume: go on with the run in that folder.
+        resume: continue the run in that folder.
     """
     out = Path("results") / f"{agent}-{env}" if out is None else out
     instance = make_agent(agent, env)
@@ -134,17 +132,15 @@ def run(
         label=f"{agent} on {env}",
     )
     show(result, out)
-    here = f"{Path(sys.executable).name} -m purerl"
-    print(
-        f"\nOne seed again, bit for bit:  {here} rerun {shlex.quote(str(out))} --seed {result.seeds[-1]}"
-    )
-    print(
-        f"What is lacking, if anything: {here} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume"
-    )
+    python = f"{Path(sys.executable).name} -m purerl"
+    seed = result.seeds[-1]
+    command = shlex.join(a for a in sys.argv[1:] if a != "--resume")
+    print(f"\nOne seed again, bit for bit: {python} rerun {shlex.quote(str(out))} --seed {seed}")
+    print(f"After an interruption:       {python} {command} --resume")
 
 
 def report(runs: tuple[Path, ...], /) -> None:
-    """Show finished or unfinished runs again: tables, and pictures in their folders.
+    """Show runs again, finished or not: tables, and pictures in their folders.
 
     Args:
         runs: folders of runs.
@@ -154,7 +150,7 @@ def report(runs: tuple[Path, ...], /) -> None:
 
 
 def rerun(run: Path, /, *, seed: int, configuration: int = 0) -> None:
-    """Compute one seed of a run again, alone, and say whether it is bit-identical to what is stored.
+    """Compute one seed of a run again, alone, and compare it bit by bit.
 
     Args:
         run: folder of the run.
@@ -172,39 +168,34 @@ def rerun(run: Path, /, *, seed: int, configuration: int = 0) -> None:
 
 
 def list_envs() -> None:
-    """The environments."""
+    """List the environments."""
     table = Table()
     table.add_column("name", no_wrap=True)
     for column in ("observation", "actions", "states", "time limit"):
         table.add_column(column)
     for label, name in envs.kinds().items():
-        env = purerl.make(name)
+        env: Any = purerl.make(name)
         states = str(env.mdp.num_states) if hasattr(env, "mdp") else "-"
-        shape = list(env.observation.shape)
-        table.add_row(
-            label,
-            f"{env.observation.dtype} {shape}",
-            str(env.num_actions),
-            states,
-            str(getattr(env, "limit", "-")),
-        )
+        observation = f"{env.observation.dtype} {list(env.observation.shape)}"
+        limit = str(getattr(env, "limit", "-"))
+        table.add_row(label, observation, str(env.num_actions), states, limit)
     Console().print(table)
 
 
 def list_agents(name: str = "", /) -> None:
-    """The agents with their papers, or the hyperparameters of one.
+    """List the agents with their papers, or the hyperparameters of one.
 
     Args:
         name: of an agent.
     """
     if name:
-        print(f"{name}: {METHODS[find(name).__name__].summary}")
+        kind = find(name)
+        print(f"{name}: {METHODS[name].summary}")
         table = Table("hyperparameter", "default")
-        for field in dataclasses.fields(find(name)):
+        for field in dataclasses.fields(kind):
             if field.name != "env":
-                table.add_row(
-                    field.name, "" if field.default is dataclasses.MISSING else str(field.default)
-                )
+                required = field.default is dataclasses.MISSING
+                table.add_row(field.name, "" if required else str(field.default))
     else:
         table = Table()
         table.add_column("agent", no_wrap=True)
@@ -222,12 +213,20 @@ def main() -> None:
     except ImportError:
         raise SystemExit('the command line needs tyro: pip install "purerl[experiments]"') from None
     app = tyro.extras.SubcommandApp()
-    names = {"run": run, "report": report, "rerun": rerun, "envs": list_envs, "agents": list_agents}
-    for name, command in names.items():
+    commands = {
+        "run": run,
+        "report": report,
+        "rerun": rerun,
+        "envs": list_envs,
+        "agents": list_agents,
+    }
+    for name, command in commands.items():
         app.command(command, name=name)
     try:
         app.cli(prog="python -m purerl", description=__doc__)
     except (ValueError, OSError) as error:
         raise SystemExit(f"purerl: {error}") from None
     except KeyboardInterrupt:
-        raise SystemExit("interrupted; finished chunks are kept, add --resume to go on") from None
+        raise SystemExit(
+            "interrupted; finished chunks are kept, add --resume to continue"
+        ) from None

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 
 class Mean(NamedTuple):
-    """A mean kept as ``total / count``, so that means add over steps, environments and time.
+    """A mean kept as ``total / count``, so that means can be added and accumulated.
 
     Attributes:
         total: the sum, float32 ``[]``.
-        count: how many numbers were added, float32 ``[]``.
+        count: the number of values added, float32 ``[]``.
     """
 
     total: jax.Array
@@ -22,9 +22,9 @@ Metrics = dict[str, Mean]
 
 
 def averages(metrics: Metrics) -> dict[str, jax.Array]:
-    """Each mean as a number; NaN where nothing was counted.
+    """Each mean as a number; NaN if nothing was counted.
 
-    The return before the first episode has ended is an example of the latter.
+    For example, the return is NaN until the first episode has ended.
 
     >>> print(averages({"loss": Mean(jnp.float32(6.0), jnp.float32(4.0))})["loss"])
     1.5
@@ -33,18 +33,18 @@ def averages(metrics: Metrics) -> dict[str, jax.Array]:
 
 
 class CompensatedSum(NamedTuple):
-    r"""A sum together with the part that rounding has added to it.
+    r"""A sum with the rounding error that it contains (Kahan summation).
 
     With the total :math:`s` and the excess :math:`c`, adding :math:`x` computes
 
     .. math:: y = x - c, \qquad s' = s + y, \qquad c' = (s' - s) - y.
 
-    A plain float32 count stands still at :math:`2^{24}`; this one does not. Kahan,
+    A plain float32 count stops growing at :math:`2^{24}`; this one does not. Kahan,
     "Further remarks on reducing truncation errors" (CACM 8(1), 1965).
 
     Attributes:
-        total: a pytree of floats.
-        excess: of the same structure.
+        total: :math:`s`, a pytree of floats.
+        excess: :math:`c`, of the same structure.
 
     >>> one = jnp.float32(1)
     >>> sum = CompensatedSum(jnp.float32(2**24), jnp.float32(0)).add(one).add(one)
@@ -62,7 +62,7 @@ class CompensatedSum(NamedTuple):
         return cls(zeros, zeros)
 
     def add(self, more: Any) -> Self:
-        """The sum with ``more`` added to it."""
+        """The sum after adding ``more``, a pytree of the same structure."""
         rest = jax.tree.map(jnp.subtract, more, self.excess)
         total = jax.tree.map(jnp.add, self.total, rest)
         excess = jax.tree.map(lambda new, old, y: (new - old) - y, total, self.total, rest)

@@ -1,8 +1,12 @@
-r"""Policies: how actions are chosen where values are known, as frozen pytrees.
+r"""Policies: choosing actions from action values, as frozen pytrees.
 
-A policy gives ``probabilities(inputs) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and ``sample(key, inputs) -> int32 []``.
-``inputs`` is all that one may look at. The same policy serves as behavior, which chooses, and as target, which is learned about:
-where a method has both they are two arguments.
+A policy gives ``probabilities(inputs) -> float32 [A]``, :math:`\pi(\cdot \mid s)`, and
+``sample(key, inputs) -> int32 []``, where ``inputs`` (:class:`PolicyInput`) is
+everything that a policy may depend on. The same policy serves as behavior policy, which
+acts, and as target policy, which is learned about; a method that has both takes two
+arguments.
+
+The functions at the top draw actions from arrays.
 """
 
 from typing import NamedTuple
@@ -11,22 +15,27 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers
+from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers, refusal
 from purerl.pytree import Node
 from purerl.schedule import Schedule, at
 
 
 def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
-    r"""A uniformly drawn action with probability :math:`\epsilon`, otherwise a maximal one, ties broken uniformly:
+    r"""A uniform action with probability :math:`\epsilon`, otherwise a greedy one.
+
+    Ties are broken uniformly:
 
     .. math::
-        \pi(a) = \frac{\epsilon}{A} + (1 - \epsilon) \frac{[a \in M]}{|M|}, \qquad M = \arg\max_b \text{values}_b .
+        \pi(a) = \frac{\epsilon}{A} + (1 - \epsilon) \frac{[a \in M]}{|M|}, \qquad
+        M = \arg\max_b \text{values}_b .
 
-    Unbroken ties would make a fresh table walk in one direction only, which in a gridworld can keep the goal from ever
-    being seen. Sutton & Barto, *Reinforcement Learning* (2nd edition, 2018), section 2.2.
+    Taking the first of equal actions would make an untrained table walk in one
+    direction only, so that in a gridworld the goal might never be found. Sutton &
+    Barto, *Reinforcement Learning* (2nd edition, 2018), section 2.2.
 
     Args:
-        key: consumed. Two words are drawn from it: whether to explore, and which of the candidates to take.
+        key: consumed. Two words are drawn from it: one decides whether to explore, the
+            other which of the candidates to take.
         values: ``[A]``.
         epsilon: in ``[0, 1]``, ``[]``.
 
@@ -38,9 +47,11 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     1
     """
     chex.assert_rank([values, epsilon], [1, 0])
-    # Words rather than uniform(key, (2,)): XLA then never builds the pair. 23 bits keep choice * count below count.
+    # Words rather than uniform(key, (2,)): XLA then never builds the pair. With 23
+    # bits, choice * count stays below count.
     explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in jax.random.bits(key, (2,)))
-    # Not less, rather than equal: where a value is NaN every action is a candidate, and none is out of range.
+    # "Not less" rather than "equal": if a value is NaN, every action is a candidate,
+    # and the action drawn is in range.
     candidates = ~(values < jnp.max(values)) | (explore < epsilon)
     # The action before which floor(choice * count) candidates have passed.
     passed = _running_count(candidates)
@@ -49,7 +60,7 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
 
 
 def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
-    """The law of :func:`epsilon_greedy`: float32 ``[A]``.
+    """The probabilities of :func:`epsilon_greedy`, float32 ``[A]``.
 
     >>> import jax.numpy as jnp
     >>> print(epsilon_greedy_probabilities(jnp.array([0.0, 2.0, 2.0, 1.0]), 0.5))
@@ -60,9 +71,32 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best, dtype=jnp.float32)
 
 
+def uniform_among(key: jax.Array, allowed: jax.Array) -> jax.Array:
+    """An action drawn uniformly among those allowed.
+
+    Args:
+        key: consumed.
+        allowed: bool ``[A]``; if none is allowed, all are.
+
+    Returns:
+        int32 ``[]`` in ``[0, A)``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> print(uniform_among(jax.random.key(0), jnp.array([False, False, True])))
+    2
+    """
+    chex.assert_type(allowed, bool)
+    return epsilon_greedy(key, allowed.astype(jnp.float32), 0.0)
+
+
 def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
-    """An action drawn from ``probabilities``, float ``[A]``, by inversion: int32 ``[]``. One of probability zero is never
-    drawn.
+    """An action drawn from ``probabilities`` by inversion, int32 ``[]``.
+
+    An action of probability zero is never drawn.
+
+    Args:
+        key: consumed.
+        probabilities: float ``[A]``.
 
     >>> import jax, jax.numpy as jnp
     >>> print(draw(jax.random.key(0), jnp.array([0.0, 1.0, 0.0])))
@@ -70,13 +104,19 @@ def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
     """
     chex.assert_rank(probabilities, 1)
     total = jnp.cumsum(probabilities)
-    # Of what the sum really is, so that rounding cannot lead beyond the last action that is possible.
+    # Scaled by the sum as rounded, so that the result is never beyond the last possible
+    # action.
     u = jax.random.uniform(key, dtype=total.dtype) * total[-1]
     return jnp.sum(total <= u, dtype=jnp.int32)
 
 
 def _running_count(flags):
-    """``jnp.cumsum(flags)``, int32 ``[A]``: by counting bits where they fit a word, which fuses and costs far less on CPU."""
+    """``jnp.cumsum(flags)``, int32 ``[A]``.
+
+    Up to 32 flags are packed into a word whose bits are counted: it fuses, and costs
+        far
+    less on a CPU.
+    """
     if flags.shape[0] > 32:
         return jnp.cumsum(flags, dtype=jnp.int32)
     bit = jnp.arange(flags.shape[0], dtype=jnp.uint32)
@@ -85,13 +125,14 @@ def _running_count(flags):
 
 
 class PolicyInput(NamedTuple):
-    """What a policy may look at.
+    """Everything that a policy may depend on.
 
     Attributes:
         observation: the index of the state, int32 ``[]``.
         values: :math:`Q(s, \\cdot)`, float32 ``[A]``.
-        visits: :math:`N(s, \\cdot)`, how often each action was taken here, int32 ``[A]``; None unless they are counted.
-        t: the time that schedules are called with, int32 ``[]``.
+        visits: :math:`N(s, \\cdot)`, how often each action was taken in this state,
+            int32 ``[A]``; None unless visits are counted.
+        t: the time at which schedules are evaluated, int32 ``[]``.
     """
 
     observation: jax.Array
@@ -101,7 +142,11 @@ class PolicyInput(NamedTuple):
 
 
 class Policy(Node):
-    """What all policies share: an action drawn from ``probabilities``. ``needs_visits``: whether visits are looked at."""
+    """Base class of policies: actions are drawn from ``probabilities``.
+
+    ``needs_visits`` is True for policies that read ``inputs.visits``; agents count
+    visits only for those.
+    """
 
     needs_visits = False
 
@@ -116,12 +161,21 @@ class Policy(Node):
         return draw(key, self.probabilities(inputs))
 
 
+def _visits(policy: Policy, inputs: PolicyInput) -> jax.Array:
+    """The visit counts that a policy needs, int32 ``[A]``."""
+    if inputs.visits is None:
+        raise refusal(type(policy).__name__, "inputs.visits", None, "visit counts, int32 [A]")
+    return inputs.visits
+
+
 class Greedy(Policy):
-    """One of the actions of largest ``index``, which is their value unless a subclass knows better; ties are broken
-    uniformly."""
+    """An action of largest ``index``, by default the action value.
+
+    Ties are broken uniformly.
+    """
 
     def index(self, inputs: PolicyInput) -> jax.Array:
-        """What is maximized, float32 ``[A]``."""
+        """The quantity that is maximized, float32 ``[A]``."""
         return inputs.values
 
     def probabilities(self, inputs):
@@ -132,11 +186,10 @@ class Greedy(Policy):
 
 
 class EpsilonGreedy(Policy):
-    """:func:`epsilon_greedy`; with a constant ``epsilon`` the epsilon-soft policies' own, with 1 the
-    uniform one.
+    """:func:`epsilon_greedy`; ``epsilon = 1`` is the uniform policy.
 
     Attributes:
-        epsilon: in ``[0, 1]``; a schedule is called with ``t``.
+        epsilon: in ``[0, 1]``; a schedule is evaluated at ``t``.
     """
 
     epsilon: float | jax.Array | Schedule = 0.1
@@ -152,11 +205,12 @@ class EpsilonGreedy(Policy):
 
 
 class Softmax(Policy):
-    r""":math:`\pi(a) \propto e^{Q(s, a) / \tau}`, the Gibbs or Boltzmann law. Sutton & Barto (2018), section 2.8 and
-    equation 13.2.
+    r"""The Gibbs or Boltzmann distribution :math:`\pi(a) \propto e^{Q(s, a) / \tau}`.
+
+    Sutton & Barto (2018), section 2.8 and equation 13.2.
 
     Attributes:
-        temperature: :math:`\tau` above 0; a schedule is called with ``t``.
+        temperature: :math:`\tau` above 0; a schedule is evaluated at ``t``.
     """
 
     temperature: float | jax.Array | Schedule = 1.0
@@ -169,16 +223,16 @@ class Softmax(Policy):
 
 
 class UCB(Greedy):
-    r"""Greedy in the upper confidence bound
+    r"""Greedy in the upper confidence bound, after every action has been taken once.
 
-    .. math:: Q(s, a) + c \sqrt{\ln N(s) / N(s, a)}, \qquad N(s) = \sum_a N(s, a),
+    .. math:: Q(s, a) + c \sqrt{\ln N(s) / N(s, a)}, \qquad N(s) = \sum_a N(s, a).
 
-    after every action has been taken once. Sutton & Barto (2018), equation 2.10; with :math:`c = \sqrt 2` and rewards in
-    ``[0, 1]`` it is UCB1 of Auer, Cesa-Bianchi & Fischer, "Finite-time analysis of the multiarmed bandit problem" (Machine
-    Learning 47, 2002).
+    Sutton & Barto (2018), equation 2.10; with :math:`c = \sqrt 2` and rewards in
+    ``[0, 1]`` it is UCB1 of Auer, Cesa-Bianchi & Fischer, "Finite-time analysis of the
+    multiarmed bandit problem" (Machine Learning 47, 2002).
 
     Attributes:
-        confidence: :math:`c`, at least 0.
+        confidence: :math:`c`, at least 0; a schedule is evaluated at ``t``.
     """
 
     confidence: float | jax.Array | Schedule = 2.0
@@ -188,20 +242,21 @@ class UCB(Greedy):
         check_numbers(self, confidence=NOT_NEGATIVE)
 
     def index(self, inputs):
-        total = jnp.maximum(jnp.sum(inputs.visits), 1)
-        bonus = at(self.confidence, inputs.t) * jnp.sqrt(
-            jnp.log(total) / jnp.maximum(inputs.visits, 1)
-        )
-        return jnp.where(inputs.visits == 0, jnp.inf, inputs.values + bonus)
+        visits = _visits(self, inputs)
+        total = jnp.maximum(jnp.sum(visits), 1)
+        bonus = at(self.confidence, inputs.t) * jnp.sqrt(jnp.log(total) / jnp.maximum(visits, 1))
+        return jnp.where(visits == 0, jnp.inf, inputs.values + bonus)
 
 
 class CountBonus(Greedy):
-    r"""Greedy in :math:`Q(s, a) + \beta / \sqrt{N(s, a) + 1}`. Strehl & Littman, "An analysis of model-based interval
-    estimation for Markov decision processes" (Journal of Computer and System Sciences 74, 2008), whose bonus this is, there
-    of the reward.
+    r"""Greedy in :math:`Q(s, a) + \beta / \sqrt{N(s, a) + 1}`.
+
+    The bonus is that of Strehl & Littman, "An analysis of model-based interval
+    estimation for Markov decision processes" (Journal of Computer and System Sciences
+    74, 2008), who add it to the reward rather than to the value.
 
     Attributes:
-        bonus: :math:`\beta`, at least 0.
+        bonus: :math:`\beta`, at least 0; a schedule is evaluated at ``t``.
     """
 
     bonus: float | jax.Array | Schedule = 1.0
@@ -211,20 +266,26 @@ class CountBonus(Greedy):
         check_numbers(self, bonus=NOT_NEGATIVE)
 
     def index(self, inputs):
-        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(inputs.visits + 1.0)
+        visits = _visits(self, inputs)
+        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(visits + 1.0)
 
 
 class Thompson(Policy):
-    r"""Greedy in values drawn from their posterior, for normal returns of known variance :math:`\sigma^2` and a normal prior:
+    r"""Greedy in values drawn from their posterior distribution.
+
+    For normal returns of known variance :math:`\sigma^2` and a normal prior,
 
     .. math::
-        \theta_a \sim \mathcal N\left(\frac{\mu_0 / \sigma_0^2 + n_a Q(s, a) / \sigma^2}{\lambda_a}, \; \lambda_a^{-1}\right),
+        \theta_a \sim \mathcal N\left(
+            \frac{\mu_0 / \sigma_0^2 + n_a Q(s, a) / \sigma^2}{\lambda_a}, \;
+            \lambda_a^{-1}\right),
         \qquad \lambda_a = \sigma_0^{-2} + n_a \sigma^{-2},
 
-    with :math:`n_a = N(s, a)`. It is exact where ``values`` are sample averages (a step size of ``1 / (1 + n)``) of independent
-    returns, as in a bandit. Thompson, "On the likelihood that one unknown probability exceeds another" (Biometrika 25, 1933);
-    Russo et al., "A tutorial on Thompson sampling" (Foundations and Trends in Machine Learning 11, 2018), section 4. It has no
-    ``probabilities``.
+    with :math:`n_a = N(s, a)`. The posterior is exact if ``values`` are sample averages
+    (a step size of ``1 / (1 + n)``) of independent returns, as in a bandit. Thompson,
+    "On the likelihood that one unknown probability exceeds another" (Biometrika 25,
+    1933); Russo et al., "A tutorial on Thompson sampling" (Foundations and Trends in
+    Machine Learning 11, 2018), section 4. It has no ``probabilities``.
 
     Attributes:
         mean: :math:`\mu_0`.
@@ -241,14 +302,15 @@ class Thompson(Policy):
         check_numbers(self, mean=FINITE, scale=POSITIVE, noise=POSITIVE)
 
     def sample(self, key, inputs):
-        prior, evidence = self.scale**-2.0, inputs.visits * self.noise**-2.0
+        prior = self.scale**-2.0
+        evidence = _visits(self, inputs) * self.noise**-2.0
         mean = (prior * self.mean + evidence * inputs.values) / (prior + evidence)
-        draw = mean + jax.random.normal(key, mean.shape) * jax.lax.rsqrt(prior + evidence)
-        return jnp.argmax(draw).astype(jnp.int32)
+        drawn = mean + jax.random.normal(key, mean.shape) * jax.lax.rsqrt(prior + evidence)
+        return jnp.argmax(drawn).astype(jnp.int32)
 
 
 class Fixed(Policy):
-    """A policy that does not learn.
+    """A fixed tabular policy.
 
     Attributes:
         table: :math:`\\pi(a \\mid s)`, float ``[S, A]``, rows that sum to one.

@@ -1,27 +1,45 @@
-"""Frozen dataclasses that are pytrees: what agents, environments, policies and schedules are."""
+"""Frozen dataclasses that are pytrees: agents, environments, policies, schedules."""
 
 import dataclasses
-from typing import Any, Self, dataclass_transform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 import jax
 
+T = TypeVar("T")
 
+
+@overload
+def static(*, default: T, **settings: Any) -> T: ...
+@overload
+def static(*, default_factory: Callable[[], T], **settings: Any) -> T: ...
+@overload
+def static(**settings: Any) -> Any: ...
 def static(**settings: Any) -> Any:
-    """A field that is no leaf but part of the structure: a change of it compiles anew. ``settings`` are those of
-    :func:`dataclasses.field`; its values are hashable."""
+    """A field that is not a leaf but part of the pytree's structure.
+
+    Changing it compiles anew, so its values must be hashable. ``settings`` are those of
+    :func:`dataclasses.field`.
+    """
     return dataclasses.field(metadata={"pytree_node": False}, **settings)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(static,))
 class Node:
-    """Base of frozen dataclasses whose fields are children of a pytree, but for those that are :func:`static`.
+    """Base class of frozen dataclasses that are pytrees.
 
-    The constructor is for users, and may check what it is given. JAX rebuilds a node without it, because it puts anything in a
-    leaf's place.
+    Subclassing makes the class a frozen dataclass and registers it as a pytree; no
+    decorator is needed. Its fields are the children, except for those that are
+    :func:`static`.
 
-    It is made of :func:`jax.tree_util.register_pytree_with_keys`, and not of ``register_dataclass`` (or ``flax.struct``, which
-    is made of that): up to JAX 0.12 at least, the structures of two such classes with alike fields compare equal, and ``jit``
-    then now and then runs the program of the other class.
+    The constructor is for users, and ``__post_init__`` may check its arguments. JAX
+    rebuilds a node without the constructor, because transformations put tracers,
+    ``in_axes`` and placeholders in the place of leaves.
+
+    Registration uses :func:`jax.tree_util.register_pytree_with_keys` rather than
+    ``register_dataclass`` (on which ``flax.struct`` is built): up to JAX 0.12 at least,
+    the structures of two such classes with the same fields compare equal, and ``jit``
+    sometimes runs the program compiled for the other class.
 
     Example:
         >>> class Scaled(Node):
@@ -35,18 +53,21 @@ class Node:
         (8.0, [2.0])
     """
 
+    if TYPE_CHECKING:  # set on every subclass by `dataclasses.dataclass`
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True)(cls)
-        children, structure = [], []
+        children: list[str] = []
+        structure: list[str] = []
         for field in dataclasses.fields(cls):
             (children if field.metadata.get("pytree_node", True) else structure).append(field.name)
         keys = [jax.tree_util.GetAttrKey(name) for name in children]
 
         def flatten(node):
-            return [getattr(node, name) for name in children], tuple(
-                getattr(node, name) for name in structure
-            )
+            values = [getattr(node, name) for name in children]
+            return values, tuple(getattr(node, name) for name in structure)
 
         def flatten_with_keys(node):
             values, aux = flatten(node)
@@ -64,21 +85,24 @@ class Node:
         return dataclasses.replace(self, **changes)
 
 
-def replace_path(node: Any, path: str, value: Any) -> Any:
-    """A copy of a dataclass with one field changed; dots reach inside, as in ``"env.limit"``.
+def replace_path(node: T, path: str, value: Any) -> T:
+    """A copy of a dataclass with one field changed.
+
+    A dotted path reaches into fields that are dataclasses, as in ``"env.limit"``.
 
     Raises:
         ValueError: there is no such field.
     """
     head, *rest = path.split(".", 1)
-    names = [f.name for f in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
+    owner = type(node).__name__
+    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+        raise ValueError(f"{owner} has no field {head!r}; it has: none")
+    names = [field.name for field in dataclasses.fields(node)]
     if head not in names:
-        raise ValueError(
-            f"{type(node).__name__} has no field {head!r}; it has: {', '.join(names) or 'none'}"
-        )
+        raise ValueError(f"{owner} has no field {head!r}; it has: {', '.join(names) or 'none'}")
     if rest:
         try:
             value = replace_path(getattr(node, head), rest[0], value)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    return node.replace(**{head: value})
+    return dataclasses.replace(node, **{head: value})

@@ -1,26 +1,34 @@
 """Random keys: JAX's own bits from a faster engine, and a lighter generator.
 
-:func:`key` makes an ordinary typed JAX key, so every function of :mod:`jax.random` takes it, under ``jit``, ``vmap``,
-``scan``, ``lax.map`` and ``shard_map``. What differs is how its bits are computed:
+:func:`key` makes an ordinary typed JAX key, so every function of :mod:`jax.random`
+takes it, under ``jit``, ``vmap``, ``scan``, ``lax.map`` and ``shard_map``. Only the
+computation of its bits differs:
 
-- ``"threefry"`` gives the same bits as JAX's default generator, Threefry-2x32 with twenty rounds (Salmon et al., "Parallel
-  random numbers: as easy as 1, 2, 3", SC 2011), counters laid out as under ``jax_threefry_partitionable``. The rounds are
-  written out one after another, where some versions of JAX lower them to a loop on CPU.
-- ``"pcg4d"`` draws four words at a time with the integer hash of Jarzynski & Olano, "Hash functions for GPU rendering" (JCGT
-  9(3), 2020), of the key's two words, the counter and the width, with one xor-shift more before it and one after. As
-  published, products carry differences only upwards, so that low output bits never see high input bits; with the two
-  shifts every input bit flips every output bit half the time. Deriving a key costs one multiplication a word: keys need
-  only be distinct, since whatever is drawn from them is hashed.
+- ``"threefry"`` gives the same bits as JAX's default generator, Threefry-2x32 with
+  twenty rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
+  with counters laid out as under ``jax_threefry_partitionable``. The rounds are written
+  out one after another, where some versions of JAX lower them to a loop on a CPU.
+- ``"pcg4d"`` draws four words at a time with the integer hash of Jarzynski & Olano,
+  "Hash functions for GPU rendering" (JCGT 9(3), 2020), applied to the two words of the
+  key, the counter and the width, with one xor-shift added before it and one after. In
+  the published hash, products carry differences only upwards, so that low output bits
+  do not depend on high input bits; with the two shifts every input bit flips every
+  output bit half the time. Deriving a key costs one multiplication per word: keys only
+  need to be distinct, since everything drawn from them is hashed.
 
-**How random pcg4d is.** ``dieharder`` 3.31.1 was given words drawn the way purerl draws them. Of all 114 results of ``-a`` over
-four words from each ``fold_in(seed_key(0, i), t)``, 64 seeds side by side, none is a failure; five are "weak" (a p-value
-outside [0.005, 0.995]), and those tests pass over the keys of another base. Nor does any of 15 tests fail over one word from
-each key along ``t``, one from each along ``i``, the words of keys beside those of the keys they split into, and whole arrays of
-``2**20`` words from each key; three weak results among these 72 pass, all three repeated, over another base. (Threefry had one
-weak result in 34.) Made again by ``python -m experiments.prng_quality --layout sweep | dieharder -a -g 200``. The tests add
-avalanche, and correlations between neighboring seeds, times and siblings.
+**Statistical quality of pcg4d.** ``dieharder`` 3.31.1 was given words drawn the way
+purerl draws them. Of all 114 results of ``-a`` over four words from each
+``fold_in(seed_key(0, i), t)``, with 64 seeds side by side, none is a failure; five are
+"weak" (a p-value outside [0.005, 0.995]), and those tests pass over the keys of another
+base. Nor does any of 15 tests fail over one word from each key along ``t``, one from
+each along ``i``, the words of keys beside those of the keys they split into, and whole
+arrays of ``2**20`` words from each key; three of these 72 results are weak, and all
+three pass when repeated over another base. (Threefry had one weak result in 34.) To
+repeat it: ``python -m experiments.prng_quality --layout sweep | dieharder -a -g 200``.
+The tests add avalanche, and correlations between neighboring seeds, times and siblings.
 
-Purerl derives every key from a seed and a time rather than carrying one: ``fold_in(seed_key(base, i), t)``.
+Purerl derives every key from a seed and a time rather than carrying one:
+``fold_in(seed_key(base, i), t)``.
 """
 
 import functools
@@ -32,28 +40,35 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import random as jex_random
 
+from purerl.checks import refusal
+
+Impl = Literal["threefry", "pcg4d"]  # the generators by name
+
 _SPLIT, _FOLD_IN = 0x2545F491, 0x6C078965
 _UINT = {8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
 
 
 def _seed_words(seed):
-    """The two 32-bit halves of an integer seed, high half first; a 32-bit seed has a high half of zero."""
-    high = (
-        lax.shift_right_logical(seed, lax.full_like(seed, 32))
-        if seed.dtype.itemsize == 8
-        else jnp.zeros_like(seed)
-    )
+    """The two 32-bit halves of an integer seed, high half first.
+
+    The high half of a 32-bit seed is zero.
+    """
+    if seed.dtype.itemsize == 8:
+        high = lax.shift_right_logical(seed, lax.full_like(seed, 32))
+    else:
+        high = jnp.zeros_like(seed)
     return jnp.stack([high.astype(jnp.uint32), seed.astype(jnp.uint32)])
 
 
-# Jitted for the sake of tracing and lowering, which then happen once and not at every draw; XLA inlines it.
+# Jitted so that it is traced and lowered once and not at every draw; XLA inlines it.
 @jax.jit
 def _threefry2x32(k0, k1, x0, x1):
     def rotate(x, distance):
         return (x << jnp.uint32(distance)) | (x >> jnp.uint32(32 - distance))
 
     keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
-    x0, x1 = x0 + k0, x1 + k1
+    x0 = x0 + k0
+    x1 = x1 + k1
     for block in range(5):
         for distance in ((13, 15, 26, 6), (17, 29, 16, 24))[block % 2]:
             x0 = x0 + x1
@@ -64,7 +79,7 @@ def _threefry2x32(k0, k1, x0, x1):
 
 
 def _threefry_derive(words, counter, purpose):
-    del purpose  # JAX's layout tells a fold from a split by nothing but the counter
+    del purpose  # JAX tells a fold from a split by the counter alone
     return _threefry2x32(words[0], words[1], jnp.zeros_like(counter), counter)
 
 
@@ -91,14 +106,15 @@ def _pcg4d(x, y, z, w):
 
 def _pcg4d_derive(words, counter, purpose):
     x, y = _xor_shift(words[0], words[1])
-    return x * jnp.uint32(0x9E3779B1) + counter, y * jnp.uint32(0x85EBCA6B) + (
-        counter ^ jnp.uint32(purpose)
-    )
+    first = x * jnp.uint32(0x9E3779B1) + counter
+    second = y * jnp.uint32(0x85EBCA6B) + (counter ^ jnp.uint32(purpose))
+    return first, second
 
 
 def _pcg4d_bits(words, counter, width):
     per_block = 128 // max(width, 32)
-    block, position = counter // jnp.uint32(per_block), counter % jnp.uint32(per_block)
+    block = counter // jnp.uint32(per_block)
+    position = counter % jnp.uint32(per_block)
     out = _pcg4d(words[0], words[1], block, jnp.full_like(block, width))
     if width == 64:
         out = _join(out[0], out[1]), _join(out[2], out[3])
@@ -111,18 +127,19 @@ def _join(high, low):
     return (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
 
 
-_SMALL = 8
+_SMALL = 8  # the largest number of counters that are evaluated one by one
 
 
 def _over_counters(function, shape):
-    """``function`` of the counters ``0, 1, 2, ...`` laid out in row-major order over ``shape``.
+    """``function`` of the counters ``0, 1, 2, ...`` in row-major order over ``shape``.
 
-    A few counters are worked out one by one: each is then a scalar of its own, which XLA keeps in a register (or drops
-    where nobody asks for it) instead of building an array only to take it apart again.
+    A few counters are evaluated one by one: each is then a separate scalar, which XLA
+    keeps in a register (or drops if it is not used) instead of building an array only
+    to take it apart again.
     """
     size = math.prod(shape)
     if size > 2**32:
-        raise ValueError(f"one draw has at most 2**32 elements, not {size} (shape {shape})")
+        raise refusal("random bits", "shape", shape, "at most 2**32 elements")
     if not 0 < size <= _SMALL:
         drawn = function(lax.iota(jnp.uint32, size))
     else:
@@ -132,7 +149,14 @@ def _over_counters(function, shape):
 
 
 def _define(name, tag, derive, bits):
-    """A generator from how it derives the two words of a key, and how it draws from them, at a counter."""
+    """A generator from two functions of a key's words and a counter.
+
+    Args:
+        name: the generator's name in error messages.
+        tag: a short name in the types of its keys.
+        derive: ``(words, counter, purpose)`` -> the two words of a derived key.
+        bits: ``(words, counter, width)`` -> random bits.
+    """
 
     def split(words, shape):
         return _over_counters(
@@ -164,27 +188,26 @@ IMPLEMENTATIONS = {
 }
 
 
-def key(seed: int, impl: Literal["threefry", "pcg4d"] = "threefry") -> jax.Array:
+def key(seed: int | jax.Array, impl: Impl = "threefry") -> jax.Array:
     """A typed JAX key from an integer seed, shape ``[]``.
 
     Raises:
-        ValueError: ``impl`` names no generator of this module.
+        ValueError: ``impl`` is not the name of a generator of this module.
     """
     if impl not in IMPLEMENTATIONS:
-        raise ValueError(f"impl is {impl!r}; allowed: {', '.join(map(repr, IMPLEMENTATIONS))}")
+        raise refusal("key", "impl", repr(impl), ", ".join(map(repr, IMPLEMENTATIONS)))
     return jax.random.key(seed, impl=IMPLEMENTATIONS[impl])
 
 
 def as_key(key: jax.Array) -> jax.Array:
-    """``key`` itself if typed; a legacy raw ``uint32`` key wrapped as the default implementation's."""
+    """A typed key as it is; a legacy ``uint32`` key wrapped as JAX's default kind."""
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
-def seed_key(
-    base: int | jax.Array, i: int | jax.Array, impl: Literal["threefry", "pcg4d"] = "threefry"
-) -> jax.Array:
-    """The key of seed ``i`` under the integer ``base``: ``fold_in(key(base, impl), i)``.
+def seed_key(base: int | jax.Array, i: int | jax.Array, impl: Impl = "threefry") -> jax.Array:
+    """The key of seed ``i`` under an integer ``base``: folds ``i`` into ``key(base)``.
 
-    A function of ``i`` alone, so the first five of five seeds are the first five of thirty.
+    It is a function of ``base`` and ``i`` alone, so the first five keys are the same in
+    a run of five seeds and in one of thirty.
     """
     return jax.random.fold_in(key(base, impl), i)

@@ -1,7 +1,9 @@
-"""Experience replay: a ring of transitions, written in order and sampled uniformly.
+"""Experience replay: a ring buffer of transitions, written in order, sampled uniformly.
 
-The ring keeps no position of its own: where to write and how much is filled follow from the number of items added so far,
-which follows from time. So under ``vmap`` neither is batched, a write stays one slice and, in a donated scan, happens in place.
+The buffer stores no position. The place of the next write and the number of filled
+entries follow from the number of items added so far, which is a function of time. So
+neither is batched under ``vmap``, and a write stays one slice that, in a scan with
+donated buffers, happens in place.
 """
 
 import functools
@@ -15,32 +17,44 @@ Buffer = Any
 
 
 def create(item: Any, capacity: int) -> Buffer:
-    """An empty ring for ``capacity`` items shaped like ``item``, a pytree of arrays or ``jax.ShapeDtypeStruct``.
+    """An empty ring buffer.
+
+    Args:
+        item: a pytree of arrays or ``jax.ShapeDtypeStruct``, shaped like one item.
+        capacity: the number of items it can hold.
 
     Returns:
-        The same pytree of zeros with a leading axis ``[capacity]``.
+        The same pytree, of zeros with a leading axis ``[capacity]``.
     """
     return jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), item)
 
 
 def write(buffer: Buffer, items: Any, added: int | jax.Array) -> Buffer:
-    """Write ``[N]`` items over the oldest, ``added`` having been added before.
+    """Overwrite the oldest items.
 
-    ``N`` must divide the capacity and ``added`` be a multiple of it, so that no write wraps around the end.
+    Args:
+        buffer: the ring, leaves ``[capacity, ...]``.
+        items: leaves ``[N, ...]``. ``N`` must divide the capacity, so that no write
+            wraps around the end.
+        added: the number of items added before, a multiple of ``N``.
 
     Raises:
         AssertionError: ``N`` does not divide the capacity (while tracing).
     """
-    capacity, count = jax.tree.leaves(buffer)[0].shape[0], jax.tree.leaves(items)[0].shape[0]
+    capacity = jax.tree.leaves(buffer)[0].shape[0]
+    count = jax.tree.leaves(items)[0].shape[0]
     chex.assert_is_divisible(capacity, count)
     return jax.tree.map(functools.partial(_write_along(0), added % capacity), buffer, items)
 
 
 @functools.cache
 def _write_along(axis):
-    """``dynamic_update_slice_in_dim`` along ``axis``, which stays one under ``vmap`` as long as the start is not batched.
+    """``dynamic_update_slice_in_dim`` along ``axis``, with a batching rule of its own.
 
-    JAX's own rule makes a scatter of it, which XLA does not do in place: every write would copy the ring.
+    Under ``vmap`` it stays a slice update as long as the start is not batched. JAX's
+    own rule turns it into a scatter, which XLA does not do in place: every write would
+        copy
+    the ring.
     """
 
     @jax.custom_batching.custom_vmap
@@ -52,9 +66,8 @@ def _write_along(axis):
         if batched[0]:
             plain = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=axis)
             axes = [0 if is_batched else None for is_batched in batched]
-            return jax.vmap(lambda start, ring, items: plain(ring, items, start), axes)(
-                start, ring, items
-            ), True
+            each = jax.vmap(lambda start, ring, items: plain(ring, items, start), axes)
+            return each(start, ring, items), True
         ring, items = (
             x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
             for x, is_batched in zip((ring, items), batched[1:], strict=True)
@@ -65,16 +78,20 @@ def _write_along(axis):
 
 
 def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: int) -> Any:
-    """``[B]`` items drawn uniformly with replacement from the ``min(added, capacity)`` that the ring holds.
+    """Items drawn uniformly from the ``min(added, capacity)`` that the ring holds.
 
-    Lin, "Self-improving reactive agents based on reinforcement learning, planning and teaching" (Machine Learning 8, 1992).
-    With replacement because the cost is then that of the batch, not of the ring.
+    Lin, "Self-improving reactive agents based on reinforcement learning, planning and
+    teaching" (Machine Learning 8, 1992). They are drawn with replacement, so that the
+    cost depends on the batch and not on the ring.
 
     Args:
         buffer: the ring.
         key: consumed.
-        added: how many items have been added so far, at least 1.
+        added: the number of items added so far, at least 1.
         batch_size: ``B``, static.
+
+    Returns:
+        The pytree of an item, leaves ``[B, ...]``.
     """
     capacity = jax.tree.leaves(buffer)[0].shape[0]
     index = jax.random.randint(key, (batch_size,), 0, jnp.minimum(added, capacity))

@@ -104,10 +104,10 @@ def rollout(
     def step(actors, t):
         act_keys, env_keys = jax.random.split(jax.random.fold_in(key, t), (2, num_envs))
         action = jax.vmap(choose)(act_keys, jax.vmap(env.observe)(actors.env_state))
-        *actors, transition, metrics = jax.vmap(advance, (None, 0, 0, 0, 0))(
-            env, env_keys, *actors, action
+        env_state, episode, transition, metrics = jax.vmap(advance, (None, 0, 0, 0, 0))(
+            env, env_keys, actors.env_state, actors.episode, action
         )
-        return Actors(*actors), (transition._replace(metrics={}), metrics)
+        return Actors(env_state, episode), (transition._replace(metrics={}), metrics)
 
     actors, (transitions, metrics) = time_scan(step, actors, times)
     return actors, transitions, jax.tree.map(jnp.sum, metrics)

@@ -1,33 +1,39 @@
-"""A scan over time that draws its random numbers a block at a time."""
+"""A scan over time that draws its random numbers one block of steps at a time."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.core import eval_jaxpr
 from jax.extend import core
 
-BLOCK = 128
+BLOCK = 128  # iterations prepared at once
 
 
 def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple[Any, Any]:
-    """``jax.lax.scan(step, state, ts)``, with what depends on time alone worked out for a block of iterations at once.
+    """``jax.lax.scan(step, state, ts)`` that evaluates functions of time in blocks.
 
-    Under the rule that randomness is a function of ``(seed, t)``, most of an iteration's arithmetic (deriving keys, drawing,
-    schedules) does not wait for the state. ``step`` is traced once and its equations are dealt into two: those that follow
-    from ``t`` and from leaves of the state that ``step`` returns untouched (its constant key, say) are evaluated under
-    ``vmap`` over ``block`` values of ``t``, where they fill the machine's vector units; the rest runs in a ``lax.scan`` that
-    reads their results. Control flow is never moved, so that a ``cond`` on ``t`` stays a branch; nor are keys whose draws
-    ``vmap`` changes, JAX's ``rbg`` and ``unsafe_rbg``.
+    Because randomness is a function of ``(seed, t)``, most of an iteration's arithmetic
+    (deriving keys, drawing, schedules) does not depend on the state. ``step`` is traced
+    once and its equations are split into two parts. The *head* holds those that depend
+    only on ``t`` and on leaves of the state that ``step`` returns unchanged (such as
+    its constant key); it is evaluated under ``vmap`` over ``block`` values of ``t``,
+    where it fills the machine's vector units. The *tail* holds the rest, and runs in a
+    ``lax.scan`` that reads the results of the head. Control flow always stays in the
+    tail, so that a ``cond`` on ``t`` remains a branch. So do keys whose draws change
+    under ``vmap``: JAX's ``rbg`` and ``unsafe_rbg``.
 
     Args:
         step: ``(state, t) -> (state, output)``, pure.
         state: the initial carry.
         ts: int32 ``[T]``.
-        block: how many iterations are prepared at once; the largest divisor of ``T`` up to it is taken.
+        block: the number of iterations prepared at once; the largest divisor of ``T``
+            up to it is used.
 
     Returns:
-        The final carry, and the outputs stacked ``[T, ...]``: those of ``lax.scan`` bit for bit in integers and draws. A float
-        product that the head works out and the tail adds is rounded twice, where ``lax.scan`` may round once.
+        The final carry, and the outputs stacked, ``[T, ...]``. Integers and draws equal
+        those of ``lax.scan`` bit for bit. A float product that the head computes and
+        the tail adds is rounded twice, where ``lax.scan`` may round once.
     """
     length = ts.shape[0]
     block = block_length(length, block)
@@ -36,8 +42,9 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
         state, jax.ShapeDtypeStruct((), ts.dtype)
     )
     if jax.tree.structure(shape[0]) != treedef:
-        return jax.lax.scan(step, state, ts)  # which says what is wrong
-    jaxpr, constants = closed.jaxpr, closed.consts
+        return jax.lax.scan(step, state, ts)  # raises the error that says what is wrong
+    jaxpr = closed.jaxpr
+    constants = closed.consts
     *inputs, t = jaxpr.invars
     outputs = jaxpr.outvars[: len(leaves)]
     untouched = [
@@ -50,26 +57,24 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     tail_jaxpr = jaxpr.replace(eqns=tail, invars=[*jaxpr.invars, *prepared])
 
     def prepare(leaves, t):
-        return jax.core.eval_jaxpr(head_jaxpr, constants, *leaves, t)
+        return eval_jaxpr(head_jaxpr, constants, *leaves, t)
 
     def run_block(leaves, block_ts):
         def body(leaves, xs):
             t, draws = xs
-            out = jax.core.eval_jaxpr(tail_jaxpr, constants, *leaves, t, *draws)
+            out = eval_jaxpr(tail_jaxpr, constants, *leaves, t, *draws)
             return out[: len(leaves)], out[len(leaves) :]
 
-        return jax.lax.scan(
-            body, leaves, (block_ts, jax.vmap(prepare, in_axes=(None, 0))(leaves, block_ts))
-        )
+        draws = jax.vmap(prepare, in_axes=(None, 0))(leaves, block_ts)
+        return jax.lax.scan(body, leaves, (block_ts, draws))
 
     if block == length:
         leaves, stacked = run_block(leaves, ts)
     else:
         leaves, stacked = jax.lax.scan(run_block, leaves, ts.reshape(-1, block))
         stacked = [x.reshape(length, *x.shape[2:]) for x in stacked]
-    return jax.tree.unflatten(treedef, leaves), jax.tree.unflatten(
-        jax.tree.structure(shape[1]), stacked
-    )
+    final = jax.tree.unflatten(treedef, leaves)
+    return final, jax.tree.unflatten(jax.tree.structure(shape[1]), stacked)
 
 
 def block_length(length: int, at_most: int = BLOCK) -> int:
@@ -78,12 +83,18 @@ def block_length(length: int, at_most: int = BLOCK) -> int:
 
 
 def _split(jaxpr, fixed, t):
-    """Deal the equations into those known from ``t`` and the ``fixed`` variables, and those that wait for the state.
+    """Split the equations into a head and a tail, see :func:`time_scan`.
 
-    Equations of ``fixed`` variables alone stand on both sides (XLA keeps them where they are used).
+    Equations that depend on ``fixed`` variables alone are put into both (XLA removes
+    those that are not used).
+
+    Args:
+        jaxpr: the equations of one step.
+        fixed: the variables known before the scan.
+        t: the variable of the time.
 
     Returns:
-        ``head``, ``tail`` and the variables that the head hands to the tail.
+        ``head``, ``tail`` and the variables that the head passes to the tail.
     """
     moving = {t}
     head, tail = [], []
@@ -98,9 +109,8 @@ def _split(jaxpr, fixed, t):
         else:
             moving.update(eqn.outvars)
             head.append(eqn)
-    wanted = {v for eqn in tail for v in eqn.invars if not isinstance(v, core.Literal)} | {
-        v for v in jaxpr.outvars if not isinstance(v, core.Literal)
-    }
+    read = [v for eqn in tail for v in eqn.invars] + list(jaxpr.outvars)
+    wanted = {v for v in read if not isinstance(v, core.Literal)}
     made = [
         v for eqn in head for v in eqn.outvars if v in moving and not isinstance(v, core.DropVar)
     ]
@@ -112,14 +122,14 @@ _CHANGED_BY_VMAP = {"key<rbg>", "key<urbg>"}
 
 
 def _plain(eqn):
-    """Neither control flow, nor an effect, nor a key that must not be batched in it, however deep."""
-    return (
-        not eqn.effects
-        and eqn.primitive.name not in _CONTROL_FLOW
-        and not any(
-            str(v.aval.dtype) in _CHANGED_BY_VMAP
-            for v in (*eqn.invars, *eqn.outvars)
-            if hasattr(v.aval, "dtype")
-        )
-        and all(_plain(inner) for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns)
-    )
+    """True if an equation may move to the head, with all those nested in it.
+
+    That is, it has no control flow, no effect, and no key that must not be batched.
+    """
+    if eqn.effects or eqn.primitive.name in _CONTROL_FLOW:
+        return False
+    avals = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+    if any(str(getattr(aval, "dtype", "")) in _CHANGED_BY_VMAP for aval in avals):
+        return False
+    nested = [inner for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns]
+    return all(_plain(inner) for inner in nested)

@@ -148,7 +148,8 @@ def test_wrong_ranks_and_dtypes_are_refused():
         bellman.n_step_return(*stream, 0.9, 0)
 
 
-# Two episodes and the beginning of a third: one terminates after two steps, one is truncated after two, one goes on.
+# Two episodes and the beginning of a third: one terminates after two steps, one is
+# truncated after two, one goes on.
 REWARDS = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
 TERMINATED = jnp.array([0, 1, 0, 0, 0, 0], bool)
 TRUNCATED = jnp.array([0, 0, 0, 1, 0, 0], bool)
@@ -234,7 +235,10 @@ def definition_n_step(rewards, terminated, truncated, values, discount, n):
 
 
 def definition_lambda(rewards, terminated, truncated, values, discount, lambda_):
-    """The weighted mixture of all n-step returns: (1 - lambda) lambda^(n-1), and what is left on the longest."""
+    """The mixture of all n-step returns with weights (1 - lambda) lambda^(n-1).
+
+    The longest has the remaining weight.
+    """
     length = len(rewards)
     by_n = [
         definition_n_step(rewards, terminated, truncated, values, discount, n)
@@ -252,7 +256,7 @@ def definition_lambda(rewards, terminated, truncated, values, discount, lambda_)
 
 @st.composite
 def streams(draw):
-    """Rewards, flags and values of one of two lengths; both flags may be set on one step."""
+    """Rewards, flags and values of one of two lengths; a step may have both flags."""
     length = draw(st.sampled_from([1, LENGTH]))
     flags = st.lists(st.sampled_from([False, False, False, True]), min_size=length, max_size=length)
     numbers = st.lists(FLOATS, min_size=length, max_size=length)
@@ -299,7 +303,7 @@ def test_extremes_agree(stream, discount):
 @settings(max_examples=100, deadline=None)
 @given(streams(), UNIT, UNIT, st.sampled_from([1, 3, LENGTH]))
 def test_true_values_are_a_fixed_point(stream, discount, lambda_, n):
-    """Where the values are already the returns that follow, every return is the value, however far it looks."""
+    """If the values are exact, every return is the value, for any n and any lambda."""
     rewards, terminated, truncated, values = stream
     values, returns = values.astype(float), np.zeros(len(rewards))
     for t in reversed(range(len(rewards))):
@@ -356,7 +360,8 @@ def test_returns_under_vmap_and_grad(function, parameter):
     found = jax.jit(jax.grad(lambda discount: with_discount(discount).sum()))(0.5)
     np.testing.assert_allclose(found, slope.sum(), rtol=1e-3)
 
-    # The return is linear in the values: its gradient is the weight of each, and the terminal state has none.
+    # The return is linear in the values: its gradient is the weight of each, and the
+    # terminal state has none.
     weights = jax.jit(jax.grad(lambda values: function(*STREAM[:3], values, 0.5, parameter)[0]))(
         VALUES
     )

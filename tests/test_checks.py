@@ -1,4 +1,4 @@
-"""What is judged at construction, and what is let through because JAX put it there."""
+"""Validation at construction, and what passes because JAX put it there."""
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +65,33 @@ def test_rules(name):
 def test_wrong_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         Node(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"rate": "0.5"}, {"scale": "1e-3"}])
+def test_text_is_not_a_number(fields):
+    ((name, value),) = fields.items()
+    with pytest.raises(ValueError, match=rf"Node: {name} is '{value}'; allowed: a .*number"):
+        Node(**fields)
+
+
+def test_a_name_spelled_similarly_is_suggested():
+    class Named(Node):
+        method: str = static(default="watkins")
+
+        def __post_init__(self):
+            checks.check_choice(self, method=("watkins", "peng"))
+
+    says = r"Named: method is 'watkin'; allowed: 'watkins', 'peng' \(did you mean 'watkins'\?\)"
+    with pytest.raises(ValueError, match=says):
+        Named(method="watkin")
+    with pytest.raises(ValueError, match=r"allowed: 'watkins', 'peng'$"):
+        Named(method="sarsa")
+
+
+def test_long_values_are_cut():
+    error = checks.refusal("Node", "table", np.arange(1000).tolist(), "fewer numbers")
+    assert str(error).endswith("...; allowed: fewer numbers")
+    assert len(str(error)) < 250
 
 
 PLACEHOLDERS = {

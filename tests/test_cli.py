@@ -6,7 +6,7 @@ import pytest
 
 import purerl
 from purerl import cli
-from purerl.agents import AGENTS
+from purerl.agents import METHODS
 from purerl.run.checkpoint import read_arrays, write_arrays
 
 RUN = [
@@ -47,12 +47,12 @@ def test_run_replay_report_and_resume(command, tmp_path):
         *RUN, "--set", "epsilon=0.1,linear(1.0, 0.0, steps=100)", "discount=0.9", "--out", "run"
     )
     assert code is None
-    assert "epsilon=0.1" in printed and "replay run --seed 2" in printed
+    assert "epsilon=0.1" in printed and "rerun run --seed 2" in printed
     result = purerl.load(tmp_path / "run")
     assert len(result.configurations) == 2 and result.agents[0].discount == 0.9
     assert result.curves["q_error"].shape == (2, 3, 2)
     assert (tmp_path / "run" / "policy.png").stat().st_size > 1000
-    code, printed = command("replay", "run", "--seed", "1", "--configuration", "1")
+    code, printed = command("rerun", "run", "--seed", "1", "--configuration", "1")
     assert code is None and "seed 1 is bit-identical to what is stored" in printed
     code, printed = command("report", "run")
     assert code is None and "QLearning on Grid2x3-v0" in printed
@@ -77,9 +77,9 @@ def test_replay_says_when_a_result_was_altered(command, tmp_path):
     arrays = read_arrays(path)
     arrays["curves.q_error"][1, 0] += 0.5
     write_arrays(path, arrays)
-    assert command("replay", "run", "--seed", "0")[0] is None
+    assert command("rerun", "run", "--seed", "0")[0] is None
     assert (
-        command("replay", "run", "--seed", "1")[0]
+        command("rerun", "run", "--seed", "1")[0]
         == "seed 1 DIFFERS from what is stored, by at most 0.5"
     )
 
@@ -95,7 +95,7 @@ def test_replay_says_when_a_result_was_altered(command, tmp_path):
         ([*RUN, "--set", "learnin_rate=1.0"], "no field 'learnin_rate'"),
         ([*RUN, "--seeds", "0"], "seeds is []"),
         (["report", "nowhere"], "holds no run"),
-        (["replay", "nowhere", "--seed", "0"], "holds no run"),
+        (["rerun", "nowhere", "--seed", "0"], "holds no run"),
     ],
 )
 def test_errors_are_one_clear_line(command, words, says):
@@ -133,7 +133,7 @@ def test_lists(command):
     code, printed = command("envs")
     assert code is None and all(kind in printed for kind in purerl.envs.kinds())
     code, printed = command("agents")
-    assert code is None and all(name in printed for name in AGENTS)
+    assert code is None and all(name in printed for name in METHODS)
     code, printed = command("agents", "SARSA")
     assert code is None and "learning_rate" in printed and "DQN" not in printed
     code, _ = command("agents", "Sarsa")

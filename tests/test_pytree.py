@@ -1,4 +1,4 @@
-"""Nodes: frozen dataclasses that are pytrees, and never taken for one another."""
+"""Nodes: frozen dataclasses that are pytrees with structures of their own."""
 
 import dataclasses
 import inspect
@@ -41,7 +41,7 @@ def test_it_is_frozen_and_replaced():
 
 
 def test_the_constructor_is_for_users():
-    """JAX puts anything in a leaf's place."""
+    """JAX puts anything in the place of a leaf."""
     _, treedef = jax.tree.flatten(Point(1.0))
     for make in (lambda: Point("bad"), lambda: Point(1.0).replace(x="bad")):
         with pytest.raises(ValueError, match="x is bad"):
@@ -68,7 +68,7 @@ def test_a_subclass_has_the_fields_of_its_parent_and_its_own():
 
 
 def test_alike_classes_are_not_taken_for_each_other():
-    """By jit's cache, which looks for a structure among all that it has seen."""
+    """The cache of jit compares structures."""
     kinds = [
         type(f"Kind{i}", (Node,), {"__annotations__": {"x": float}, "number": i})
         for i in range(100)

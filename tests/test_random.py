@@ -24,12 +24,13 @@ SHAPES = st.lists(st.integers(0, 6), max_size=3).map(tuple)
 
 @pytest.fixture(autouse=True, scope="module")
 def keys_may_be_used_twice():
-    """Comparing two ways to draw from a key uses it twice, whatever the environment says about reuse."""
+    """Allow the reuse of keys: comparing two ways to draw from a key uses it twice."""
     with jax.debug_key_reuse(False):
         yield
 
 
-# What is drawn from one key. The first group is integer arithmetic alone; in the second a compiler may round differently.
+# Draws from one key. The first group is integer arithmetic alone; in the second
+# a compiler may round differently.
 EXACT = {
     "data": jax.random.key_data,
     "split": lambda key: jax.random.key_data(jax.random.split(key)),
@@ -83,7 +84,10 @@ def assert_same_draws(one, other):
 
 
 def test_threefry_copies_what_is_still_the_default_of_jax():
-    changed = "JAX's default generator changed: 'threefry' promises the same bits, so change it too or change the promise"
+    changed = (
+        "JAX's default generator changed: 'threefry' promises the same bits, so change it too or "
+        "change the promise"
+    )
     assert str(jax.random.key_impl(jax.random.key(0))) == "threefry2x32", changed
     assert jax.config.jax_threefry_partitionable, changed
 
@@ -163,7 +167,7 @@ def test_key_data_goes_from_jax_to_threefry_and_back(words):
 
 
 def draw_few(key):
-    """On both sides of the size up to which elements are worked out one by one."""
+    """On both sides of the size up to which elements are evaluated one by one."""
     return {
         "split": jax.random.key_data(jax.random.split(key, 3)),
         "split by shape": jax.random.key_data(jax.random.split(key, (3, 4))),
@@ -224,7 +228,9 @@ for impl in IMPLEMENTATIONS:
     assert len(sharded.sharding.device_set) == 2
     numpy.testing.assert_array_equal(sharded, draw(keys))
     whole = jax.random.bits(keys[0], (1024,))
-    apart = jax.jit(lambda key: jax.random.bits(key, (1024,)), out_shardings=NamedSharding(mesh, lanes))(keys[0])
+    sharding = NamedSharding(mesh, lanes)
+    draw_apart = jax.jit(lambda key: jax.random.bits(key, (1024,)), out_shardings=sharding)
+    apart = draw_apart(keys[0])
     assert len(apart.sharding.device_set) == 2
     numpy.testing.assert_array_equal(apart, whole)
 print("same")
@@ -311,14 +317,15 @@ def test_jax_sees_a_key_used_twice(impl):
             jax.jit(lambda k: jax.random.bits(k) + jax.random.bits(k))(k)
 
 
-# The quality of the bits. Seeds are fixed, so these tests always give the same answer; LIMIT is the chance that a perfect
-# generator would have had of failing one of them. Each is also shown a generator that it must fail.
+# The quality of the bits. Seeds are fixed, so these tests always give the same answer;
+# LIMIT is the chance that a perfect generator would have had of failing one of them.
+# Each is also shown a generator that it must fail.
 
 LIMIT = 1e-6
 
 
 def published_pcg4d(x, y, z, w, shifts=0):
-    """The hash as its authors give it; ``shifts=1`` adds the two xor-shifts of ``purerl.random``, first and last."""
+    """The published hash; ``shifts=1`` adds the two xor-shifts of ``purerl.random``."""
     words = [x, y, z, w]
     for _ in range(shifts):
         words = [v ^ v >> 16 for v in words]
@@ -343,7 +350,8 @@ def published_bits(words, counter, width):
     return jnp.select([counter % 4 == i for i in range(4)], block)
 
 
-# One draws by the hash as published, one hands out what its keys are made of, one forgets in which order it was folded.
+# One draws by the hash as published, one hands out what its keys are made of, one
+# forgets in which order it was folded.
 WEAK = {
     "published": prng._define("published", "published", prng._pcg4d_derive, published_bits),
     "unhashed": prng._define(
@@ -383,7 +391,7 @@ def test_pcg4d_is_the_published_hash_with_two_shifts_more(words):
 
 
 def two_sided(distribution, value):
-    """The chance of a value as far out as this, on either side: what is too even is not random either."""
+    """The two-sided p-value: a value that is too even is not random either."""
     return min(
         1.0,
         2
@@ -395,12 +403,15 @@ def two_sided(distribution, value):
 
 
 def worst(*p_values):
-    """The least of them, times how many had the chance to be it."""
+    """The smallest p-value, with Bonferroni correction."""
     return min(1.0, min(p_values) * len(p_values))
 
 
 def fair(counts, n):
-    """Whether each of ``counts`` may be the heads of ``n`` fair coins: taken together, and the most extreme of them."""
+    """The p-value of ``counts`` as heads of ``n`` fair coins each.
+
+    The smaller of two tests: all counts together, and the most extreme one.
+    """
     z = (np.asarray(counts, np.float64) - n / 2) / np.sqrt(n / 4)
     return worst(
         two_sided(stats.chi2(z.size), np.sum(z**2)), 2 * z.size * stats.norm.sf(np.max(np.abs(z)))
@@ -430,7 +441,10 @@ def bits_set(words):
 
 
 def flips(function, inputs):
-    """How often flipping a bit of ``inputs``, ``[n, m]``, flips one of ``function``, ``[m] -> [w]``; shape ``[32 m, 32 w]``."""
+    """Counts of output bits flipped by flipping an input bit, ``[32 m, 32 w]``.
+
+    ``inputs`` are ``[n, m]``, ``function`` maps ``[m] -> [w]``.
+    """
     masks = [
         np.uint32(1 << bit) * np.eye(inputs.shape[1], dtype=np.uint32)[word]
         for word, bit in np.ndindex(inputs.shape[1], 32)
@@ -443,13 +457,16 @@ N = 2**14
 
 
 def key_avalanche(impl):
-    """Bits of both words of a key."""
+    """From bits of both words of a key to drawn words."""
     inputs = np.random.default_rng(0).integers(2**32, size=(N, 2), dtype=np.uint32)
     return fair(flips(lambda words: jax.random.bits(from_words(words, impl), (4,)), inputs), N)
 
 
 def chain_avalanche(impl):
-    """Bits of ``i`` and ``t``, both small as in use, through to words drawn from the key at that time and from its child."""
+    """From bits of ``i`` and ``t`` to words drawn from the key and from its child.
+
+    Both numbers are small, as in use.
+    """
     inputs = np.random.default_rng(1).integers([2**10, 2**20], size=(N, 2)).astype(np.uint32)
 
     def chain(i_t):
@@ -462,7 +479,7 @@ def chain_avalanche(impl):
 
 
 def block_avalanche(impl):
-    """Bits of the place in one long draw."""
+    """From bits of the place in one long draw to its words."""
     keys = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(16))
     blocks = np.asarray(jax.vmap(lambda k: jax.random.bits(k, (2**12, 4)))(keys))
     place = np.arange(2**12)
@@ -503,13 +520,13 @@ def bit_balance(words):
 
 
 def correlation(one, other):
-    """Of each bit of ``one`` with each of ``other``, both ``[n]`` words."""
+    """The p-value of correlations of the bits of ``one`` and ``other``, ``[n]``."""
     others = planes(other)
     return fair(np.stack([ones(plane ^ others) for plane in planes(one)]), one.size)
 
 
 def serial_correlation(words):
-    """Words next to each other, in neighboring keys, and in the same lane at neighboring times."""
+    """Correlations of neighboring words, keys, and times of one lane."""
     words = words.ravel()
     return worst(
         *(
@@ -520,7 +537,7 @@ def serial_correlation(words):
 
 
 def repeats(words):
-    """Of words, whose number is near Poisson's with mean ``n (n - 1) / 2**33``."""
+    """The p-value of repeated words; ``n (n - 1) / 2**33`` are expected."""
     n = words.size
     return two_sided(
         stats.poisson(n * (n - 1) / 2**33), np.sum(np.diff(np.sort(words, axis=None)) == 0)
@@ -528,7 +545,10 @@ def repeats(words):
 
 
 def birthday_spacings(words):
-    """Of Marsaglia & Tsang (2002): equal spacings among ``m`` birthdays in a year of ``2**32`` days, near Poisson's."""
+    """The p-value of equal spacings of ``m`` birthdays in a year of ``2**32`` days.
+
+    Marsaglia & Tsang (2002); their number is nearly Poisson distributed.
+    """
     m = 2**12
     spacings = np.sort(np.diff(np.sort(words.reshape(-1, m), axis=1), axis=1), axis=1)
     return two_sided(
@@ -586,7 +606,7 @@ def grid(impl):
 
 
 def tree(impl):
-    """Five generations of a key: sixteen children by ``split`` and sixteen by ``fold_in`` of each."""
+    """Five generations: 16 children by ``split`` and 16 by ``fold_in`` per key."""
     generations = [key(0, impl)[None]]
     for _ in range(4):
         split = jax.vmap(lambda k: jax.random.split(k, 16))(generations[-1])

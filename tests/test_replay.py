@@ -1,4 +1,4 @@
-"""The ring, against a plain deque, and its sampling, against the uniform law."""
+"""The ring against a deque, and its sampling against the uniform distribution."""
 
 from collections import deque
 
@@ -79,7 +79,8 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
         assert (
             stats.chisquare(np.bincount(batches.ravel(), minlength=added + 1)[held]).pvalue > 1e-6
         )
-        # With replacement, and independently: every pair of items is as likely as every other.
+        # With replacement, and independently: every pair of items is as likely as every
+        # other.
         pairs = np.bincount(
             (batches[:, 0] - held[0]) * len(held) + batches[:, 1] - held[0],
             minlength=len(held) ** 2,

@@ -49,7 +49,7 @@ def test_agrees_with_optax():
 
 
 def test_sample_average_is_power_with_exponent_one():
-    """Averaging with step 1 / (1 + t) is the arithmetic mean: the case of Robbins and Monro that everybody can check."""
+    """Averaging with step 1 / (1 + t) gives the arithmetic mean."""
     samples = np.random.default_rng(0).normal(size=50)
     step_size, estimate = schedule.power(1.0, exponent=1), 17.0
     for t, sample in enumerate(samples):
@@ -77,7 +77,7 @@ def test_time_maps_elementwise_under_jit_and_vmap(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_leaves_sweep_without_retracing(name):
-    chex.clear_trace_counter()  # it counts by name, over all parametrisations
+    chex.clear_trace_counter()  # it counts by name, over all parametrizations
 
     @jax.jit
     @chex.assert_max_traces(n=1)
@@ -100,7 +100,7 @@ def test_leaves_sweep_without_retracing(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_any_tree_of_its_structure_can_be_built(name):
-    """As in_axes, as gradients, as a tree of placeholders: rebuilding judges nothing."""
+    """As in_axes, as gradients, as placeholders: rebuilding a pytree checks nothing."""
     example = EXAMPLES[name]
     for stand_in in (0, -1, None, object(), "leaf", np.nan):
         leaves, structure = jax.tree.flatten(example)
@@ -164,7 +164,7 @@ def test_wrong_numbers_are_named(make, message):
         make()
 
 
-def test_tracers_are_not_judged():
+def test_tracers_are_not_checked():
     value = jax.jit(lambda end, steps: schedule.linear(1.0, end, steps)(5))(0.0, 10)
     np.testing.assert_allclose(value, 0.5)
 

@@ -28,14 +28,14 @@ def hoists_everything(x, t):
 
 
 def constant_key(state, t):
-    """The rule of the house: a key that never changes, folded with the time."""
+    """The usual case: a key that never changes, folded with the time."""
     key, x, nothing = state
     words = draw(key, t)
     return (key, x * 7 + words[0], nothing), {"word": words[1], "x": x, "none": None}
 
 
 def changing_key(state, t):
-    """A key in the carry that moves on: what is drawn from it depends on the state."""
+    """A key in the carry that changes: draws from it depend on the state."""
     key, x = state
     key, use = jax.random.split(jax.random.fold_in(key, t))
     return (key, x + jax.random.bits(use)), jax.random.bits(jax.random.fold_in(use, t))
@@ -64,7 +64,7 @@ def loops(x, t):
 
 
 def nested(state, t):
-    """A blocked scan within, as an agent's inner loop of interactions."""
+    """A blocked scan inside another, like an agent's inner loop of interactions."""
     key, x = state
     key_t = jax.random.fold_in(key, t)
 
@@ -80,7 +80,7 @@ def literals(x, t):
 
 
 def table(state, t):
-    """A write to a place that time decides, and a table read there."""
+    """A write to a place that depends on time, and a read from there."""
     ring, constants = state
     return (ring.at[t % 4].add(constants[t % 3] + ring[0]), constants), ring[t % 4]
 
@@ -103,7 +103,7 @@ STEPS = {
 
 
 def both(step, state, ts, block=timescan.BLOCK):
-    """What the blocked scan gives, and what it should."""
+    """The results of the blocked scan and of the plain scan."""
     blocked = jax.jit(lambda state, ts: timescan.time_scan(step, state, ts, block))
     plain = jax.jit(lambda state, ts: jax.lax.scan(step, state, ts))
     return blocked(state, ts), plain(state, ts)
@@ -217,7 +217,7 @@ def test_a_branch_on_time_stays_a_branch_under_vmap():
 
 
 def test_what_depends_on_time_alone_leaves_the_inner_loop():
-    """The generator's rounds are in the block's preparation, and only what waits for the state is in the loop."""
+    """Random bits are drawn in the head; the loop only combines them with the state."""
 
     def step(state, t):
         key, x = state

@@ -1,1 +1,4 @@
-"""How fast it is, as ratios to others in the same run: ``python -m experiments.benchmarks [NAME...]``, one module a table."""
+"""Speed, as ratios to other implementations in the same run.
+
+``python -m experiments.benchmarks [NAME...]``; each module measures one set of tables.
+"""

@@ -1,3 +1,5 @@
+"""Measure speed: ``python -m experiments.benchmarks [NAME...]``, by default all."""
+
 import argparse
 import importlib
 
@@ -9,13 +11,10 @@ NAMES = ("gymnax_keys", "environments", "q_learning", "control", "dqn", "lanes",
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks", description="Speed, in ratios to others."
+        prog="python -m experiments.benchmarks", description="Speed, as ratios to others."
     )
     parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help=f"one of {', '.join(NAMES)}; all of them if none is named",
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; by default all"
     )
     names = parser.parse_args().names or NAMES
     unknown = set(names) - set(NAMES)
@@ -23,6 +22,5 @@ if __name__ == "__main__":
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
     console = Console()
     for name in names:
-        report.run(
-            name, importlib.import_module(f"experiments.benchmarks.{name}").benchmark, console
-        )
+        module = importlib.import_module(f"experiments.benchmarks.{name}")
+        report.run(name, module.benchmark, console)

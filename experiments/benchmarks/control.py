@@ -1,4 +1,4 @@
-"""One-step control: each method on FrozenLake beside Q-learning, and Q-learning on a grid of a hundred states."""
+"""One-step control: methods on FrozenLake, and Q-learning on a grid of 100 states."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ from experiments.benchmarks.report import MILLIONS, Table
 from experiments.benchmarks.timing import Case, Cases, chunks, measure, measure_in_new_process
 from purerl.agents import DifferentialQLearning, RLearning
 from purerl.envs.grids.gridworld import gridworld
+from purerl.random import Impl
 
 METHODS = (
     purerl.QLearning,
@@ -17,12 +18,8 @@ METHODS = (
     RLearning,
 )
 PEER = "QLearning"
-IMPLS = ("threefry", "pcg4d")
-ITERATIONS = {
-    1: 2**18,
-    64: 2**16,
-    1024: 2**14,
-}  # by seeds: in one call, as long as a segment of a sweep
+IMPLS: tuple[Impl, ...] = ("threefry", "pcg4d")
+ITERATIONS = {1: 2**18, 64: 2**16, 1024: 2**14}  # by seeds: of one call, a sweep's segment
 WIDTH = purerl.QLearning.lanes
 SHARE = 0.5
 SIZE = 10
@@ -34,7 +31,7 @@ def _case(agent, impl, seeds, lanes, threads):
     return Case(partial(chunks, agent, impl, seeds, lanes, iterations, threads), seeds * iterations)
 
 
-def methods(impl: str) -> Cases:
+def methods(impl: Impl) -> Cases:
     """Every method on FrozenLake, in the chunks of a sweep."""
     env = purerl.make("FrozenLake-v1")
     return {
@@ -45,7 +42,11 @@ def methods(impl: str) -> Cases:
 
 
 def grid(threads: int | str) -> Cases:
-    """Q-learning on an open grid, from one corner to the other; chunks of ``WIDTH``, or as many as there are threads."""
+    """Q-learning on an open grid, from one corner to the other.
+
+    In chunks of ``WIDTH`` lanes, or narrower ones where these would be fewer than the
+    threads.
+    """
     threads = int(threads)
     rows = ["S" + "." * (SIZE - 1), *["." * SIZE] * (SIZE - 2), "." * (SIZE - 1) + "G"]
     agent = purerl.QLearning(env=gridworld(rows))
@@ -57,29 +58,27 @@ def grid(threads: int | str) -> Cases:
 
 
 def benchmark() -> list[Table]:
+    goals = {(method.__name__, f"{n} seeds"): SHARE for method in METHODS[1:] for n in ITERATIONS}
+    note = f"Chunks of at most {WIDTH} lanes: 1 and 64 seeds are one chunk, which one thread runs."
     tables = [
         Table(
             title=f"One-step control, FrozenLake-v1, {impl}, transitions, two threads",
             unit=MILLIONS,
             timings=measure(methods(impl)),
             peer=PEER,
-            goals={
-                (method.__name__, f"{n} seeds"): SHARE for method in METHODS[1:] for n in ITERATIONS
-            },
+            goals=goals,
             goals_are_ratios=True,
-            notes=[
-                f"In chunks of {WIDTH} lanes at most: 1 and 64 seeds are one chunk, and keep one thread busy."
-            ],
+            notes=[note],
         )
         for impl in IMPLS
     ]
     for threads, goal in GRID_GOALS.items():
-        timings = (
-            measure_in_new_process(__name__, "grid", str(threads), cores=1)
-            if threads == 1
-            else measure(grid(threads))
-        )
-        title = f"Q-learning, open {SIZE} x {SIZE} grid, transitions, {'one thread' if threads == 1 else 'two threads'}"
+        if threads == 1:
+            timings = measure_in_new_process(__name__, "grid", str(threads), cores=1)
+        else:
+            timings = measure(grid(threads))
+        words = "one thread" if threads == 1 else "two threads"
+        title = f"Q-learning, open {SIZE} x {SIZE} grid, transitions, {words}"
         goals = {name: goal for name in timings if "pcg4d" in name[0]}
         tables.append(Table(title, MILLIONS, timings, goals=goals))
     return tables

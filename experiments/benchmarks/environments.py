@@ -1,8 +1,9 @@
 """Our environments against gymnax's: random policy, automatic reset, one thread.
 
-Each step's observation is produced, and consumed by summing it. Environments of gymnax run with JAX's default keys, as its
-users have them; ours with the two generators of :mod:`purerl.random`. Beside CartPole stands EnvPool, in C++ and on one thread,
-where that is installed; its actions are drawn beforehand.
+Each step's observation is produced, and consumed by summing it. Environments of gymnax
+run with JAX's default keys, as its users run them; ours with the two generators of
+:mod:`purerl.random`. For CartPole there is also EnvPool, in C++ and on one thread,
+where it is installed; its actions are drawn beforehand.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from purerl.envs import Environment, interact
 from purerl.envs.bsuite import Catch, DeepSea
 
 try:
-    import envpool
+    import envpool  # pyright: ignore[reportMissingImports] (optional)
 except ImportError:
     envpool = None
 
@@ -31,7 +32,14 @@ PEER = "gymnax"
 
 
 class Pair(NamedTuple):
-    """What builds ours, the name of theirs; how many steps of ours a timed call has at 4,096 environments; least ratios."""
+    """An environment of ours and one of gymnax.
+
+    Attributes:
+        ours: builds ours.
+        theirs: the name of theirs; empty where there is none.
+        steps: steps of ours in a timed call at 4,096 environments.
+        goal: the least ratios to reach, by size.
+    """
 
     ours: Callable[[], Environment]
     theirs: str
@@ -66,7 +74,11 @@ MINATAR = ("Breakout", "Asterix", "Freeway", "SpaceInvaders", "Seaquest")
 
 
 def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
-    """Uniformly random actions in ``[N]`` environments: the sums of the rewards and of the observations of each."""
+    """Uniformly random actions in ``[N]`` environments.
+
+    Returns:
+        The sum of rewards and the sum of observations of each environment, ``[N]``.
+    """
 
     def one(key):
         key, reset_key = jax.random.split(key)
@@ -76,26 +88,21 @@ def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, 
             act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
             action = jax.random.randint(act_key, (), 0, env.num_actions)
             state, transition = interact(env, env_key, state, action)
-            return (
-                key,
-                state,
-                total + transition.reward,
-                seen + consume(transition.observation),
-            ), None
+            total = total + transition.reward
+            seen = seen + consume(transition.observation)
+            return (key, state, total, seen), None
 
-        begin = (
-            key,
-            env.reset(reset_key),
-            jnp.float32(0),
-            consume(jnp.zeros(env.observation.shape, env.observation.dtype)),
-        )
+        nothing = consume(jnp.zeros(env.observation.shape, env.observation.dtype))
+        begin = key, env.reset(reset_key), jnp.float32(0), nothing
         return timescan.time_scan(step, begin, jnp.arange(num_steps, dtype=jnp.int32))[0][2:]
 
     return jax.vmap(one)(keys)
 
 
 def pool(name: str, num_envs: int, num_steps: int) -> Callable[[], float]:
-    """EnvPool's environments as a call: the sum of rewards and observations."""
+    """Steps of EnvPool's environments as a call that sums rewards and observations."""
+    if envpool is None:
+        raise ImportError("EnvPool is not installed")
     envs = envpool.make(name, env_type="gymnasium", num_envs=num_envs, num_threads=1)
     actions = np.random.default_rng(0).integers(0, 2, (num_steps, num_envs), np.int32)
     envs.reset()
@@ -111,7 +118,7 @@ def pool(name: str, num_envs: int, num_steps: int) -> Callable[[], float]:
 
 
 def cases(name: str) -> Cases:
-    """For a new process: one environment of ours at every size, beside gymnax's."""
+    """One environment of ours at every size, and gymnax's; for a new process."""
     pair = PAIRS[name]
     out = {}
     for n in SIZES:
@@ -144,11 +151,8 @@ def benchmark() -> list[Table]:
             ("purerl threefry", f"{n} envs"): goal
             for n, goal in zip(SIZES, THREEFRY_GOAL, strict=True)
         }
-        notes = (
-            []
-            if gymnax and pair.theirs
-            else ["Nothing to compare with: gymnax does not have it, or is not installed here."]
-        )
+        alone = "Nothing to compare with: gymnax does not have it, or is not installed."
+        notes = [] if gymnax and pair.theirs else [alone]
         tables.append(
             Table(f"{name}, random policy, steps", MILLIONS, timings, PEER, goals, True, notes)
         )

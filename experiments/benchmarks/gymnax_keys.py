@@ -14,23 +14,16 @@ try:
 except ImportError:
     gymnax = None
 
-ABSENT = "gymnax is not installed here (1.0.1 asks for jax < 0.12): nothing to compare with"
-SIZES = {
-    1: 2**16,
-    16: 2**14,
-    256: 2**12,
-    4096: 2**9,
-}  # environments: steps that each takes in a call
+ABSENT = "gymnax is not installed (1.0.1 requires jax < 0.12): nothing to compare with"
+SIZES = {1: 2**16, 16: 2**14, 256: 2**12, 4096: 2**9}  # environments: steps of each in a call
 DEFAULT = "gymnax, default key"
 KEYS = {
     DEFAULT: jax.random.key,
     "gymnax, purerl threefry": purerl.random.key,
     "gymnax, purerl pcg4d": partial(purerl.random.key, impl="pcg4d"),
 }
-ROLLED = jax.__version_info__ < (
-    0,
-    12,
-)  # these lower the default generator to a loop on CPU, as newer ones do not
+# Older versions lower the default generator to a loop on a CPU; newer ones do not.
+ROLLED = jax.__version_info__ < (0, 12)
 GOALS = {
     "gymnax, purerl threefry": (10, 3, 3, 4) if ROLLED else (1.5,) * 4,
     "gymnax, purerl pcg4d": (25, 6, 6, 5) if ROLLED else (6,) * 4,
@@ -38,6 +31,7 @@ GOALS = {
 
 
 def columns(goals: dict[str, tuple[float, ...]]) -> dict[tuple[str, str], float]:
+    """Goals by row and column, given those of each row."""
     return {
         (row, f"{n} envs"): goal
         for row, values in goals.items()
@@ -46,13 +40,18 @@ def columns(goals: dict[str, tuple[float, ...]]) -> dict[tuple[str, str], float]
 
 
 def consume(observation: jax.Array) -> jax.Array:
-    """Boards are summed as whole numbers, since a sum of floats is one long chain of additions."""
+    """Sum an observation; boards as integers, since sums of floats are sequential."""
     return jnp.sum(observation.astype(jnp.int32)) if observation.ndim > 1 else jnp.sum(observation)
 
 
 def rollout(name: str, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
-    """Uniformly random actions in ``[N]`` environments of gymnax, in the manner of its examples: each one's sum of rewards, and
-    of observations."""
+    """Uniformly random actions in ``[N]`` environments of gymnax, as in its examples.
+
+    Returns:
+        The sum of rewards and the sum of observations of each environment, ``[N]``.
+    """
+    if gymnax is None:
+        raise ImportError(ABSENT)
     env, params = gymnax.make(name)
 
     def one(key):
@@ -75,32 +74,21 @@ def rollout(name: str, keys: jax.Array, num_steps: int) -> tuple[jax.Array, jax.
 def cases(keys: dict) -> dict[tuple[str, str], Case]:
     """:func:`rollout` with the keys of each generator, at every size."""
     return {
-        (row, f"{n} envs"): Case(
-            partial(
-                compiled,
-                partial(rollout, "CartPole-v1", num_steps=length),
-                jax.random.split(key(0), n),
-            ),
-            n * length,
-        )
+        (row, f"{n} envs"): _case(jax.random.split(key(0), n), n, length)
         for row, key in keys.items()
         for n, length in SIZES.items()
     }
 
 
+def _case(keys, num_envs, num_steps):
+    function = partial(rollout, "CartPole-v1", num_steps=num_steps)
+    return Case(partial(compiled, function, keys), num_envs * num_steps)
+
+
 def benchmark() -> list[Table]:
+    title = "Unmodified gymnax CartPole, random policy, steps"
     if gymnax is None:
-        return [
-            Table("Unmodified gymnax CartPole, random policy, steps", MILLIONS, {}, notes=[ABSENT])
-        ]
+        return [Table(title, MILLIONS, {}, notes=[ABSENT])]
     timings = measure(cases(KEYS))
-    return [
-        Table(
-            "Unmodified gymnax CartPole, random policy, steps",
-            MILLIONS,
-            timings,
-            DEFAULT,
-            columns(GOALS),
-            True,
-        )
-    ]
+    goals = columns(GOALS)
+    return [Table(title, MILLIONS, timings, peer=DEFAULT, goals=goals, goals_are_ratios=True)]

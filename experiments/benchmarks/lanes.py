@@ -1,4 +1,4 @@
-"""How wide a chunk should be on CPU: what ``purerl.sweep.LANES`` is chosen from."""
+"""Speed by the width of a chunk on a CPU, from which agents' ``lanes`` are chosen."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ import purerl
 from experiments.benchmarks.report import MICROSECONDS, NANOSECONDS, Table
 from experiments.benchmarks.timing import Case, chunks, measure
 
-TIE = 1.05  # within which the narrower chunk is taken
+TIE = 1.05  # the narrowest chunk within this factor of the best is taken
 TABLES = (
     (
         "QLearning, FrozenLake-v1, a transition",
@@ -26,7 +26,7 @@ TABLES = (
 
 
 def _table(title, agent, exponents, work, unit):
-    """Two chunks at a time, on two threads, each doing ``work`` iterations over all its lanes."""
+    """Time two chunks on two threads, each of ``work`` iterations over all lanes."""
     cases = {
         ("threefry", f"W = {2**e}"): Case(
             partial(chunks, agent, "threefry", 2 * 2**e, 2**e, work >> e, threads=2), 2 * work
@@ -36,8 +36,11 @@ def _table(title, agent, exponents, work, unit):
     timings = measure(cases)
     best = min(timing.seconds for timing in timings.values())
     choice = next(column for (_, column), timing in timings.items() if timing.seconds <= TIE * best)
-    note = f"Wall time, two chunks on two threads. The narrowest within {TIE - 1:.0%} of the best: {choice}."
-    return Table(f"{title}, one seed", unit, timings, notes=[note])
+    notes = [
+        "Wall time, two chunks on two threads.",
+        f"The narrowest within {TIE - 1:.0%} of the best: {choice}.",
+    ]
+    return Table(f"{title}, one seed", unit, timings, notes=notes)
 
 
 def benchmark() -> list[Table]:

@@ -1,4 +1,4 @@
-"""Tabular Q-learning on FrozenLake, against the loop that one writes first."""
+"""Tabular Q-learning on FrozenLake, against a straightforward loop in JAX."""
 
 from functools import partial
 
@@ -15,22 +15,25 @@ from experiments.benchmarks.timing import (
     measure,
     measure_in_new_process,
 )
+from purerl.random import Impl
 
-ITERATIONS = {
-    1: 2**17,
-    64: 2**14,
-    1024: 2**10,
-}  # by seeds: in one call; a quarter of it for the naive loop
+ITERATIONS = {1: 2**17, 64: 2**14, 1024: 2**10}  # by seeds: of one call; naive: a quarter
 WIDTHS = (64, 128, 256, 512)
 NAIVE = "naive JAX loop, default key"
-ONE_THREAD = {"threefry": (15, 22.5, 22.5), "pcg4d": (30, 45, 45)}
-TWO_THREADS = {"threefry": 50, "pcg4d": 100}
+ONE_THREAD: dict[Impl, tuple[float, float, float]] = {
+    "threefry": (15, 22.5, 22.5),
+    "pcg4d": (30, 45, 45),
+}
+TWO_THREADS: dict[Impl, float] = {"threefry": 50, "pcg4d": 100}
 
 
 def naive(
     keys: jax.Array, num_steps: int, discount=0.99, learning_rate=0.1, epsilon=0.1, limit=100
 ) -> tuple:
-    """Q-learning of ``[N]`` seeds in the plain manner: a key carried and split, the model a dense ``[S, A, S]``."""
+    """Q-learning of ``[N]`` seeds, written in the plainest way.
+
+    The key is carried and split, and the model is dense, ``[S, A, S]``.
+    """
     mdp = purerl.make("FrozenLake-v1").mdp
     arrival = jax.nn.one_hot(mdp.next_state, mdp.num_states)
     logits = jnp.log(jnp.sum(mdp.probability[..., None] * arrival, axis=2))
@@ -45,7 +48,8 @@ def naive(
             explore, jax.random.randint(action_key, (), 0, mdp.num_actions), jnp.argmax(q[state])
         )
         next_state = jax.random.categorical(step_key, logits[state, action])
-        reward, terminated = rewards[state, action, next_state], terminal[state, action, next_state]
+        reward = rewards[state, action, next_state]
+        terminated = terminal[state, action, next_state]
         target = reward + discount * jnp.where(terminated, 0, jnp.max(q[next_state]))
         q = q.at[state, action].set(q[state, action] + learning_rate * (target - q[state, action]))
         done = terminated | (elapsed + 1 >= limit)
@@ -105,7 +109,8 @@ def benchmark() -> list[Table]:
                 for seeds, goal in zip(ITERATIONS, goals, strict=True)
             },
             notes=[
-                "In a process bound to one core (sched_setaffinity), with --xla_cpu_multi_thread_eigen=false."
+                "In a process bound to one core (sched_setaffinity), with "
+                "--xla_cpu_multi_thread_eigen=false."
             ],
         ),
         Table(
@@ -119,7 +124,8 @@ def benchmark() -> list[Table]:
                 for w in WIDTHS
             },
             notes=[
-                "Ours: the chunks of a sweep in a ThreadPoolExecutor. The naive loop: one program, any core it can use."
+                "Ours: the chunks of a sweep in a ThreadPoolExecutor. "
+                "The naive loop: one program, any core it can use."
             ],
         ),
     ]

@@ -19,11 +19,17 @@ from purerl.figures.files import write_atomically
 
 FOLDER = Path("results/benchmarks")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnax")
-BUSY = 0.1  # cores in use by others from which figures are doubtful
+BUSY = 0.1  # cores used by other processes above which figures are doubtful
 
 
 class Unit(NamedTuple):
-    """How seconds are shown, and whether more is better then."""
+    """How seconds are shown.
+
+    Attributes:
+        label: the name of the unit.
+        of: converts seconds.
+        more: whether larger values are better.
+    """
 
     label: str
     of: Callable[[float], float]
@@ -40,9 +46,14 @@ class Table(NamedTuple):
     """Timings by row and column.
 
     Attributes:
-        peer: the row that others are compared with: a ratio is how many times faster they are.
-        goals: what should be reached, by row and column: a ratio where ``goals_are_ratios``, else a value.
-        notes: what the reader has to know.
+        title: above the table.
+        unit: of the values.
+        timings: by row and column.
+        peer: the row that the others are compared with: a ratio is how many times
+            faster they are.
+        goals: by row and column, ratios if ``goals_are_ratios``, else values.
+        goals_are_ratios: whether goals are ratios.
+        notes: shown below the table.
     """
 
     title: str
@@ -54,7 +65,10 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
 
     def figures(self) -> list[dict[str, Any]]:
-        """For each timing its place, value, spread, ratio to the peer and goal; None where there is none."""
+        """Place, value, spread, ratio to the peer and goal of each timing.
+
+        None where there is no peer or no goal.
+        """
         out = []
         for (row, column), timing in self.timings.items():
             value, *spread = (self.unit.of(seconds) for seconds in timing[:3])
@@ -63,9 +77,7 @@ class Table(NamedTuple):
             reached = ratio if self.goals_are_ratios else value
             met = None
             if goal is not None and reached is not None:
-                met = (
-                    reached >= goal if self.goals_are_ratios or self.unit.more else reached <= goal
-                )
+                met = reached >= goal if self._more_is_better else reached <= goal
             figure = {
                 "row": row,
                 "column": column,
@@ -78,12 +90,15 @@ class Table(NamedTuple):
             )
         return out
 
+    @property
+    def _more_is_better(self):
+        return self.goals_are_ratios or self.unit.more
+
     def grid(self) -> Grid:
+        """The table for the terminal."""
         cells = {(figure["row"], figure["column"]): self._cell(figure) for figure in self.figures()}
-        rows, columns = (
-            dict.fromkeys(row for row, _ in cells),
-            dict.fromkeys(column for _, column in cells),
-        )
+        rows = dict.fromkeys(row for row, _ in cells)
+        columns = dict.fromkeys(column for _, column in cells)
         grid = Grid(
             "",
             *columns,
@@ -101,7 +116,7 @@ class Table(NamedTuple):
         if figure["ratio"] is not None:
             cell += f" = {figure['ratio']:.3g}x"
         if figure["met"] is not None:
-            sign = "≥" if self.goals_are_ratios or self.unit.more else "≤"
+            sign = "≥" if self._more_is_better else "≤"
             goal = f"{sign} {figure['goal']:g}{'x' * self.goals_are_ratios}"
             cell += f"\n[green]{goal}[/]" if figure["met"] else f"\n[red]not {goal}[/]"
         return cell
@@ -136,24 +151,27 @@ def run(name: str, benchmark: Callable[[], list[Table]], console: Console) -> No
     ]
     for table in tables:
         console.print(*([table.grid()] if table.timings else []), *table.notes, "", sep="\n")
+    versions = ", ".join(f"{package} {number}" for package, number in record["versions"].items())
+    doubtful = ": [red]other processes were busy, the figures are doubtful"
     console.print(
-        f"{record['device']}; {', '.join(f'{package} {number}' for package, number in record['versions'].items())}\n"
-        f"{record['at']}, {record['seconds']:.0f} s; load average before {record['load_average']:.2f}, "
+        f"{record['device']}; {versions}\n"
+        f"{record['at']}, {record['seconds']:.0f} s; "
+        f"load average before {record['load_average']:.2f}, "
         f"cores busy elsewhere meanwhile {record['busy_elsewhere']:.2f}"
-        f"{': [red]others were at work, the figures are doubtful' if record['busy_elsewhere'] > BUSY else ''}\n"
+        f"{doubtful if record['busy_elsewhere'] > BUSY else ''}\n"
     )
     path = FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps([*(json.loads(path.read_text()) if path.exists() else []), record], indent=1)
+    earlier = json.loads(path.read_text()) if path.exists() else []
+    text = json.dumps([*earlier, record], indent=1)
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _cpu():
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.split(": ")[1] for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = (line.split(": ")[1] for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 def _version(package):
@@ -164,12 +182,14 @@ def _version(package):
 
 
 def _busy_elsewhere():
-    """Core-seconds since boot that neither this process nor its children used; NaN where there is no /proc/stat."""
-    if not Path("/proc/stat").exists():
+    """Core-seconds since boot used neither by this process nor by its children.
+
+    NaN where there is no ``/proc/stat``.
+    """
+    path = Path("/proc/stat")
+    if not path.exists():
         return float("nan")
-    user, nice, system, _, _, irq, softirq, steal, *_ = map(
-        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-    )
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - sum(
-        os.times()[:4]
-    )
+    ticks = map(int, path.read_text().splitlines()[0].split()[1:])
+    user, nice, system, _, _, irq, softirq, steal, *_ = ticks
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])

@@ -1,4 +1,4 @@
-"""How all is measured: side by side in one process, compile time apart, medians over repeats."""
+"""Timing: cases side by side in a process, without compilation, medians of repeats."""
 
 import json
 import math
@@ -16,22 +16,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.agents.base import Agent
+from purerl.random import Impl
 from purerl.run import chunk
 from purerl.run.evaluation import Episodes, Evaluation
 
-REPEATS, AT_LEAST = 5, 0.2  # timed runs of a case, and the seconds that each lasts
+REPEATS = 5  # timed runs of a case
+AT_LEAST = 0.2  # seconds of each
 NEXT_TO_NOTHING = Episodes(episodes=1, max_steps=1)
 
 
 class Case(NamedTuple):
-    """``build()`` compiles, and returns a call that does ``amount`` (steps, updates...) and waits for the result."""
+    """Something to be timed.
+
+    Attributes:
+        build: compiles, and returns a call that waits for its result.
+        amount: what the call does: steps, updates and so on.
+    """
 
     build: Callable[[], Callable[[], Any]]
     amount: int
 
 
 class Timing(NamedTuple):
-    """Seconds for one of ``amount``: the median, least and most of the timed runs. And the seconds that building took."""
+    """Seconds for one of a case's ``amount``.
+
+    Attributes:
+        seconds: the median of the timed runs.
+        least: the fastest.
+        most: the slowest.
+        build: seconds to compile.
+    """
 
     seconds: float
     least: float
@@ -39,13 +53,19 @@ class Timing(NamedTuple):
     build: float
 
 
-Cases = Mapping[tuple[str, str], Case]  # by row and column of a table
+# By row and column of a table.
+Cases = Mapping[tuple[str, str], Case]
 Timings = dict[tuple[str, str], Timing]
 
 
 def measure(cases: Cases) -> Timings:
-    """Build every case, then time all in turn, ``REPEATS`` times over: what disturbs the machine meets them alike."""
-    calls, numbers, built = {}, {}, {}
+    """Build all cases, then time them in turns, ``REPEATS`` times.
+
+    Disturbances of the machine then affect all cases alike.
+    """
+    calls = {}
+    numbers = {}
+    built = {}
     for name, case in cases.items():
         began = time.perf_counter()
         calls[name] = case.build()
@@ -84,9 +104,14 @@ print(json.dumps([(*name, timing) for name, timing in measure(cases).items()]))
 def measure_in_new_process(
     module: str, function: str, *args: str, cores: int | None = None
 ) -> Timings:
-    """:func:`measure` what a module's function returns, in a process of its own.
+    """:func:`measure` the cases that a module's function returns, in a new process.
 
-    With ``cores`` it is bound to so many before it imports jax (on Linux), and a matrix product gets one thread.
+    Args:
+        module: the function's module.
+        function: its name.
+        *args: its arguments.
+        cores: the number of cores that the process is bound to before it imports jax
+            (on Linux); a matrix product then gets one thread. By default any.
     """
     command = [sys.executable, "-c", _NEW_PROCESS, module, function, str(cores or ""), *args]
     flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if cores else {}
@@ -104,21 +129,29 @@ def compiled(function: Callable, *args: Any) -> Callable[[], Any]:
 
 def chunks(
     agent: Agent,
-    impl: str,
+    impl: Impl,
     seeds: int,
     lanes: int,
     iterations: int,
     threads: int,
     evaluation: Evaluation = NEXT_TO_NOTHING,
 ) -> Callable[[], Any]:
-    """``iterations`` more of ``seeds`` runs as a call, by the compiled chunks of a sweep (``init`` and evaluation untimed)."""
+    """A call that continues ``seeds`` runs by ``iterations``, in chunks of a sweep.
+
+    The call does not include ``init`` and evaluation.
+    """
     settings = chunk.Settings(
-        lanes, impl, iterations, points=1, evaluation=evaluation, evaluations=1, keep_state=False
+        lanes=lanes,
+        impl=impl,
+        length=iterations,
+        points=1,
+        evaluation=evaluation,
+        evaluations=1,
+        keep_state=False,
+        evaluate_one_by_one=not getattr(agent, "bits_depend_on_lanes", True),
     )
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, agent))
-    batched = tuple(
-        leaf.ndim == 0 for leaf in leaves
-    )  # as a sweep has it: each lane its own numbers
+    batched = tuple(leaf.ndim == 0 for leaf in leaves)  # in a sweep each lane has its numbers
     agent = treedef.unflatten(
         jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True)
     )

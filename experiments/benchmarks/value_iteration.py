@@ -1,9 +1,12 @@
-"""Value iteration on a sparse grid, in float64, against pymdptoolbox and QuantEcon where those are installed.
+"""Value iteration on a sparse grid in float64, against pymdptoolbox and QuantEcon.
 
-The grid is square and open, every step costs 1 until the corner that ends the episode, and a move slips to either side: four
-actions of three outcomes. All stop where the equation ``max |v* - v| <= EPSILON`` is sure, by the same threshold ``EPSILON (1 -
-discount) / discount``: ours and QuantEcon's on the largest change, pymdptoolbox's on the span of the changes, which is the same
-number here, because the values of the end never change and all others only fall.
+The grid is square and open, every step costs 1 until the corner that ends the episode,
+and a move may slip to either side: four actions with three outcomes. All
+implementations stop when ``max |v* - v| <= EPSILON`` is guaranteed, by the same
+threshold ``EPSILON (1 - discount) / discount``: ours and QuantEcon's on the largest
+change, pymdptoolbox's on the span of the changes, which is the same number here,
+because the value of the end never changes and all others only decrease. The other
+libraries are measured where they are installed.
 """
 
 import json
@@ -27,14 +30,20 @@ SIZES = (100, 300, 1000)
 DISCOUNT, SLIP, EPSILON = 0.95, 0.2, 1e-8
 THRESHOLD = EPSILON * (1 - DISCOUNT) / DISCOUNT
 MANY = 10**6  # iterations, more than are needed
-LONG = 60.0  # seconds of a contender's timed runs, after which no other begins
-DENSE = 100  # the largest grid on which pymdptoolbox can be asked for all that it does
+LONG = 60.0  # seconds of a contender's timed runs after which no further one starts
+DENSE = 100  # the largest grid on which pymdptoolbox can run with all its checks
 MEBIBYTES = Unit("MiB at most", lambda amount: amount / 2**20, False)
 PEER = "QuantEcon"
 
 
 class Grid(NamedTuple):
-    """Outcomes of the grid's states and actions, each ``[S, 4, 3]``, where the end goes to itself; reward ``[S, 4]``."""
+    """Outcomes of the grid's states and actions. The end is a self-loop.
+
+    Attributes:
+        probability: ``[S, 4, 3]``.
+        next_state: ``[S, 4, 3]``.
+        reward: ``[S, 4]``.
+    """
 
     probability: np.ndarray
     next_state: np.ndarray
@@ -53,13 +62,12 @@ def grid(size: int) -> Grid:
     next_state = reached[:, (np.arange(4)[:, None] + (-1, 0, 1)) % 4]
     reward = np.full(reached.shape, -1.0)
     reward[-1] = 0
-    return Grid(
-        np.broadcast_to([SLIP / 2, 1 - SLIP, SLIP / 2], next_state.shape), next_state, reward
-    )
+    probability = np.broadcast_to([SLIP / 2, 1 - SLIP, SLIP / 2], next_state.shape)
+    return Grid(probability, next_state, reward)
 
 
 def _matrix(size):
-    """The law of the next state, ``[4 S, S]``, the actions of a state next to each other."""
+    """Distributions of the next state, ``[4 S, S]``, actions in adjacent rows."""
     from scipy import sparse
 
     probability, next_state, reward = grid(size)
@@ -71,9 +79,8 @@ def _matrix(size):
     return matrix, reward
 
 
-Solver = Callable[
-    [bool], tuple[Any, int]
-]  # given whether to make one iteration only: the values, and iterations made
+# Given whether to make one iteration only: the values, and the number of iterations.
+Solver = Callable[[bool], tuple[Any, int]]
 
 
 def ours(size: int) -> Solver:
@@ -89,7 +96,7 @@ def ours(size: int) -> Solver:
     )
     if mdp.reward.dtype != np.float64:
         raise ValueError(
-            f"rewards are {mdp.reward.dtype}, not float64: JAX_ENABLE_X64 has to be set"
+            f"rewards are {mdp.reward.dtype}; allowed: float64, with JAX_ENABLE_X64 set"
         )
 
     def solve(once):
@@ -100,13 +107,13 @@ def ours(size: int) -> Solver:
 
 
 def quantecon(size: int) -> Solver:
-    from quantecon.markov import DiscreteDP
+    from quantecon.markov import DiscreteDP  # pyright: ignore[reportMissingImports] (optional)
 
     matrix, reward = _matrix(size)
     states, actions = (index.ravel() for index in np.indices(reward.shape))
     problem = DiscreteDP(reward.ravel(), matrix, DISCOUNT, states, actions)
 
-    def solve(once):  # its threshold is of half its epsilon
+    def solve(once):  # its threshold is for half its epsilon
         result = problem.solve("value_iteration", epsilon=2 * EPSILON, max_iter=1 if once else MANY)
         return result.v, result.num_iter
 
@@ -114,9 +121,13 @@ def quantecon(size: int) -> Solver:
 
 
 def toolbox(size: int) -> Solver:
-    """Without what it does before it begins, which is to check the matrices and to bound the number of iterations: both look at
-    ``S * S`` entries, which do not fit into memory."""
-    from mdptoolbox.mdp import ValueIteration
+    """pymdptoolbox without its checks of the matrices and its bound on iterations.
+
+    Both use dense arrays of ``S * S`` entries, which do not fit into memory.
+    """
+    from mdptoolbox.mdp import (  # pyright: ignore[reportMissingImports] (optional)
+        ValueIteration,
+    )
 
     class Bare(ValueIteration):
         def _boundIter(self, epsilon):
@@ -127,19 +138,24 @@ def toolbox(size: int) -> Solver:
 
 
 def toolbox_as_is(size: int) -> Solver:
-    from mdptoolbox.mdp import ValueIteration
+    """pymdptoolbox with its checks."""
+    from mdptoolbox.mdp import (  # pyright: ignore[reportMissingImports] (optional)
+        ValueIteration,
+    )
 
     return _toolbox(ValueIteration, size)
 
 
 def _toolbox(kind, size):
     matrix, reward = _matrix(size)
-    laws = [matrix[action :: reward.shape[1]] for action in range(reward.shape[1])]
-    problem = kind(laws, reward, DISCOUNT, EPSILON)
+    transitions = [matrix[action :: reward.shape[1]] for action in range(reward.shape[1])]
+    problem = kind(transitions, reward, DISCOUNT, EPSILON)
     limit = problem.max_iter
 
     def solve(once):
-        problem.V, problem.iter, problem.max_iter = np.zeros(len(reward)), 0, 1 if once else limit
+        problem.V = np.zeros(len(reward))
+        problem.iter = 0
+        problem.max_iter = 1 if once else limit
         problem.run()
         return np.asarray(problem.V), problem.iter
 
@@ -147,41 +163,43 @@ def _toolbox(kind, size):
 
 
 def contend(name: str, size: int) -> None:
-    """Print as JSON what a contender needs: for a new process."""
+    """Print a contender's time and memory as JSON; for a new process."""
     began = time.perf_counter()
     solve = globals()[name](size)
     solve(True)
-    build, seconds, memory = time.perf_counter() - began, [], None
+    build = time.perf_counter() - began
+    began = time.perf_counter()
+    values, iterations = solve(False)
+    seconds = [time.perf_counter() - began]
+    memory = _most_memory()  # of the first run: later ones may reuse memory of earlier ones
     while len(seconds) < REPEATS and sum(seconds) < LONG:
         began = time.perf_counter()
         values, iterations = solve(False)
         seconds.append(time.perf_counter() - began)
-        memory = (
-            memory or _most_memory()
-        )  # to the end of the first: later ones find what former ones have left
     figures = {
         "build": build,
         "seconds": seconds,
         "iterations": int(iterations),
         "mean": float(np.mean(values)),
+        "memory": memory,
     }
-    print(json.dumps(figures | {"memory": memory}))
+    print(json.dumps(figures))
 
 
 def _most_memory():
-    """Of this process, in bytes. Not ``ru_maxrss`` where it can be had otherwise: that has the parent's in it."""
+    """The most memory of this process so far, in bytes.
+
+    On Linux not by ``ru_maxrss``, which includes the parent process's.
+    """
     status = Path("/proc/self/status")
     if status.exists():
-        return 1024 * int(
-            next(
-                line for line in status.read_text().splitlines() if line.startswith("VmHWM")
-            ).split()[1]
-        )
+        lines = status.read_text().splitlines()
+        peak = next(line for line in lines if line.startswith("VmHWM"))
+        return 1024 * int(peak.split()[1])
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 CONTENDERS = {  # by row: the package needed, the function, the largest grid
@@ -193,7 +211,10 @@ CONTENDERS = {  # by row: the package needed, the function, the largest grid
 
 
 def _measure(function, size):
-    program = "import sys; from experiments.benchmarks import value_iteration as v; v.contend(sys.argv[1], int(sys.argv[2]))"
+    program = (
+        "import sys; from experiments.benchmarks.value_iteration import contend; "
+        "contend(sys.argv[1], int(sys.argv[2]))"
+    )
     command = [sys.executable, "-c", program, function, str(size)]
     done = subprocess.run(
         command,
@@ -206,7 +227,9 @@ def _measure(function, size):
 
 
 def benchmark() -> list[Table]:
-    seconds, memory, notes = {}, {}, []
+    seconds = {}
+    memory = {}
+    notes = []
     for size in SIZES:
         means = []
         for row, (package, function, largest) in CONTENDERS.items():
@@ -215,20 +238,24 @@ def benchmark() -> list[Table]:
                 continue
             if size > largest:
                 continue
-            column, found = f"{size} x {size}", _measure(function, size)
-            samples = found["seconds"]
-            seconds[row, column] = Timing(
-                statistics.median(samples), min(samples), max(samples), found["build"]
-            )
-            memory[row, column] = Timing(*[found["memory"]] * 3, found["build"])
+            column = f"{size} x {size}"
+            found = _measure(function, size)
+            samples, build, most = found["seconds"], found["build"], found["memory"]
+            median = statistics.median(samples)
+            seconds[row, column] = Timing(median, min(samples), max(samples), build)
+            memory[row, column] = Timing(most, most, most, build)
             means.append(found["mean"])
             notes.append(
-                f"{row}, {column}: {found['iterations']} iterations, {len(samples)} runs, built in {found['build']:.1f} s."
+                f"{row}, {column}: {found['iterations']} iterations, {len(samples)} runs, "
+                f"built in {build:.1f} s."
             )
         if max(means) - min(means) > 2 * EPSILON:
             raise ValueError(f"on {size} x {size} the mean values differ: {means}")
-    rule = f"Stopped at a change of {THRESHOLD:.2g} (pymdptoolbox: span), so within {EPSILON:g} of the optimal values."
-    about = f"Discount {DISCOUNT}, slip {SLIP}, float64, a process each, any core it can use."
+    rule = (
+        f"Stopped at a change of {THRESHOLD:.2g} (pymdptoolbox: span), "
+        f"so within {EPSILON:g} of the optimal values."
+    )
+    about = f"Discount {DISCOUNT}, slip {SLIP}, float64, a process each, on any core."
     return [
         Table(
             "Value iteration, grid, 4 actions, 3 outcomes",

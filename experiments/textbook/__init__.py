@@ -1,1 +1,4 @@
-"""Figures of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd ed., 2018), with intervals and exact answers."""
+"""Figures of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd ed., 2018).
+
+Each with intervals and, where they are known, exact answers.
+"""

@@ -1,4 +1,7 @@
-"""All figures, or those named: ``python -m experiments.textbook [NAME...]``; with ``--gallery`` the page of them too."""
+"""Draw all figures, or those named: ``python -m experiments.textbook [NAME...]``.
+
+With ``--gallery``, also write the page that shows them.
+"""
 
 import argparse
 import importlib
@@ -7,7 +10,9 @@ import os
 import shutil
 import time
 import traceback
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,10 +23,13 @@ HERE = Path(__file__).parent
 PICTURES = HERE.parents[1] / ".github" / "textbook"
 INTRODUCTION = """# The textbook, reproduced
 
-Figures and examples of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd edition, 2018), each by a script of this
-folder that uses the library's own agents and environments, with 95% intervals and, where it is known, the exact answer
-(dashed). `make textbook` draws them all into `results/textbook/`, pictures beside their numbers as JSON, and says which of the
-book's claims the numbers bear out; `.venv/bin/python -m experiments.textbook.figure_6_2` draws one. This page is written by
+Figures and examples of Sutton & Barto, *Reinforcement Learning: An Introduction* (2nd edition,
+2018). Each is drawn by a script of this folder that uses the library's own agents and
+environments, with 95% intervals and, where it is known, the exact answer (dashed).
+
+`make textbook` draws them all into `results/textbook/`, pictures beside their numbers as JSON, and
+reports which of the book's claims agree with the numbers.
+`.venv/bin/python -m experiments.textbook.figure_6_2` draws one. This page is written by
 `.venv/bin/python -m experiments.textbook --gallery`.
 """
 
@@ -33,63 +41,62 @@ def _number(name):
 NAMES = sorted((path.stem for path in HERE.glob("*_[0-9]*.py")), key=_number)
 
 
-def _page(records):
-    """The gallery in Markdown: of each script what it asks, its picture, and what came out."""
+def page(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """The gallery in Markdown: the question, picture and results of each script.
+
+    Args:
+        records: by name, as :func:`~experiments.textbook.common.save` returns them,
+            with ``seconds``.
+    """
     lines = [INTRODUCTION]
     for name, record in records.items():
-        title, _, text = importlib.import_module(f"experiments.textbook.{name}").__doc__.partition(
-            "\n"
-        )
-        marks = [
-            f"- {'yes' if holds else '**NO**'}: {claim}"
-            for claim, holds in record["claims"].items()
-        ]
-        lines += [
-            f"## {title}",
-            "",
-            text.strip(),
-            "",
-            f"![{name}](../../.github/textbook/{name}.png)",
-            "",
-            *marks,
-            "",
-        ]
-        lines += [f"`{name}.py`, {record['seconds']:.0f} s on {os.cpu_count()} cores.", ""]
+        script = importlib.import_module(f"experiments.textbook.{name}")
+        title, _, text = (script.__doc__ or name).partition("\n")
+        lines += [f"## {title}", "", text.strip(), ""]
+        lines += [f"![{name}](../../.github/textbook/{name}.png)", ""]
+        for claim, holds in record["claims"].items():
+            lines.append(f"- {'yes' if holds else '**NO**'}: {claim}")
+        lines += ["", f"`{name}.py`, {record['seconds']:.0f} s on {os.cpu_count()} cores.", ""]
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.textbook", description=__doc__)
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help=f"one of {', '.join(NAMES)}; all of them if none is named",
-    )
-    parser.add_argument(
-        "--gallery",
-        action="store_true",
-        help="write experiments/textbook/README.md of what has been drawn",
-    )
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(NAMES)
-    if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
-    records, failed, began = {}, [], time.perf_counter()
-    for name in arguments.names or NAMES:
+def draw(names: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Draw figures; returns their records, and the names of those that failed."""
+    records = {}
+    failed = []
+    for name in names:
         start = time.perf_counter()
         try:
             records[name] = importlib.import_module(f"experiments.textbook.{name}").figure()
-        except Exception:  # one figure that fails does not keep the others from being drawn
+        except Exception:  # a figure that fails does not stop the others
             traceback.print_exc()
             failed.append(name)
         else:
             records[name]["seconds"] = time.perf_counter() - start
             write_record(name, records[name])
+    return records, failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m experiments.textbook", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; by default all"
+    )
+    parser.add_argument(
+        "--gallery",
+        action="store_true",
+        help="write experiments/textbook/README.md from all figures drawn so far",
+    )
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(NAMES)}")
+    began = time.perf_counter()
+    records, failed = draw(arguments.names or NAMES)
     table = Table("figure", "the book's claims", "seconds")
     for name, record in records.items():
         holds = list(record["claims"].values())
-        table.add_row(name, f"{sum(holds)} of {len(holds)} borne out", f"{record['seconds']:.0f}")
+        table.add_row(name, f"{sum(holds)} of {len(holds)} agree", f"{record['seconds']:.0f}")
     Console().print(table)
     print(f"{time.perf_counter() - began:.0f} s in all; pictures and numbers in {OUT}")
     if arguments.gallery:
@@ -97,9 +104,8 @@ def main() -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
         for name in known:
             shutil.copy(OUT / f"{name}.png", PICTURES)
-        (HERE / "README.md").write_text(
-            _page({name: json.loads((OUT / f"{name}.json").read_text()) for name in known})
-        )
+        text = page({name: json.loads((OUT / f"{name}.json").read_text()) for name in known})
+        (HERE / "README.md").write_text(text)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

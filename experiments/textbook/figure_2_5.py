@@ -1,29 +1,32 @@
 """Figure 2.5: gradient bandits with and without a baseline
 
-On bandits whose means are around 4, where only a baseline lets the method adapt to the level; 2,000 bandits.
+On bandits with mean rewards around 4, where only a baseline lets the method adapt to
+that level; 2,000 bandits.
 """
 
 import numpy as np
 
-from experiments.textbook.common import ColorS, band, canvas, over_runs, save, steps
+from experiments.textbook.common import band, canvas, save, step_totals
 from purerl.agents import GradientBandit
 from purerl.envs.diagnostic import Testbed
+from purerl.figures.plotting import COLORS
 
 RUNS, STEPS = 2_000, 1_000
+SETTINGS = ((0.1, True), (0.4, True), (0.1, False), (0.4, False))  # step size, baseline
 
 
 def figure():
     picture, (axes,) = canvas(width=7.5)
-    x, numbers, optimal = np.arange(1, STEPS + 1), {}, {}
-    settings = [(0.1, True), (0.4, True), (0.1, False), (0.4, False)]
-    for (alpha, baseline), color in zip(settings, ColorS, strict=False):
+    x = np.arange(1, STEPS + 1)
+    numbers = {}
+    optimal = {}
+    for (alpha, baseline), color in zip(SETTINGS, COLORS, strict=False):
         agent = GradientBandit(env=Testbed(mean=4.0), learning_rate=alpha, baseline=baseline)
         label = f"step size {alpha:g}, {'with' if baseline else 'without'} baseline"
-        found = over_runs(lambda key, agent=agent: steps(agent, key, STEPS), RUNS)["optimal_action"]
+        found = step_totals(agent, ["optimal_action"], RUNS, STEPS)["optimal_action"]
         optimal[alpha, baseline] = 100 * found.mean(axis=0)
-        numbers[label] = band(
-            axes, x, 100 * found, label, color, linestyle="-" if baseline else ":"
-        )
+        style = "-" if baseline else ":"
+        numbers[label] = band(axes, x, 100 * found, label, color, linestyle=style)
     axes.set(xlabel="steps", ylabel="% optimal action", ylim=(0, 100))
     axes.legend(loc="lower right")
     late = {setting: curve[-100:].mean() for setting, curve in optimal.items()}

@@ -1,6 +1,6 @@
 """The interface of agents, and a base class for those that act greedily."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,9 @@ Snapshot = Any
 
 
 class Agent(Protocol):
-    """A frozen pytree whose leaves are hyperparameters, which sweep without recompiling.
+    """A frozen pytree whose leaves are hyperparameters.
 
+    They sweep without recompiling.
     An agent with more to offer also satisfies one of the protocols below it.
     """
 
@@ -31,10 +32,14 @@ class Agent(Protocol):
 
     @property
     def lanes(self) -> int:
-        """How many runs a sweep computes side by side in one program on a CPU. Static.
+        """Runs that a sweep computes side by side in one program on a CPU. Static.
 
         A program that trains a network needs at least 2: XLA drops a batch axis of size
         1, and the program is then up to twice as slow.
+
+        An agent may also have ``fewest_lanes``, by default equal to ``lanes``. If the
+        state has the same bits at every width between the two, a sweep of few runs may
+        use a narrower program.
         """
         ...
 
@@ -52,7 +57,7 @@ class Agent(Protocol):
         ...
 
     def snapshot(self, state: State) -> Snapshot:
-        """What acting and evaluation read of a state: parameters, but no replay buffer."""
+        """What acting and evaluation need: parameters, but no replay buffer."""
         ...
 
     def act(self, snapshot: Snapshot, key: jax.Array, observation: jax.Array) -> jax.Array:
@@ -72,7 +77,7 @@ class ActionProbabilities(Protocol):
     """An agent whose learned policy is known in closed form."""
 
     def probabilities(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
-        r""":math:`\pi(\cdot \mid s)` of the policy that ``act`` samples, float32 ``[A]``."""
+        r""":math:`\pi(\cdot \mid s)`, from which ``act`` samples, float32 ``[A]``."""
         ...
 
 
@@ -96,6 +101,7 @@ class Gain(Protocol):
         ...
 
 
+@runtime_checkable
 class KeepsEnvironment(Protocol):
     """An agent whose snapshot holds the state of a training environment.
 
@@ -137,7 +143,7 @@ class GreedyAgent(Node):
         return jnp.argmax(self.values(snapshot, observation)).astype(jnp.int32)
 
     def probabilities(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
-        """One for the action of :meth:`act` and zero for the others, float32 ``[A]``."""
+        """One for the action of :meth:`act`, zero for the others, float32 ``[A]``."""
         values = self.values(snapshot, observation)
         return jax.nn.one_hot(jnp.argmax(values), len(values), dtype=jnp.float32)
 
@@ -146,11 +152,11 @@ def start_state(agent: Agent, snapshot: Snapshot, key: jax.Array) -> Any:
     """A start state for an evaluation, continuing from the training environment.
 
     What the environment has accumulated in training, such as observation statistics, is
-    carried over. An agent without ``env_state``, or one that was put into an environment
-    with states of another structure, is evaluated from a plain reset.
+    carried over. An agent without ``env_state``, or one that was put into an
+    environment with states of another structure, is evaluated from a plain reset.
     """
     fresh = agent.env.reset(key)
-    if not hasattr(agent, "env_state"):
+    if not isinstance(agent, KeepsEnvironment):
         return fresh
     reached = agent.env_state(snapshot)
     if jax.tree.structure(reached) != jax.tree.structure(fresh):

@@ -37,7 +37,15 @@ LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
 
 
 class DQNState(NamedTuple):
-    """``env_state`` and ``episode`` have a leading axis ``[num_envs]``, ``buffer`` a leading axis ``[buffer_size]``."""
+    """State of DQN.
+
+    Attributes:
+        collect_key, sample_key: constant.
+        params, target_params: of the online and of the target network.
+        opt_state: of the optimizer.
+        env_state, episode: of the environments, leaves ``[num_envs, ...]``.
+        buffer: the transitions, leaves ``[buffer_size, ...]``.
+    """
 
     collect_key: jax.Array
     sample_key: jax.Array
@@ -62,39 +70,51 @@ class DQNSnapshot(NamedTuple):
 
 
 class DQN(GreedyAgent):
-    r"""Deep Q-learning: a network :math:`Q_\theta`, trained on replayed transitions towards a slowly moving copy of itself.
+    r"""Deep Q-learning: a Q-network trained on replayed transitions.
 
     .. math::
-        L(\theta) = \frac1B \sum_{i=1}^B
-            \ell\left(r_i + \gamma (1 - d_i) \max_a Q_{\theta^-}(s'_i, a), \; Q_\theta(s_i, a_i)\right)
+        L(\theta) = \frac1B \sum_{i=1}^B \ell\left(
+            r_i + \gamma (1 - d_i) \max_a Q_{\theta^-}(s'_i, a), \; Q_\theta(s_i, a_i)
+        \right)
 
-    Mnih et al., "Human-level control through deep reinforcement learning" (Nature 518, 2015), algorithm 1, with Adam (Kingma
-    & Ba, ICLR 2015). One iteration takes ``train_period`` steps in each of ``num_envs`` environments and then one update.
+    where :math:`\theta^-` is a copy of :math:`\theta`, updated every ``target_period``
+    transitions. One iteration takes ``train_period`` steps in each of ``num_envs``
+    environments and then one gradient step. Mnih et al., "Human-level control through
+    deep reinforcement learning" (Nature 518, 2015), algorithm 1, with Adam (Kingma &
+    Ba, ICLR 2015).
 
     Attributes:
         env: the environment.
-        learning_rate: Adam's, > 0. Schedules here and below are called with the number of transitions collected since the
-            warm-up.
+        learning_rate: of Adam, above 0. This and the other schedules are evaluated at
+            the number of transitions since the warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
         epsilon: of the epsilon-greedy behavior, in ``[0, 1]``.
-        target_step_size: :math:`\tau` in ``[0, 1]`` of :math:`\theta^- \leftarrow \tau \theta + (1 - \tau) \theta^-`: 1 copies,
+        target_step_size: :math:`\tau` in ``[0, 1]`` of
+            :math:`\theta^- \leftarrow \tau \theta + (1 - \tau) \theta^-`: 1 copies,
             less is Polyak averaging.
-        target_period: transitions between two such updates, a multiple of one iteration's. Static, as is all that follows.
-        train_period: steps in each environment between two updates of the parameters.
+        max_grad_norm: gradients with a larger global norm are scaled down to it, above
+            0; infinite by default. Clipping limits the influence of rare large errors,
+            for example at episode ends.
+        target_period: transitions between two updates of the target network, a multiple
+            of one iteration's. Static, as is all that follows.
+        train_period: steps in each environment between two gradient steps.
         num_envs: environments stepped in parallel.
         batch_size: ``B``.
-        buffer_size: transitions that the replay buffer holds, a multiple of one iteration's.
-        learning_starts: transitions that ``init`` collects with uniformly drawn actions, a multiple of one iteration's.
+        buffer_size: transitions that the replay buffer holds, a multiple of one
+            iteration's.
+        learning_starts: transitions that ``init`` collects with uniformly drawn
+            actions, a multiple of one iteration's.
         features: sizes of the network's hidden layers.
-        channels: where observations are boards ``[H, W, C]``, the outputs of convolutions of 3 by 3 cells before them
-            (:class:`~purerl.networks.ConvNet`); none by default.
-        target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI 2016).
-        loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half of it, and linear from an error of 1 on).
-        max_grad_norm: the gradient is scaled down to this global norm where it is longer, > 0; by default never. A bound makes
-            rare large errors, such as those at the end of an episode, count for little. A leaf.
+        channels: for observations that are boards ``[H, W, C]``, the outputs of 3 by 3
+            convolutions before the hidden layers (:class:`~purerl.networks.ConvNet`);
+            none by default.
+        target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI
+            2016).
+        loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half the
+            squared error up to 1, linear beyond).
 
     Raises:
-        ValueError: a field out of its range, or sizes that do not divide as said.
+        ValueError: a field out of range, or sizes that do not divide as stated.
     """
 
     env: Environment
@@ -139,7 +159,8 @@ class DQN(GreedyAgent):
         ):
             shape = list(self.env.observation.shape)
             raise ValueError(
-                f"DQN: channels is {self.channels}; allowed: only where an observation is [H, W, C], and not {shape}"
+                f"DQN: channels is {self.channels}; allowed: only where an observation is "
+                f"[H, W, C], and not {shape}"
             )
         check_size(self, "train_period", "num_envs", "batch_size")
         check_size(
@@ -151,7 +172,8 @@ class DQN(GreedyAgent):
         )
         if self.batch_size > self.buffer_size:
             raise ValueError(
-                f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, {self.buffer_size}"
+                f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, "
+                f"{self.buffer_size}"
             )
 
     @property
@@ -173,10 +195,14 @@ class DQN(GreedyAgent):
         observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
         params = self.network.init(params_key, observation)
         actors = Actors.start(self.env, reset_key, self.num_envs)
-        scalar = jax.ShapeDtypeStruct((), jnp.float32)
-        flag = jax.ShapeDtypeStruct((), bool)
-        action = jax.ShapeDtypeStruct((), jnp.int32)
-        item = Transition(self.env.observation, action, scalar, flag, flag, self.env.observation)
+        item = Transition(
+            observation=observation,
+            action=jnp.int32(0),
+            reward=jnp.float32(0),
+            terminated=jnp.bool_(False),
+            truncated=jnp.bool_(False),
+            next_observation=observation,
+        )
         state = DQNState(
             collect_key=collect_key,
             sample_key=sample_key,
@@ -206,7 +232,7 @@ class DQN(GreedyAgent):
         epsilon = at(self.epsilon, clock)
 
         def behavior(key, observation):
-            return epsilon_greedy(key, self.network.apply(state.params, observation), epsilon)
+            return epsilon_greedy(key, self._q(state.params, observation), epsilon)
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
@@ -240,14 +266,20 @@ class DQN(GreedyAgent):
         return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
 
     def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
-        return self.network.apply(snapshot.params, observation)
+        return self._q(snapshot.params, observation)
 
     def env_state(self, snapshot: DQNSnapshot) -> Any:
         """The first environment's state, from which evaluations start."""
         return snapshot.env_state
 
+    def _q(self, params: Any, observation: jax.Array) -> jax.Array:
+        """Action values of a batch of any shape, float32 ``[..., A]``."""
+        q = self.network.apply(params, observation)
+        assert isinstance(q, jax.Array)  # flax may return further collections with it
+        return q
+
     def _collect(self, state, choose, key, t, added):
-        """Act for ``train_period`` steps in every environment, and write them to the buffer."""
+        """Act for ``train_period`` steps in every environment, filling the buffer."""
         actors = Actors(state.env_state, state.episode)
         times = t * self.train_period + jnp.arange(self.train_period, dtype=jnp.int32)
         actors, transitions, metrics = rollout(self.env, choose, actors, key, times)
@@ -258,14 +290,12 @@ class DQN(GreedyAgent):
         return state, metrics
 
     def _loss(self, params, target_params, batch, discount):
-        """The loss over a batch, and the mean of the action values that it moved."""
-        q = self.network.apply(params, batch.observation)
+        """The loss over a batch, and the mean of the action values taken."""
+        q = self._q(params, batch.observation)
         q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
-        next_target = self.network.apply(target_params, batch.next_observation)
+        next_target = self._q(target_params, batch.next_observation)
         next_online = (
-            self.network.apply(params, batch.next_observation)
-            if self.target == "double_q"
-            else next_target
+            self._q(params, batch.next_observation) if self.target == "double_q" else next_target
         )
         targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
             batch.reward, batch.terminated, next_online, next_target, discount

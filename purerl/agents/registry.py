@@ -44,8 +44,8 @@ class Method(NamedTuple):
         agent: the class.
         summary: what it does, in one line.
         paper: its source.
-        policy: whose values it learns: on-policy those of the behavior policy, off-policy
-            those of another.
+        policy: whose values it learns: on-policy those of the behavior policy,
+            off-policy those of another.
         limit: what it converges to, under the conditions in the class's docstring.
     """
 

@@ -1,7 +1,23 @@
 """Environments: pure ``reset``, ``step`` and ``observe`` over frozen pytrees."""
 
 from purerl.envs import bsuite, classic, diagnostic, grids, interop, minatar, toy_text
-from purerl.envs.base import Environment, Outcome, TimeLimit, Transition, Wrapper, interact, restart
+from purerl.envs.base import (
+    ContinuousEnvironment,
+    Environment,
+    HasModel,
+    IndexedEnvironment,
+    Outcome,
+    Renders,
+    Restarts,
+    TabularEnvironment,
+    TimeLimit,
+    Transition,
+    Wrapper,
+    can_render,
+    has_model,
+    interact,
+    restart,
+)
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.grids.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
@@ -23,6 +39,7 @@ __all__ = [
     "MOVES",
     "Acrobot",
     "CartPole",
+    "ContinuousEnvironment",
     "DiscretizedActions",
     "Environment",
     "EpisodeStatistics",
@@ -30,20 +47,26 @@ __all__ = [
     "Flatten",
     "FrameStack",
     "GridWorld",
+    "HasModel",
+    "IndexedEnvironment",
     "MountainCar",
     "MountainCarContinuous",
     "ObservationNormalize",
     "OneHot",
     "Outcome",
     "Pendulum",
+    "Renders",
+    "Restarts",
     "RewardNoise",
     "RewardScale",
     "StickyActions",
+    "TabularEnvironment",
     "TimeLimit",
     "Transition",
     "Wrapper",
     "blackjack",
     "bsuite",
+    "can_render",
     "classic",
     "cliff_walking",
     "diagnostic",
@@ -52,6 +75,7 @@ __all__ = [
     "grid_of",
     "grids",
     "gridworld",
+    "has_model",
     "interact",
     "interop",
     "kinds",

@@ -1,6 +1,6 @@
-"""What an environment is, what a transition keeps, and the one place where episodes are reset."""
+"""Environments, transitions, and the one place where episodes are reset."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +15,23 @@ State = Any
 
 
 class Outcome(NamedTuple):
-    """What a step yields beside the next state.
+    """Result of a step, besides the next state.
 
     Attributes:
         reward: ``R_{t+1}``, float32 ``[]``.
-        terminated: the state reached is terminal: its value is zero by definition. bool ``[]``.
-        truncated: the episode was cut off in a state whose value is not zero. bool ``[]``.
-        metrics: what the environment itself reports of the step, such as :class:`~purerl.envs.wrappers.EpisodeStatistics`;
-            agents add it to their own metrics and do not learn from it. Most environments have nothing to report.
+        terminated: whether the state reached is terminal; its value is then zero by
+            definition. bool ``[]``.
+        truncated: whether the episode was cut off in a state whose value is not zero.
+            bool ``[]``.
+        metrics: reported by the environment about the step, for example by
+            :class:`~purerl.envs.wrappers.EpisodeStatistics`. Agents add them to their
+            own metrics and do not learn from them. Most environments report nothing.
     """
 
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
-    metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
+    metrics: Metrics = {}  # noqa: RUF012 (never mutated)
 
     @property
     def done(self) -> jax.Array:
@@ -39,8 +42,9 @@ class Outcome(NamedTuple):
 class Transition(NamedTuple):
     """One step of experience, ``(S_t, A_t, R_{t+1}, S_{t+1})``, and how it ended.
 
-    ``next_observation`` is the one the action really led to, never the one after a reset, so that a target may bootstrap
-    through ``truncated`` and never through ``terminated``. ``metrics`` are the step's :class:`Outcome`'s.
+    ``next_observation`` is the observation actually reached, never one after a reset,
+    so a target may bootstrap through ``truncated`` and never through ``terminated``.
+    ``metrics`` are those of the step's :class:`Outcome`.
     """
 
     observation: jax.Array
@@ -49,7 +53,12 @@ class Transition(NamedTuple):
     terminated: jax.Array
     truncated: jax.Array
     next_observation: jax.Array
-    metrics: Metrics = {}  # noqa: RUF012 (nobody writes to it)
+    metrics: Metrics = {}  # noqa: RUF012 (never mutated)
+
+    @property
+    def pair(self) -> tuple[jax.Array, jax.Array]:
+        """``(S_t, A_t)``, the index of an entry in a table."""
+        return self.observation, self.action
 
     @property
     def done(self) -> jax.Array:
@@ -57,19 +66,13 @@ class Transition(NamedTuple):
         return self.terminated | self.truncated
 
 
-class Environment(Protocol):
-    """A frozen pytree whose leaves are its physics, so that they sweep without
-    recompiling.
+class Dynamics(Protocol):
+    """The part of an environment that does not depend on the kind of its actions.
 
-    An environment describes one episode: there is no reset inside ``step``, and no time
-    limit. What a step from a terminal state does is left open. Environments with more to
-    offer also satisfy one of the protocols below.
+    A frozen pytree whose leaves are its physics, so that they sweep without
+    recompiling. It describes one episode: there is no reset inside ``step``, and no
+    time limit. The result of a step from a terminal state is unspecified.
     """
-
-    @property
-    def num_actions(self) -> int:
-        """``A``; an action is an int32 in ``[0, A)``. Static."""
-        ...
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -89,6 +92,35 @@ class Environment(Protocol):
         ...
 
 
+class Environment(Dynamics, Protocol):
+    """An environment with finitely many actions.
+
+    Environments with more to offer also satisfy one of the protocols below.
+    """
+
+    @property
+    def num_actions(self) -> int:
+        """``A``; an action is an int32 in ``[0, A)``. Static."""
+        ...
+
+
+class ContinuousEnvironment(Dynamics, Protocol):
+    """An environment whose actions are arrays of floats.
+
+    Agents take it inside a :class:`~purerl.envs.wrappers.DiscretizedActions`.
+    """
+
+    @property
+    def action(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of one action. Static."""
+        ...
+
+    @property
+    def action_bounds(self) -> tuple[jax.Array, jax.Array]:
+        """The least and the largest action, each in the shape of one."""
+        ...
+
+
 class IndexedEnvironment(Environment, Protocol):
     """An environment with finitely many states, which it observes by their index."""
 
@@ -103,7 +135,7 @@ class HasModel(Environment, Protocol):
 
     @property
     def mdp(self) -> FiniteMDP:
-        """The model. It knows no time limit."""
+        """The model. Time limits are not part of it."""
         ...
 
     def states(self) -> State:
@@ -112,10 +144,10 @@ class HasModel(Environment, Protocol):
 
 
 class Restarts(Environment, Protocol):
-    """An environment that keeps something from one episode to the next, such as a clock."""
+    """An environment that keeps something across episodes, such as a clock."""
 
     def restart(self, key: jax.Array, reached: State) -> State:
-        """Draw the start state of the next episode, given the last one's final state."""
+        """Draw the next episode's start state, given the last one's final state."""
         ...
 
 
@@ -127,88 +159,123 @@ class Renders(Environment, Protocol):
         ...
 
 
-def restart(env: Environment, key: jax.Array, reached: State) -> State:
-    """The state in which the episode after the one that ended in ``reached`` starts: ``env.restart``, or a plain ``reset``."""
-    return env.restart(key, reached) if hasattr(env, "restart") else env.reset(key)
+class TabularEnvironment(IndexedEnvironment, HasModel, Renders, Protocol):
+    """An environment that observes the states of its model by index, and draws them."""
 
 
-class Wrapper(Node):
-    """An environment around another: what it does not define itself is the inner environment's.
+def has_model(env: Dynamics) -> TypeGuard[HasModel]:
+    """Whether an environment has an exact model."""
+    return hasattr(env, "mdp")
 
-    A wrapper with a state of its own defines ``wrap_state``, its start state around an inner one, and ``inner``, the way back.
+
+def can_render(env: Dynamics) -> TypeGuard[Renders]:
+    """Whether an environment draws its states."""
+    return hasattr(env, "render")
+
+
+def restart(env: Dynamics, key: jax.Array, reached: State) -> State:
+    """Draw the next episode's start state, given the last one's final state.
+
+    Calls ``env.restart`` where it is defined (see :class:`Restarts`), otherwise
+    ``env.reset``.
+    """
+    restarts = getattr(env, "restart", None)
+    return env.reset(key) if restarts is None else restarts(key, reached)
+
+
+E = TypeVar("E", bound=Dynamics, covariant=True)
+
+
+class Wrapper(Node, Generic[E]):
+    """An environment around another one, to which it forwards what it does not define.
+
+    An optional member, such as ``mdp`` or ``action``, exists if the inner environment
+    has it; otherwise it raises an AttributeError.
+
+    A wrapper with a state of its own defines :meth:`wrap_state`, which adds its start
+    state to an inner one, and :meth:`inner`, which removes it.
+
+    Attributes:
+        env: the inner environment.
     """
 
-    env: Environment
+    env: E
 
     @property
-    def num_actions(self):
+    def num_actions(self: "Wrapper[Environment]") -> int:
+        """``A``, for finitely many actions."""
         return self.env.num_actions
 
     @property
-    def observation(self):
+    def observation(self) -> jax.ShapeDtypeStruct:
         return self.env.observation
 
     @property
-    def action(self):
-        """Shape and dtype of a continuous action, where the inner environment has them (AttributeError otherwise)."""
+    def action(self: "Wrapper[ContinuousEnvironment]") -> jax.ShapeDtypeStruct:
+        """Shape and dtype of a continuous action."""
         return self.env.action
 
     @property
-    def action_bounds(self):
-        """The least and the largest continuous action, likewise."""
+    def action_bounds(self: "Wrapper[ContinuousEnvironment]") -> tuple[jax.Array, jax.Array]:
+        """The least and the largest continuous action."""
         return self.env.action_bounds
 
     @property
-    def mdp(self):
-        """The exact model, where the inner environment has one (AttributeError otherwise). It knows no time limit."""
+    def mdp(self: "Wrapper[HasModel]") -> FiniteMDP:
+        """The exact model. Time limits are not part of it."""
         return self.env.mdp
 
     @property
-    def num_states(self):
-        """How many states there are, where the inner environment observes their index (AttributeError otherwise)."""
+    def num_states(self: "Wrapper[IndexedEnvironment]") -> int:
+        """``S``, if states are observed by their index."""
         return self.env.num_states
 
-    def states(self):
+    def states(self: "Wrapper[HasModel]") -> State:
         """Every state of the exact model, in its order, with a leading axis ``[S]``."""
         return jax.vmap(self.wrap_state)(self.env.states())
 
     def wrap_state(self, inner: State) -> State:
-        """The start state around the inner environment's."""
+        """Start state around a state of the inner environment."""
         return inner
 
     def inner(self, state: State) -> State:
         """The inner environment's part of a state."""
         return state
 
-    def reset(self, key):
+    def reset(self, key: jax.Array) -> State:
         return self.wrap_state(self.env.reset(key))
 
-    def restart(self, key, reached):
+    def restart(self, key: jax.Array, reached: State) -> State:
         return self.wrap_state(restart(self.env, key, self.inner(reached)))
 
-    def step(self, key, state, action):
+    def step(self, key: jax.Array, state: State, action: jax.Array) -> tuple[State, Outcome]:
         return self.env.step(key, state, action)
 
-    def observe(self, state):
+    def observe(self, state: State) -> jax.Array:
         return self.env.observe(self.inner(state))
 
-    def render(self, state):
+    def render(self: "Wrapper[Renders]", state: State) -> np.ndarray:
         return self.env.render(self.inner(state))
 
 
 class TimeLimitState(NamedTuple):
+    """The inner state, and the number of steps taken in the episode, int32 ``[]``."""
+
     inner: State
     elapsed: jax.Array
 
 
-class TimeLimit(Wrapper):
-    """Truncate an episode after ``limit`` steps: the only source of ``truncated`` (Pardo et al., "Time limits in
-    reinforcement learning", ICML 2018).
+class TimeLimit(Wrapper[E]):
+    """Truncates an episode after ``limit`` steps: the only source of ``truncated``.
 
-    A step that terminates at the limit is terminated and not truncated.
+    See Pardo et al., "Time limits in reinforcement learning" (ICML 2018). A step that
+    terminates at the limit is terminated and not truncated.
+
+    Attributes:
+        limit: at least 1.
     """
 
-    limit: int
+    limit: int | jax.Array
 
     def __post_init__(self):
         check_numbers(self, limit=AT_LEAST_ONE)
@@ -229,7 +296,7 @@ class TimeLimit(Wrapper):
 def interact(
     env: Environment, key: jax.Array, state: State, action: jax.Array
 ) -> tuple[State, Transition]:
-    """One step, and a reset where the episode has ended. The only place that resets.
+    """Take one step, and reset if the episode has ended. The only place that resets.
 
     Args:
         env: the environment.
@@ -238,7 +305,8 @@ def interact(
         action: int32 ``[]``.
 
     Returns:
-        The state to go on from (of a new episode where this one ended), and the :class:`Transition` that was experienced.
+        The state to continue from (of a new episode if this one ended), and the
+        :class:`Transition` experienced.
     """
     step_key, reset_key = jax.random.split(key)
     reached, outcome = env.step(step_key, state, action)

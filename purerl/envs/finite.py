@@ -1,7 +1,7 @@
 """A finite Markov decision process as an environment."""
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,16 @@ from purerl.pytree import Node
 
 
 def _thresholds(probability):
-    """Where the inverse of the distribution function jumps: outcome ``k`` has ``thresholds[k-1] <= u < thresholds[k]``.
+    """Points at which the inverse of the distribution function jumps.
 
-    float ``[..., K]`` -> float ``[..., K - 1]``, never decreasing. An outcome of probability zero gets an empty interval
-    even after rounding: in the middle it repeats its predecessor's threshold, and from the last possible outcome on the
-    threshold is infinite, so that the padding behind it is out of reach.
+    Outcome ``k`` has ``thresholds[k-1] <= u < thresholds[k]``, for ``u`` in ``[0, 1)``.
+
+    float ``[..., K]`` -> float ``[..., K - 1]``, never decreasing. An outcome of
+    probability zero gets an empty interval even after rounding: before the last
+    possible outcome it repeats its predecessor's threshold, and from there on the
+    threshold is infinite, so that padding is never drawn.
     """
-    if is_concrete(probability):  # NumPy: nothing to compile when an environment is made
+    if is_concrete(probability):  # in NumPy, so that making an environment compiles nothing
         probability = np.asarray(probability)
         possible = probability > 0
         total = np.maximum.accumulate(
@@ -42,26 +45,31 @@ def _thresholds(probability):
 
 
 class FiniteEnvironment(Node):
-    """Episodes of a :class:`~purerl.mdp.model.FiniteMDP`, drawn by inversion. Make one with :meth:`of`.
+    """Episodes of a :class:`~purerl.mdp.model.FiniteMDP`. Make one with :meth:`of`.
 
-    The state and the observation are the MDP's state index, int32 ``[]``. A step draws one uniform number ``u`` and yields
-    outcome ``k`` of the current state and action where ``F[k-1] <= u < F[k]``, ``F`` being the distribution function of
-    ``probability[state, action]`` (probabilities are resolved to ``u``'s ``2**-23``). Where there is nothing to choose, a
-    single outcome (``K == 1``) or a single start, nothing is drawn and the key is left alone.
+    The state and the observation are the MDP's state index, int32 ``[]``. A step draws
+    one uniform number ``u`` and yields outcome ``k`` of the current state and action
+    where ``F[k-1] <= u < F[k]``, with ``F`` the distribution function of
+    ``probability[state, action]`` (probabilities are resolved to ``u``'s ``2**-23``).
+    If there is only a single outcome (``K == 1``) or a single start, nothing is drawn
+    and the key is not used.
 
     Attributes:
         mdp: the exact model.
         outcome_thresholds: ``F`` without its last entry, float ``[S, A, K - 1]``.
         start_states: the states an episode can start in, int32 ``[N]``, ascending.
-        start_thresholds: the distribution function over ``start_states`` without its last entry, float ``[N - 1]``.
+        start_thresholds: the distribution function over ``start_states`` without its
+            last entry, float ``[N - 1]``.
 
-    The last three follow from the first: to change the model, make a new environment, not ``env.replace(mdp=...)``.
+    The last three follow from the first: to change the model, make a new environment,
+    not ``env.replace(mdp=...)``.
 
     Example:
         >>> import jax
         >>> from purerl.envs.toy_text import frozen_lake
         >>> env = FiniteEnvironment.of(frozen_lake(slip=0.0).mdp)
-        >>> state, outcome = env.step(jax.random.key(0), env.reset(jax.random.key(1)), 2)
+        >>> start = env.reset(jax.random.key(1))
+        >>> state, outcome = env.step(jax.random.key(0), start, 2)
         >>> int(state), float(outcome.reward)
         (1, 0.0)
     """
@@ -72,11 +80,12 @@ class FiniteEnvironment(Node):
     start_thresholds: jax.Array
 
     @classmethod
-    def of(cls, mdp: FiniteMDP, **fields) -> Self:
-        """The environment of a model.
+    def of(cls, mdp: FiniteMDP, **fields: Any) -> Self:
+        """Make the environment of a model.
 
         Args:
-            mdp: the model. Under ``vmap`` or ``jit``, where ``initial`` is not known, every state counts as a possible start.
+            mdp: the model. Under ``vmap`` or ``jit``, where the values of ``initial``
+                are unknown, every state counts as a possible start.
             **fields: further fields of a subclass.
         """
         known = is_concrete(mdp.initial)
@@ -91,10 +100,12 @@ class FiniteEnvironment(Node):
 
     @property
     def num_states(self) -> int:
+        """``S``."""
         return self.mdp.num_states
 
     @property
     def num_actions(self) -> int:
+        """``A``."""
         return self.mdp.num_actions
 
     @property
@@ -108,7 +119,7 @@ class FiniteEnvironment(Node):
     def reset(self, key):
         if self.start_states.shape[-1] == 1:
             return self.start_states[0]
-        # Starts may be as many as states, so they are searched by halving.
+        # There may be as many starts as states, so the search is binary.
         u = jax.random.uniform(key, dtype=self.start_thresholds.dtype)
         return self.start_states[
             jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")
@@ -118,7 +129,7 @@ class FiniteEnvironment(Node):
         if self.outcome_thresholds.shape[-1] == 0:
             k = 0
         else:
-            # Outcomes are few: to count the thresholds passed is one short comparison without a branch.
+            # Outcomes are few: counting the thresholds passed needs no branch.
             u = jax.random.uniform(key, dtype=self.outcome_thresholds.dtype)
             thresholds = self.outcome_thresholds.at[state, action].get(mode="promise_in_bounds")
             k = jnp.sum(u >= thresholds, dtype=jnp.int32)
@@ -136,6 +147,7 @@ class FiniteEnvironment(Node):
         return state
 
     def render(self, state):
+        """A square of cells, one a state; the present state is blue."""
         side = math.ceil(math.sqrt(self.num_states))
         colors = np.full((side * side, 3), drawing.WHITE)
         colors[: self.num_states] = drawing.PALE

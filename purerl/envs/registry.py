@@ -70,20 +70,77 @@ name                                       observation            actions limit
 ``bsuite/umbrella_length/0`` to ``22``     float32 ``[1, 23]``    2       -
 ========================================== ====================== ======= =====
 
-The limit is the number of steps after which an episode is truncated. Names, limits and numbers are Gymnasium's for toy text and
-classic control, MinAtar's own (``v0`` has all six actions, ``v1`` those that make a difference) and bsuite's. ``Grid2x3-v0``,
-the gridworlds that follow MinAtar, and the small problems with known answers after them have their names from here.
+The limit is the number of steps after which an episode is truncated. For toy text and
+classic control, names, limits and parameters are Gymnasium's. For MinAtar they are
+MinAtar's (``v0`` has all six actions, ``v1`` only those with an effect in the game) and
+for ``bsuite/`` bsuite's. The other names are purerl's own.
 """
 
 import difflib
 import inspect
+from collections.abc import Callable
+from typing import Any, Literal, overload
 
 from purerl.envs import bsuite, classic, diagnostic, grids, minatar, toy_text
-from purerl.envs.base import Environment, TimeLimit
+from purerl.envs.base import Environment, Renders, TabularEnvironment, TimeLimit
+from purerl.envs.diagnostic import Featured, Testbed
 from purerl.envs.grids.gridworld import grid_2x3
 
-# name: (what builds it, after how many steps an episode is truncated)
-ENVIRONMENTS = {
+# Names by what the environment offers, for type checkers: states of an exact model,
+# observed by index; features of such states; pictures only.
+TabularName = Literal[
+    "Grid2x3-v0",
+    "FrozenLake-v1",
+    "FrozenLake8x8-v1",
+    "CliffWalking-v1",
+    "CliffWalkingSlippery-v1",
+    "Taxi-v3",
+    "Taxi-v4",
+    "Blackjack-v1",
+    "FourRooms-v0",
+    "WindyGrid-v0",
+    "DynaMaze-v0",
+    "BlockingMaze-v0",
+    "ShortcutMaze-v0",
+    "KeyDoor-v0",
+    "RandomWalk-v0",
+    "RandomWalk5-v0",
+    "RandomWalk1000-v0",
+    "MaximizationBias-v0",
+    "RiverSwim-v0",
+    "Garnet-v0",
+]
+FeaturedName = Literal[
+    "BairdStar-v0",
+    "BoyanChain-v0",
+    "ProbeConstant-v0",
+    "ProbeObservation-v0",
+    "ProbeDelay-v0",
+    "ProbeAction-v0",
+    "ProbeContext-v0",
+]
+RenderedName = Literal[
+    "CartPole-v0",
+    "CartPole-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Acrobot-v1",
+    "Pendulum-v1",
+    "MinAtar/Asterix-v0",
+    "MinAtar/Asterix-v1",
+    "MinAtar/Breakout-v0",
+    "MinAtar/Breakout-v1",
+    "MinAtar/Freeway-v0",
+    "MinAtar/Freeway-v1",
+    "MinAtar/Seaquest-v0",
+    "MinAtar/Seaquest-v1",
+    "MinAtar/SpaceInvaders-v0",
+    "MinAtar/SpaceInvaders-v1",
+    "RandomMaze-v0",
+]
+
+# name: (function that builds it, steps after which an episode is truncated)
+ENVIRONMENTS: dict[str, tuple[Callable[..., Environment], int | None]] = {
     "Grid2x3-v0": (grid_2x3, 50),
     **toy_text.ENVIRONMENTS,
     **classic.ENVIRONMENTS,
@@ -95,37 +152,51 @@ ENVIRONMENTS = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that :func:`make` knows."""
+    """All names that :func:`make` accepts."""
     return tuple(ENVIRONMENTS)
 
 
 def kinds() -> dict[str, str]:
-    """The names for a reader, ``{label: name}``: an experiment of bsuite is one entry, and its first setting stands for all.
+    """Names for display, ``{label: name}``.
+
+    An experiment of bsuite is one entry, whose name is that of its first setting.
 
     >>> kinds()["bsuite/catch/0 to 19"]
     'bsuite/catch/0'
     """
     groups: dict[str, list[str]] = {}
     for name in ENVIRONMENTS:
-        groups.setdefault(
-            name.rsplit("/", 1)[0] if name.startswith("bsuite/") else name, []
-        ).append(name)
-    return {
-        group[0] + (f" to {len(group) - 1}" if len(group) > 1 else ""): group[0]
-        for group in groups.values()
-    }
+        group = name.rsplit("/", 1)[0] if name.startswith("bsuite/") else name
+        groups.setdefault(group, []).append(name)
+    labels = {}
+    for group in groups.values():
+        settings = f" to {len(group) - 1}" if len(group) > 1 else ""
+        labels[group[0] + settings] = group[0]
+    return labels
 
 
-def make(name: str, **parameters) -> Environment:
-    """The environment called ``name``, with its time limit.
+@overload
+def make(name: TabularName, **parameters: Any) -> TabularEnvironment: ...
+@overload
+def make(name: FeaturedName, **parameters: Any) -> Featured: ...
+@overload
+def make(name: Literal["Testbed-v0"], **parameters: Any) -> Testbed: ...
+@overload
+def make(name: RenderedName, **parameters: Any) -> Renders: ...
+@overload
+def make(name: str, **parameters: Any) -> Environment: ...
+def make(name: str, **parameters: Any) -> Environment:
+    """Make an environment by its name, with its time limit.
 
     Args:
         name: one of :func:`names`.
-        **parameters: passed to what builds it, such as the physics of :class:`~purerl.envs.classic.CartPole` or the arguments
-            of :func:`~purerl.envs.toy_text.frozen_lake`.
+        **parameters: passed to the function that builds it, such as the physics of
+            :class:`~purerl.envs.classic.CartPole` or the arguments of
+            :func:`~purerl.envs.toy_text.frozen_lake`.
 
     Raises:
-        ValueError: an unknown name (the nearest known one is suggested), an unknown parameter, or a parameter's wrong value.
+        ValueError: an unknown name (the nearest known one is suggested), an unknown
+            parameter, or a value that a parameter does not allow.
 
     Example:
         >>> make("FrozenLake-v1", slip=0.0).mdp.probability.shape

@@ -1,11 +1,12 @@
-"""Environments around others: observations, actions and rewards in another form, and statistics.
+"""Wrappers that transform observations, actions and rewards, and one for statistics.
 
-The first argument of each is the environment inside. Which goes around which matters: with
-``RewardScale(EpisodeStatistics(env), 0.1)`` the returns of ``env`` are reported, and a tenth of them is learned from.
+The first argument of each is the inner environment. The order of nesting matters:
+``RewardScale(EpisodeStatistics(env), 0.1)`` reports the returns of ``env``, and the
+agent learns from a tenth of each reward.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,14 @@ from purerl.checks import (
     check_size,
     check_values,
 )
-from purerl.envs.base import State, Wrapper, restart
+from purerl.envs.base import (
+    ContinuousEnvironment,
+    E,
+    HasModel,
+    State,
+    Wrapper,
+    restart,
+)
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Mean
 from purerl.pytree import Node, static
@@ -29,8 +37,14 @@ from purerl.pytree import Node, static
 # Observations.
 
 
-class OneHot(Wrapper):
-    """Integer observations in ``[0, size)`` as indicator vectors, float32 ``[..., size]``; any other integer is all zeros."""
+class OneHot(Wrapper[E]):
+    """Integer observations in ``[0, size)`` as indicator vectors.
+
+    float32 ``[..., size]``; any other integer becomes all zeros.
+
+    Attributes:
+        size: a positive whole number. Static.
+    """
 
     size: int = static()
 
@@ -45,8 +59,11 @@ class OneHot(Wrapper):
         return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
 
 
-class Flatten(Wrapper):
-    """The observation as a vector: its numbers row by row, in their dtype. A single number becomes ``[1]``."""
+class Flatten(Wrapper[E]):
+    """The observation as a vector, row by row, in its dtype.
+
+    A single number becomes ``[1]``.
+    """
 
     @property
     def observation(self):
@@ -58,17 +75,27 @@ class Flatten(Wrapper):
 
 
 class FrameStackState(NamedTuple):
-    """``frames``: the last observations, ``[num_frames, ...]``, the newest last."""
+    """The inner state, and the last observations.
+
+    Attributes:
+        inner: state of the inner environment.
+        frames: the observations, ``[num_frames, ...]``, the newest last.
+    """
 
     inner: State
     frames: jax.Array
 
 
-class FrameStack(Wrapper):
-    """The last ``num_frames`` observations of an episode, the oldest first: ``[num_frames, ...]``.
+class FrameStack(Wrapper[E]):
+    """The last ``num_frames`` observations of an episode, ``[num_frames, ...]``.
 
-    In the first steps of an episode its first observation stands for those before it (Gymnasium's ``FrameStackObservation``
-    with its padding "reset"). A policy over stacks is not one over the states of a finite model, so none is shown.
+    The oldest comes first. In the first steps of an episode, its first observation
+    stands in for the missing ones (Gymnasium's ``FrameStackObservation`` with its
+    padding "reset"). A policy over stacks is not a policy over the states of a finite
+    model, so ``mdp`` is not available.
+
+    Attributes:
+        num_frames: a positive whole number. Static.
     """
 
     num_frames: int = static()
@@ -77,9 +104,9 @@ class FrameStack(Wrapper):
         check_size(self, "num_frames")
 
     @property
-    def mdp(self):
+    def mdp(self) -> NoReturn:
         raise AttributeError(
-            "FrameStack shows no model: what it observes is not a function of the model's state"
+            "FrameStack has no mdp: its observations are not a function of the model's state"
         )
 
     @property
@@ -104,7 +131,14 @@ class FrameStack(Wrapper):
 
 
 class ObservationNormalizeState(NamedTuple):
-    """``mean`` and ``variance`` of the observations so far, in the shape of one, and their number, ``count``, ``[]``."""
+    """The inner state, and statistics of the observations so far.
+
+    Attributes:
+        inner: state of the inner environment.
+        mean: in the shape of one observation.
+        variance: in the shape of one observation.
+        count: number of observations, ``[]``.
+    """
 
     inner: State
     mean: jax.Array
@@ -112,31 +146,39 @@ class ObservationNormalizeState(NamedTuple):
     count: jax.Array
 
 
-class ObservationNormalize(Wrapper):
-    r"""Observations less their mean so far, in units of their standard deviation so far:
-    :math:`\tilde o = (o - \mu) / \sqrt{\sigma^2 + \epsilon}`, element by element, float32 (float64 stays float64).
+class ObservationNormalize(Wrapper[E]):
+    r"""Observations normalized by their running mean and standard deviation.
 
-    :math:`\mu` and :math:`\sigma^2` are kept in the state, are updated with every state reached, and go on from one
-    episode to the next, starts included (Gymnasium's ``NormalizeObservation``). With :math:`n` observations before,
+    .. math:: \tilde o = (o - \mu) / \sqrt{\sigma^2 + \epsilon},
+
+    element by element, float32 (float64 stays float64).
+
+    :math:`\mu` and :math:`\sigma^2` are kept in the state, are updated with every state
+    reached, start states included, and continue from one episode to the next
+    (Gymnasium's ``NormalizeObservation``). With :math:`n` observations before,
     :math:`\delta = o - \mu` and :math:`N = n + 1`,
 
     .. math::
         \mu \leftarrow \mu + \frac{\delta}{N}, \qquad
         \sigma^2 \leftarrow \frac{n}{N} \left(\sigma^2 + \frac{\delta^2}{N}\right)
 
-    (Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1982), beginning with
-    :math:`\mu = 0, \sigma^2 = 1, n = 10^{-4}`.
+    (Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances", 1982), starting from :math:`\mu = 0, \sigma^2 = 1, n = 10^{-4}`.
 
-    A state is observed through the statistics it carries, its own observation among them. So the ``observation`` of a
-    transition is seen through the statistics up to ``S_t`` and its ``next_observation`` through those up to ``S_{t+1}``, one
-    update later; the latter is, within an episode, the next transition's ``observation``. What a replay buffer keeps stays as
-    it was seen. Under ``vmap`` each environment has statistics of its own. ``reset`` begins them anew, ``restart`` carries
-    them on, and evaluations and recordings ``restart`` from the state that the agent has learned in (its first environment's,
-    where there are several). A policy through moving statistics is not one over the states of a finite model, so none is shown.
+    A state is observed through the statistics it carries, which include its own
+    observation. So the ``observation`` of a transition uses the statistics up to
+    ``S_t``, and its ``next_observation`` those up to ``S_{t+1}``, one update later;
+    within an episode, the latter is the next transition's ``observation``. Observations
+    in a replay buffer are not normalized again later. Under ``vmap`` each environment
+    has its own statistics. ``reset`` starts them anew and ``restart`` continues them;
+    evaluations and recordings ``restart`` from the state in which the agent learned
+    (that of its first environment, if it has several). A policy over normalized
+    observations is not a policy over the states of a finite model, so ``mdp`` is not
+    available.
 
     Attributes:
         epsilon: added to the variance, > 0.
-        clip: the largest magnitude of what is observed, > 0.
+        clip: bound on the magnitude of normalized observations, > 0.
     """
 
     epsilon: float | jax.Array = 1e-8
@@ -146,9 +188,10 @@ class ObservationNormalize(Wrapper):
         check_numbers(self, epsilon=POSITIVE, clip=ABOVE_ZERO)
 
     @property
-    def mdp(self):
+    def mdp(self) -> NoReturn:
         raise AttributeError(
-            "ObservationNormalize shows no model: what it observes is not a function of the model's state"
+            "ObservationNormalize has no mdp: "
+            "its observations are not a function of the model's state"
         )
 
     @property
@@ -158,9 +201,9 @@ class ObservationNormalize(Wrapper):
 
     def wrap_state(self, inner):
         shape, dtype = self.observation.shape, self.observation.dtype
-        return self._update(
-            inner, jnp.zeros(shape, dtype), jnp.ones(shape, dtype), jnp.asarray(1e-4, dtype)
-        )
+        mean = jnp.zeros(shape, dtype)
+        variance = jnp.ones(shape, dtype)
+        return self._update(inner, mean, variance, jnp.asarray(1e-4, dtype))
 
     def inner(self, state):
         return state.inner
@@ -183,52 +226,59 @@ class ObservationNormalize(Wrapper):
         total = count + 1
         delta = self._inside(inner) - mean
         return ObservationNormalizeState(
-            inner, mean + delta / total, count / total * (variance + delta**2 / total), total
+            inner=inner,
+            mean=mean + delta / total,
+            variance=count / total * (variance + delta**2 / total),
+            count=total,
         )
 
 
 # Actions.
 
 
-class DiscretizedActions(Wrapper):
-    """An environment with continuous actions, of which finitely many are taken: action ``a`` is ``actions[a]``.
+class DiscretizedActions(Wrapper[ContinuousEnvironment]):
+    """A finite choice of continuous actions: action ``a`` is ``actions[a]``.
 
     Attributes:
-        env: an environment that has ``action``, the shape and dtype of a continuous action, in place of ``num_actions``.
+        env: an environment with ``action``, the shape and dtype of a continuous action,
+            instead of ``num_actions``.
         actions: float ``[A, *env.action.shape]``, finite.
+
+    Raises:
+        ValueError: ``env`` has no continuous actions, or ``actions`` is no such array.
 
     Example:
         >>> from purerl.envs.classic import Pendulum
-        >>> DiscretizedActions(Pendulum(), jnp.array([[-2.0], [0.0], [2.0]])).num_actions
+        >>> torques = jnp.array([[-2.0], [0.0], [2.0]])
+        >>> DiscretizedActions(Pendulum(), torques).num_actions
         3
     """
 
     actions: jax.Array
 
     def __post_init__(self):
-        # Placeholders, which JAX puts into trees, are neither of the two.
-        if isinstance(self.env, Node) and isinstance(
-            self.actions, (jax.Array, np.ndarray, list, tuple)
-        ):
-            if not hasattr(self.env, "action"):
-                raise ValueError(
-                    f"DiscretizedActions: env is {self.env!r}; allowed: one with continuous actions"
-                )
-            shape = self.env.action.shape
-            found = np.shape(self.actions)
-            if (
-                isinstance(self.actions, (list, tuple))
-                or len(found) <= len(shape)
-                or found[len(found) - len(shape) :] != shape
-            ):
-                allowed = ", ".join(["A", *map(str, shape)])
-                raise ValueError(
-                    f"DiscretizedActions: actions is {self.actions!r}; allowed: an array [{allowed}]"
-                )
-            check_values(type(self).__name__, vars(self), {"actions": FINITE})
+        actions = self.actions
+        given = isinstance(actions, (jax.Array, np.ndarray, list, tuple))
+        if not (isinstance(self.env, Node) and given):
+            return  # JAX puts placeholders into trees
+        action = getattr(self.env, "action", None)
+        if action is None:
+            raise ValueError(
+                f"DiscretizedActions: env is {self.env!r}; allowed: one with continuous actions"
+            )
+        shape = action.shape
+        found = np.shape(actions)
+        fits = len(found) > len(shape) and found[len(found) - len(shape) :] == shape
+        if isinstance(actions, (list, tuple)) or not fits:
+            allowed = ", ".join(["A", *map(str, shape)])
+            raise ValueError(
+                f"DiscretizedActions: actions is {actions!r}; allowed: an array [{allowed}]"
+            )
+        check_values(type(self).__name__, vars(self), {"actions": FINITE})
 
     @property
-    def num_actions(self):
+    def num_actions(self) -> int:
+        """``A``, the number of actions to choose among."""
         return self.actions.shape[-1 - len(self.env.action.shape)]
 
     def step(self, key, state, action):
@@ -236,20 +286,24 @@ class DiscretizedActions(Wrapper):
 
 
 class StickyActionsState(NamedTuple):
+    """The inner state, and the last action taken, int32 ``[]``."""
+
     inner: State
     last_action: jax.Array
 
 
-class StickyActions(Wrapper):
-    """With some probability the last action is taken again, whatever was asked for (Machado et al., "Revisiting the Arcade
-    Learning Environment", JAIR 61, 2018).
+class StickyActions(Wrapper[E]):
+    """Repeats the previous action, instead of the chosen one, with some probability.
 
-    The action before the first one is 0. The last action is kept from one episode to the next, as in MinAtar. It is not
-    observed, but the exact model, where the inner environment has one, has it in its state: state ``s`` after action ``b`` is
-    number ``s * A + b``.
+    See Machado et al., "Revisiting the Arcade Learning Environment" (JAIR 61, 2018).
+
+    The action before the first one is 0. The last action is kept from one episode to
+    the next, as in MinAtar. It is not observed, but the exact model, if the inner
+    environment has one, includes it in the state: state ``s`` after action ``b`` has
+    the index ``s * A + b``.
 
     Attributes:
-        probability: that the action taken before is taken again, in ``[0, 1]``.
+        probability: of repeating the previous action, in ``[0, 1]``.
     """
 
     probability: float | jax.Array = 0.1
@@ -258,31 +312,30 @@ class StickyActions(Wrapper):
         check_numbers(self, probability=UNIT_INTERVAL)
 
     @property
-    def mdp(self):
+    def mdp(self: "StickyActions[HasModel]") -> FiniteMDP:
         inside = self.env.mdp
         size, num_actions, num_outcomes = inside.probability.shape
 
-        # Tables [S, b, a, 2 K], b being the last action: first the outcomes of action a, then those of b.
+        # Tables [S, b, a, 2 K] with the last action b: outcomes of action a, then of b.
         def table(of_a, of_b):
             both = jnp.broadcast_arrays(of_a[:, None, :], of_b[:, :, None])
             return jnp.concatenate(both, axis=-1).reshape(
                 size * num_actions, num_actions, 2 * num_outcomes
             )
 
-        reached = (
-            inside.next_state * num_actions + jnp.arange(num_actions)[:, None]
-        )  # [S, A, K], with the action taken
+        chosen = inside.probability * (1 - self.probability)
+        repeated = inside.probability * self.probability
+        # [S, A, K], with the action taken
+        reached = inside.next_state * num_actions + jnp.arange(num_actions)[:, None]
         return FiniteMDP(
-            probability=table(
-                inside.probability * (1 - self.probability), inside.probability * self.probability
-            ),
+            probability=table(chosen, repeated),
             next_state=table(reached, reached),
             reward=table(inside.reward, inside.reward),
             terminated=table(inside.terminated, inside.terminated),
             initial=(inside.initial[:, None] * (jnp.arange(num_actions) == 0)).reshape(-1),
         )
 
-    def states(self):
+    def states(self: "StickyActions[HasModel]") -> StickyActionsState:
         num_actions = self.num_actions
         inner = jax.tree.map(lambda x: jnp.repeat(x, num_actions, axis=0), self.env.states())
         last_action = jnp.arange(jax.tree.leaves(inner)[0].shape[0], dtype=jnp.int32) % num_actions
@@ -308,8 +361,8 @@ class StickyActions(Wrapper):
 # Rewards.
 
 
-class RewardScale(Wrapper):
-    """Every reward times a number; those of the exact model too.
+class RewardScale(Wrapper[E]):
+    """Multiplies every reward by a number, also those of the exact model.
 
     Attributes:
         scale: finite.
@@ -321,7 +374,7 @@ class RewardScale(Wrapper):
         check_numbers(self, scale=FINITE)
 
     @property
-    def mdp(self):
+    def mdp(self: "RewardScale[HasModel]") -> FiniteMDP:
         inside = self.env.mdp
         return inside.replace(reward=inside.reward * self.scale)
 
@@ -330,8 +383,10 @@ class RewardScale(Wrapper):
         return state, outcome._replace(reward=(outcome.reward * self.scale).astype(jnp.float32))
 
 
-class RewardNoise(Wrapper):
-    """Every reward plus a normal number of its own, of mean 0. The exact model knows the means alone.
+class RewardNoise(Wrapper[E]):
+    """Adds independent zero-mean Gaussian noise to every reward.
+
+    ``mdp`` keeps the expected rewards.
 
     Attributes:
         scale: standard deviation of the noise, finite and >= 0.
@@ -353,19 +408,31 @@ class RewardNoise(Wrapper):
 
 
 class EpisodeStatisticsState(NamedTuple):
+    """The inner state, and sums over the episode so far.
+
+    Attributes:
+        inner: state of the inner environment.
+        episode_return: undiscounted, float32 ``[]``.
+        episode_length: int32 ``[]``.
+    """
+
     inner: State
     episode_return: jax.Array
     episode_length: jax.Array
 
 
-class EpisodeStatistics(Wrapper):
-    """Reports the undiscounted return and the length of each episode, as they are at this place in the stack, in
-    ``outcome.metrics``: ``episode_return`` and ``episode_length``, a :class:`~purerl.envs.base.Mean` each, counted in the step
-    that ends the episode and in no other.
+class EpisodeStatistics(Wrapper[E]):
+    """Reports the undiscounted return and the length of each episode.
 
-    Put it inside of wrappers that change the reward, to see the true one, and outside of ``TimeLimit``, as in
-    ``RewardScale(EpisodeStatistics(purerl.make("CartPole-v1")), 0.1)``: an episode that is truncated further out ends without
-    its knowledge and is left out, so that only those that terminate are seen. Where there are several, the innermost is heard.
+    ``outcome.metrics`` gets ``episode_return`` and ``episode_length``, each a
+    :class:`~purerl.metrics.Mean` counted only in the step that ends an episode. They
+    are measured at this wrapper's place in the stack.
+
+    Put it inside wrappers that change the reward, to see the original one, and outside
+    ``TimeLimit``, as in
+    ``RewardScale(EpisodeStatistics(purerl.make("CartPole-v1")), 0.1)``. Inside
+    ``TimeLimit`` it would not notice truncations, so only episodes that terminate would
+    be counted. If several are stacked, the innermost wins.
     """
 
     def wrap_state(self, inner):
@@ -376,18 +443,17 @@ class EpisodeStatistics(Wrapper):
 
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
-        state = EpisodeStatisticsState(
-            inner, state.episode_return + outcome.reward, state.episode_length + 1
-        )
+        episode_return = state.episode_return + outcome.reward
+        episode_length = state.episode_length + 1
+        state = EpisodeStatisticsState(inner, episode_return, episode_length)
         done = outcome.done
 
         def mean(of_episode):
-            return Mean(
-                jnp.where(done, of_episode, 0).astype(jnp.float32), done.astype(jnp.float32)
-            )
+            total = jnp.where(done, of_episode, 0).astype(jnp.float32)
+            return Mean(total, done.astype(jnp.float32))
 
         own = {
-            "episode_return": mean(state.episode_return),
-            "episode_length": mean(state.episode_length),
+            "episode_return": mean(episode_return),
+            "episode_length": mean(episode_length),
         }
         return state, outcome._replace(metrics=own | outcome.metrics)

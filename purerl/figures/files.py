@@ -1,15 +1,24 @@
 """Writing files atomically."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let ``write`` fill a file next to ``path``, then rename it: ``path`` is always the old file or the new one, whole."""
+    """Write a file under a temporary name beside it, then rename it.
+
+    A reader sees the whole old file or the whole new one, and an error leaves the old
+    one in place.
+
+    Args:
+        path: the file.
+        write: called with the open temporary file.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with open(temporary, "wb") as file:
             write(file)

@@ -1,7 +1,7 @@
 """Recordings: one episode of an agent, as an animated GIF or as a strip of pictures.
 
-Pillow comes with matplotlib, an optional extra, and is imported only when an episode is recorded:
-``pip install "purerl[experiments]"``.
+Pillow comes with matplotlib, an optional extra, and is imported only when an episode is
+recorded: ``pip install "purerl[experiments]"``.
 """
 
 import functools
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.agents.base import Agent, start_state
+from purerl.envs.base import can_render
 from purerl.figures.files import write_atomically
 from purerl.random import as_key
 
@@ -30,29 +31,35 @@ def record(
     fps: float = 10.0,
     pictures: int = 8,
 ) -> Path:
-    """Roll out ``agent.act`` in ``agent.env`` for an episode and write what ``agent.env.render`` shows.
+    """Roll out ``agent.act`` in ``agent.env`` for an episode and write its pictures.
 
-    The first picture is of the start, the last of the state in which the episode ended (or was left, after ``max_steps``), not
-    of one after a reset. Pictures smaller than 240 pixels are enlarged by the least whole factor that makes them as large, and
-    where their sizes differ within an episode, filled up with white at the right and below.
+    The first picture is of the start, the last of the state in which the episode ended
+    (or was stopped, after ``max_steps``), not of one after a reset. Pictures smaller
+    than 240 pixels are enlarged by the smallest whole factor that makes them as large;
+    where sizes differ within an episode, pictures are padded with white at the right
+    and below.
 
     Args:
-        agent: any whose environment has ``render``.
+        agent: one whose environment has ``render``.
         snapshot: of the agent, ``agent.snapshot(state)``.
-        path: ends in ``.gif``, for an animation of every state that runs for ever, or in ``.png``, for ``pictures`` states side
-            by side, evenly spaced in time. An animation shows at most 256 colors at once, and equal pictures in a row are kept
-            as one that lasts longer.
-        key: consumed; another key is another episode.
-        max_steps: where an episode is left that does not end.
-        fps: states a second in an animation, in ``(0, 100]``, rounded to a whole number of hundredths of a second for each.
-        pictures: how many there are in a strip, at least 2; fewer where the episode has fewer states.
+        path: ends in ``.gif``, for an animation of every state that repeats endlessly,
+            or in ``.png``, for ``pictures`` states side by side, evenly spaced in time.
+            An animation shows at most 256 colors at once, and equal pictures in a row
+            are merged into one that lasts longer.
+        key: consumed; another key gives another episode.
+        max_steps: the step at which an episode that has not ended is stopped.
+        fps: states per second in an animation, in ``(0, 100]``; the time of each is
+            rounded to hundredths of a second.
+        pictures: how many there are in a strip, at least 2; fewer where the episode has
+            fewer states.
 
     Returns:
         ``path``.
 
     Raises:
         ImportError: Pillow is not installed.
-        ValueError: a number is not as said, or ``path`` has another suffix.
+        TypeError: the environment has no ``render``.
+        ValueError: a number out of its range, or ``path`` has another suffix.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -67,23 +74,31 @@ def record(
         from PIL import Image
     except ImportError as error:
         raise ImportError('recordings need Pillow: pip install "purerl[experiments]"') from error
+    env = agent.env
+    if not can_render(env):
+        raise TypeError(f"{type(agent).__name__}: env is {env!r}; allowed: one with render")
 
     states, steps = _episode(agent, snapshot, as_key(key), max_steps)
     times = np.arange(int(steps) + 1)
     if kind == ".png":
         times = times[np.unique(np.linspace(0, int(steps), pictures).round().astype(int))]
-    frames = _alike([agent.env.render(_at(states, t)) for t in times])
+    frames = _of_one_size([env.render(_at(states, t)) for t in times])
     if kind == ".png":
         gap = np.full((len(frames[0]), _GAP, 3), 255, np.uint8)
         strip = Image.fromarray(np.hstack([part for frame in frames for part in (gap, frame)][1:]))
         write_atomically(path, lambda file: strip.save(file, format="PNG"))
     else:
         first, *others = map(Image.fromarray, frames)
-        timing = {"duration": 10 * round(100 / fps), "loop": 0}
+        milliseconds = 10 * round(100 / fps)
         write_atomically(
             path,
             lambda file: first.save(
-                file, format="GIF", save_all=True, append_images=others, **timing
+                file,
+                format="GIF",
+                save_all=True,
+                append_images=others,
+                duration=milliseconds,
+                loop=0,
             ),
         )
     return path
@@ -91,7 +106,10 @@ def record(
 
 @functools.partial(jax.jit, static_argnames="max_steps")
 def _episode(agent, snapshot, key, max_steps):
-    """The states of an episode, ``[max_steps + 1, ...]``, and how many steps it took (what follows means nothing)."""
+    """The states of an episode, ``[max_steps + 1, ...]``, and its number of steps.
+
+    States after that many steps are meaningless.
+    """
     env = agent.env
     reset_key, key = jax.random.split(key)
 
@@ -114,12 +132,12 @@ def _at(states, t):
     return jax.tree.map(lambda leaf: leaf[t], states)
 
 
-def _alike(frames):
-    """Pictures of one size, and none too small to be seen."""
+def _of_one_size(frames):
+    """Pictures padded to one size and enlarged to a visible one."""
     height, width = np.max([frame.shape[:2] for frame in frames], axis=0)
     factor = -(-_LEAST_SIDE // max(height, width))
-    filled = [
+    padded = [
         np.pad(f, ((0, height - len(f)), (0, width - f.shape[1]), (0, 0)), constant_values=255)
         for f in frames
     ]
-    return [frame.repeat(factor, axis=0).repeat(factor, axis=1) for frame in filled]
+    return [frame.repeat(factor, axis=0).repeat(factor, axis=1) for frame in padded]

@@ -1,73 +1,105 @@
-"""Pictures: learning curves with their intervals, and the values and greedy actions of a gridworld.
+"""Pictures: learning curves, values and actions of a gridworld, scores by tag.
 
-For each picture there is a function that makes the figure and one that writes it to a file. A picture is a function of its
-arguments: nothing is read from or left in matplotlib's global state, and the bootstrap's generator is fixed.
+For each picture there is a function that makes the figure and one that writes it to a
+file. A picture is a function of its arguments: matplotlib's global state is neither
+read nor changed, and the bootstrap's generator is fixed.
 
-Matplotlib is an optional extra, imported only when a figure is made: ``pip install "purerl[experiments]"``.
+Matplotlib is an optional extra, imported only when a figure is made:
+``pip install "purerl[experiments]"``.
 """
 
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from itertools import cycle, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from purerl.figures.statistics import Statistic, bootstrap_curves, iqm
+from purerl.figures.files import write_atomically
+from purerl.figures.statistics import Band, Statistic, bootstrap_curves, iqm
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.projections.polar import PolarAxes
 
-# Okabe & Ito, "Color universal design" (2008), without the yellow, which is hardly seen on white; darker ones first.
-_ColorS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# Okabe & Ito, "Color universal design" (2008), darker colors first, without the yellow,
+# which is hardly visible on white.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("-", "--", ":", "-.")
-_INK, _GRAY, _PALE = "#262626", "#8c8c8c", "#ececec"
-_DPI, _WIDTH = 150, 6.4
+_INK = "#262626"
+_GRAY = "#8c8c8c"
+_PALE = "#ececec"
+_DPI = 150
+_WIDTH = 6.4  # inches
 _CELL = 0.72  # inches
 
-_FLOOR, _WALL, _UNPLAYED = "F. ", "#", "GHC"
-_DECIMALS = (
-    (100, 0),
-    (10, 1),
-    (0.1, 2),
-    (0, 3),
-)  # of values whose largest magnitude is at least that
+_FLOOR = "F. "
+_WALL = "#"
+_UNPLAYED = "GHC"
+# The least largest magnitude of the values shown, and their decimal places.
+_DECIMALS = ((100, 0), (10, 1), (0.1, 2), (0, 3))
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float, dpi: float = _DPI) -> "Figure":
+    """An empty figure of a size in inches, outside matplotlib's global state.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError('pictures need matplotlib: pip install "purerl[experiments]"') from error
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _write(figure: "Figure", path: str | Path) -> Path:
-    """Write under a temporary name beside ``path``, then rename: a reader sees the whole picture or none."""
+def save(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure atomically; the suffix of ``path`` decides the format.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: a suffix that names no format.
+    """
     path = Path(path)
     formats = figure.canvas.get_supported_filetypes()
     kind = path.suffix[1:].lower()
     if kind not in formats:
-        raise ValueError(
-            f"path is {str(path)!r}; its suffix must be one of {', '.join('.' + f for f in sorted(formats))}"
-        )
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        figure.savefig(temporary, format=kind)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        allowed = ", ".join(f".{known}" for known in sorted(formats))
+        raise ValueError(f"path is {str(path)!r}; its suffix must be one of {allowed}")
+    write_atomically(path, lambda file: figure.savefig(file, format=kind))
     return path
 
 
-def _band(curves: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Point, low and high, ``[3, points]``: at each point over the seeds that are finite there, nan where there are none."""
+def draw_band(
+    axes: "Axes", x: ArrayLike, band: Band, *, color: str, label: str | None = None, **line: Any
+) -> None:
+    """Draw estimates as a line and their intervals as a shaded band.
+
+    Args:
+        axes: to draw into.
+        x: ``[points]``.
+        band: ``[points]`` each.
+        color: of line and band.
+        label: of the line in a legend.
+        **line: options of ``axes.plot``.
+    """
+    axes.fill_between(x, band.low, band.high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, band.point, color=color, label=label, **line)
+
+
+def _bootstrap_band(curves: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """Point, low, high ``[3, points]``, over the seeds that are finite at each point.
+
+    A point without any such seed is nan.
+    """
     band = np.full((3, curves.shape[1]), np.nan)
     patterns, which = np.unique(np.isfinite(curves), axis=1, return_inverse=True)
     for i, seeds in enumerate(patterns.T):
@@ -91,12 +123,13 @@ def learning_curves_figure(
     log: Literal["", "x", "y", "xy"] = "",
     slope: float | None = None,
 ) -> "Figure":
-    """A line for each label, with its 95% stratified bootstrap interval at each point as a band.
+    """A line for each label, with a band of 95% stratified bootstrap intervals.
 
-    A number that is not finite is a seed with nothing to show at that point, as before its first episode has ended: there
-    the statistic and the interval are those of the other seeds, and a point without any seed is left out. The legend states
-    the number of seeds; where the last point drawn lacks some of them, as when a seed has diverged, it says so:
-    ``n=62 of 64``. One seed has no band.
+    A number that is not finite is a seed without a value at that point, for example
+    before its first episode has ended: there the statistic and the interval are those
+    of the other seeds, and a point without any seed is left out. The legend states the
+    number of seeds. If some have no value at the last point drawn, for example because
+    they diverged, it states how many have one, ``n=62 of 64``. One seed has no band.
 
     Args:
         curves: by label, ``[N, points]``; ``N`` may differ.
@@ -105,51 +138,44 @@ def learning_curves_figure(
         statistic: ``[..., M, N] -> [...]``, see :mod:`purerl.figures.statistics`.
         reference: a value and its label, drawn as a horizontal dashed line.
         log: the axes that are logarithmic.
-        slope: on two logarithmic axes, a dashed line proportional to ``steps ** slope``, just above the end of the first curve.
+        slope: on two logarithmic axes, a dashed line proportional to
+            ``steps ** slope``, just above the end of the first curve.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no curves, shapes that do not fit together, or a slope on other than two logarithmic axes.
+        ValueError: no curves, shapes that do not fit together, or a slope on other than
+            two logarithmic axes.
     """
     steps = np.asarray(steps, dtype=np.float64)
-    curves = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
-    if not curves:
-        raise ValueError("curves is empty; it needs at least one label")
-    if steps.ndim != 1 or not steps.size:
-        raise ValueError(f"steps has shape {steps.shape}; it must be [points]")
-    for label, values in curves.items():
-        if values.ndim != 2 or not len(values) or values.shape[1] != len(steps):
-            raise ValueError(
-                f"curves[{label!r}] has shape {values.shape}; it must be [N, {len(steps)}], as steps has that many"
-            )
-    if log not in ("", "x", "y", "xy"):
-        raise ValueError(f"log is {log!r}; allowed: '', 'x', 'y', 'xy'")
-    if slope is not None and log != "xy":
-        raise ValueError(
-            f"slope is {slope} and log is {log!r}; only on two logarithmic axes (log='xy') is a slope a straight line"
-        )
+    arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
+    _check_curves(arrays, steps, log, slope)
 
-    bands = {label: _band(values, statistic) for label, values in curves.items()}
+    bands = {label: _bootstrap_band(values, statistic) for label, values in arrays.items()}
     labels = {
-        label: f"{label} (n={_seeds(values, bands[label])})" for label, values in curves.items()
+        label: f"{label} (n={_seeds(values, bands[label])})" for label, values in arrays.items()
     }
     extra = [reference[1]] if reference is not None else []
-    columns = max(1, int(_WIDTH / (0.65 + 0.062 * max(map(len, [*labels.values(), *extra])))))
-    figure = _figure(
-        _WIDTH,
-        3.7 + 0.2 * -(-(len(labels) + (reference is not None) + (slope is not None)) // columns),
-    )
+    longest = max(map(len, [*labels.values(), *extra]))
+    columns = max(1, int(_WIDTH / (0.65 + 0.062 * longest)))
+    entries = len(labels) + (reference is not None) + (slope is not None)
+    figure = new_figure(_WIDTH, 3.7 + 0.2 * -(-entries // columns))
     axes = figure.add_subplot()
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
-    for (label, band), (dash, color) in zip(
-        bands.items(), cycle(product(_DASHES, _ColorS)), strict=False
-    ):
+    styles = cycle(product(_DASHES, COLORS))
+    for (label, band), (dash, color) in zip(bands.items(), styles, strict=False):
         drawn = np.isfinite(band[0])
-        t, (point, low, high) = steps[drawn], band[:, drawn]
-        marker = "o" if len(t) == 1 else None  # a line through one point is invisible
-        axes.fill_between(t, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.plot(t, point, dash, color=color, linewidth=1.6, marker=marker, label=labels[label])
+        marker = "o" if drawn.sum() == 1 else None  # a line through one point is invisible
+        draw_band(
+            axes,
+            steps[drawn],
+            Band(*band[:, drawn]),
+            color=color,
+            label=labels[label],
+            linestyle=dash,
+            linewidth=1.6,
+            marker=marker,
+        )
     if reference is not None:
         value, label = reference
         axes.axhline(
@@ -176,15 +202,37 @@ def learning_curves_figure(
     return figure
 
 
+def _check_curves(
+    curves: Mapping[str, np.ndarray], steps: np.ndarray, log: str, slope: float | None
+) -> None:
+    if not curves:
+        raise ValueError("curves is empty; it needs at least one label")
+    if steps.ndim != 1 or not steps.size:
+        raise ValueError(f"steps has shape {steps.shape}; it must be [points]")
+    for label, values in curves.items():
+        if values.ndim != 2 or not len(values) or values.shape[1] != len(steps):
+            raise ValueError(
+                f"curves[{label!r}] has shape {values.shape}; "
+                f"it must be [N, {len(steps)}], since steps has {len(steps)} points"
+            )
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(f"log is {log!r}; allowed: '', 'x', 'y', 'xy'")
+    if slope is not None and log != "xy":
+        raise ValueError(
+            f"slope is {slope} and log is {log!r}; allowed: a slope only with log='xy', "
+            "where it is a straight line"
+        )
+
+
 def _seeds(values, band):
-    """How many seeds the last point drawn stands for, and of how many where some are missing."""
+    """``n``, or ``n of N`` if some seeds have no value at the last point drawn."""
     drawn = np.flatnonzero(np.isfinite(band[0]))
     n = np.isfinite(values[:, drawn[-1]]).sum() if drawn.size else 0
     return f"{n}" if n == len(values) else f"{n} of {len(values)}"
 
 
 def _draw_slope(axes, slope, steps, point):
-    """A line of the given slope over the last two decades, a little above the curve in the last one."""
+    """A line of a slope over the last two decades, just above the curve in the last."""
     last = (steps > 0.1 * steps.max()) & (point > 0)
     if last.any():
         constant = 1.5 * (point[last] / steps[last] ** slope).max()
@@ -202,7 +250,11 @@ def _draw_slope(axes, slope, steps, point):
 def learning_curves(
     path: str | Path, curves: Mapping[str, ArrayLike], steps: ArrayLike, **options
 ) -> Path:
-    """Write :func:`learning_curves_figure`, which has the same arguments, to ``path``; its suffix decides the format.
+    """Write :func:`learning_curves_figure` to a file.
+
+    Args:
+        path: the file; its suffix decides the format.
+        curves, steps, **options: as for the figure.
 
     Returns:
         ``path``.
@@ -211,7 +263,7 @@ def learning_curves(
         ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
-    return _write(learning_curves_figure(curves, steps, **options), path)
+    return save(learning_curves_figure(curves, steps, **options), path)
 
 
 def gridworld_figure(
@@ -222,56 +274,56 @@ def gridworld_figure(
     label: str = "state value",
     title: str | None = None,
 ) -> "Figure":
-    """Values and greedy actions over a map, a panel for each title, all with one color scale.
+    """Values and greedy actions on a map, a panel for each title, with one color scale.
 
-    Every cell of the map is a state, numbered row by row. Of its letters, ``F``, ``.`` and a space are floor, ``#`` is a wall,
-    and ``G``, ``H`` and ``C`` (goal, hole, cliff) are cells in which nobody acts: these show the letter, not a value. Any
-    other letter, as ``S`` for the start, stands in a corner beside the value.
+    Every cell of the map is a state, numbered row by row. Of its letters, ``F``, ``.``
+    and a space are floor, ``#`` is a wall, and ``G``, ``H`` and ``C`` (goal, hole,
+    cliff) are cells without actions: these show the letter, not a value. Any other
+    letter, such as ``S`` for the start, is written in a corner beside the value.
 
-    For an environment of :mod:`purerl.envs.grids.gridworld`, ``layout`` is ``env.rows`` and ``directions`` is
-    ``[MOVES[name] for name in env.directions]``.
+    For an environment of :mod:`purerl.envs.grids.gridworld`, ``layout`` is ``env.rows``
+    and ``directions`` is ``[MOVES[name] for name in env.directions]``.
 
     Args:
-        maps: by title, the values ``[S]`` and either one action for each state, integer ``[S]``, or the set of its greedy
-            actions, bool ``[S, A]``. Each action is a triangle that points where it leads.
+        maps: by title, the values ``[S]`` and either one action for each state, integer
+            ``[S]``, or the set of its greedy actions, bool ``[S, A]``. Each action is a
+            triangle that points in its direction.
         layout: the map, one string a row, ``S = rows * columns``.
         directions: for each action its ``(row, column)`` displacement: for FrozenLake
             ``((0, -1), (1, 0), (0, 1), (-1, 0))``.
-        label: the color bar's.
+        label: of the color bar.
         title: above all panels.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no maps, a ragged layout, one without a cell to act in, a direction to nowhere, shapes that do not fit
-            together, an action out of range, or a value shown that is not finite.
+        ValueError: no maps, a ragged layout, a layout without a cell to act in, a
+            direction of length zero, shapes that do not fit together, an action out of
+            range, or a value shown that is not finite.
     """
-    letters = (
-        np.array([list(row) for row in layout])
-        if len({len(row) for row in layout}) == 1
-        else np.empty((0, 0))
-    )
+    rectangular = len({len(row) for row in layout}) == 1
+    letters = np.array([list(row) for row in layout]) if rectangular else np.empty((0, 0))
     acting = ~np.isin(letters, list(_WALL + _UNPLAYED))
     if not acting.any():
         raise ValueError(
-            f"layout is {list(layout)}; it needs rows of one length, with a cell that is none of {_WALL + _UNPLAYED!r}"
+            f"layout is {list(layout)}; it needs rows of one length, "
+            f"with a cell that is none of {_WALL + _UNPLAYED!r}"
         )
-    directions = np.asarray(directions, dtype=np.float64)
-    if directions.ndim != 2 or directions.shape[1] != 2 or not directions.any(axis=1).all():
+    moves = np.asarray(directions, dtype=np.float64)
+    if moves.ndim != 2 or moves.shape[1] != 2 or not moves.any(axis=1).all():
         raise ValueError(
-            f"directions is {directions.tolist()}; it must have a (row, column) other than (0, 0) for each action"
+            f"directions is {moves.tolist()}; "
+            "it must have a (row, column) other than (0, 0) for each action"
         )
     if not maps:
         raise ValueError("maps is empty; it needs at least one title")
-    panels = {
-        name: _panel(name, *content, acting, len(directions)) for name, content in maps.items()
-    }
+    panels = {name: _panel(name, *content, acting, len(moves)) for name, content in maps.items()}
     shown = np.concatenate([values[acting] for values, _ in panels.values()])
     low, high = float(shown.min()), float(shown.max())
     decimals = next(places for bound, places in _DECIMALS if max(-low, high) >= bound)
 
     rows, columns = letters.shape
     across, down = (1, len(panels)) if columns > 2 * rows else (len(panels), 1)
-    figure = _figure(
+    figure = new_figure(
         across * (columns * _CELL + 0.2) + 0.9,
         down * (rows * _CELL + 0.4) + (0.4 if title else 0.1),
     )
@@ -284,7 +336,7 @@ def gridworld_figure(
             if acting[cell]:
                 ink = _ink_on(image.cmap(image.norm(values[cell])))
                 number = f"{values[cell]:z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-                _draw_state(axes, cell, number, directions[greedy[cell]], letters[cell], ink)
+                _draw_state(axes, cell, number, moves[greedy[cell]], letters[cell], ink)
             else:
                 _draw_letter(axes, cell, letters[cell])
     bar = figure.colorbar(image, ax=grid, label=label, aspect=25)
@@ -295,7 +347,7 @@ def gridworld_figure(
 
 
 def _panel(name, values, policy, acting, num_actions):
-    """Values ``[rows, columns]`` and greedy sets ``[rows, columns, A]``, checked."""
+    """Values ``[rows, columns]`` and greedy actions ``[rows, columns, A]``, checked."""
     values, policy = np.asarray(values, dtype=np.float64), np.asarray(policy)
     if values.shape != (acting.size,):
         raise ValueError(
@@ -305,7 +357,8 @@ def _panel(name, values, policy, acting, num_actions):
         outside = acting.ravel() & ((policy < 0) | (policy >= num_actions))
         if outside.any():
             raise ValueError(
-                f"maps[{name!r}] has action {policy[outside][0]}; directions allow 0 to {num_actions - 1}"
+                f"maps[{name!r}] has action {policy[outside][0]}; "
+                f"directions allow 0 to {num_actions - 1}"
             )
         greedy = policy[:, None] == np.arange(num_actions)
     elif policy.shape == (acting.size, num_actions) and policy.dtype == bool:
@@ -332,7 +385,7 @@ def _frame(axes, rows, columns):
 
 
 def _ink_on(color):
-    """Black or white, whichever is read better on an RGBA color."""
+    """Black or white, whichever is easier to read on an RGBA color."""
     return "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.5 else _INK
 
 
@@ -389,7 +442,11 @@ def gridworld(
     directions: Sequence[tuple[int, int]],
     **options,
 ) -> Path:
-    """Write :func:`gridworld_figure`, which has the same arguments, to ``path``; its suffix decides the format.
+    """Write :func:`gridworld_figure` to a file.
+
+    Args:
+        path: the file; its suffix decides the format.
+        maps, layout, directions, **options: as for the figure.
 
     Returns:
         ``path``.
@@ -398,34 +455,34 @@ def gridworld(
         ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
-    return _write(gridworld_figure(maps, layout, directions, **options), path)
+    return save(gridworld_figure(maps, layout, directions, **options), path)
 
 
 def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
     """Scores by tag as a closed line around a center, for each label.
 
     Args:
-        scores: ``{label: {tag: [N]}}``, all with the same tags; what is drawn is the mean over seeds that have one.
+        scores: ``{label: {tag: [N]}}``, all with the same tags. The mean over the seeds
+            that have a score is drawn.
 
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: no scores, or tags that differ.
     """
-    if not scores or any(
-        list(each) != list(next(iter(scores.values()))) for each in scores.values()
-    ):
+    tags = list(next(iter(scores.values()), ()))
+    if not scores or any(list(each) != tags for each in scores.values()):
         raise ValueError("scores must have a label, and all labels the same tags")
-    tags = list(next(iter(scores.values())))
     angles = np.linspace(0, 2 * np.pi, len(tags) + 1)
-    figure = _figure(6.0, 5.2 + 0.2 * len(scores))
-    axes = figure.add_subplot(projection="polar")
+    figure = new_figure(6.0, 5.2 + 0.2 * len(scores))
+    axes = _polar_axes(figure)
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
-    for (label, each), color in zip(scores.items(), _ColorS, strict=False):
-        means = [np.nanmean(each[tag]) for tag in tags]
+    for (label, each), color in zip(scores.items(), COLORS, strict=False):
+        means = [np.nanmean(np.asarray(each[tag], np.float64)) for tag in tags]
+        closed = [*means, means[0]]
         axes.plot(
             angles,
-            [*means, means[0]],
+            closed,
             color=color,
             linewidth=1.8,
             marker="o",
@@ -433,7 +490,7 @@ def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
             label=label,
             clip_on=False,
         )
-        axes.fill(angles, [*means, means[0]], color=color, alpha=0.12, linewidth=0)
+        axes.fill(angles, closed, color=color, alpha=0.12, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_yticks(
         [0.25, 0.5, 0.75, 1.0], labels=["", "0.5", "", "1"], color=_GRAY, fontsize="small"
@@ -441,8 +498,7 @@ def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
     axes.set_rlabel_position(math.degrees(angles[1]) / 2)
     axes.set_xticks(angles[:-1], labels=[tag.replace("_", " ") for tag in tags], color=_INK)
     for text, angle in zip(axes.get_xticklabels(), angles, strict=False):
-        side = round(math.sin(angle), 6)
-        text.set_horizontalalignment("left" if side > 0 else "right" if side < 0 else "center")
+        text.set_horizontalalignment(_alignment(round(math.sin(angle), 6)))
     axes.tick_params(axis="x", pad=4)
     axes.grid(color=_PALE, linewidth=0.9)
     axes.spines["polar"].set_color(_GRAY)
@@ -450,8 +506,28 @@ def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
     return figure
 
 
+def _polar_axes(figure: "Figure") -> "PolarAxes":
+    from matplotlib.projections.polar import PolarAxes
+
+    axes = figure.add_subplot(projection="polar")
+    if not isinstance(axes, PolarAxes):
+        raise TypeError(f"matplotlib made {type(axes).__name__} for polar axes")
+    return axes
+
+
+def _alignment(side: float) -> Literal["left", "center", "right"]:
+    """Where a label starts, so that it grows away from the center."""
+    if side > 0:
+        return "left"
+    return "right" if side < 0 else "center"
+
+
 def radar(path: str | Path, scores: Mapping[str, Mapping[str, ArrayLike]]) -> Path:
-    """Write :func:`radar_figure`, which has the same arguments, to ``path``; its suffix decides the format.
+    """Write :func:`radar_figure` to a file.
+
+    Args:
+        path: the file; its suffix decides the format.
+        scores: as for the figure.
 
     Returns:
         ``path``.
@@ -460,4 +536,4 @@ def radar(path: str | Path, scores: Mapping[str, Mapping[str, ArrayLike]]) -> Pa
         ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
-    return _write(radar_figure(scores), path)
+    return save(radar_figure(scores), path)

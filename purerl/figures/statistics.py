@@ -1,15 +1,17 @@
-r"""What may be concluded from a few seeds: aggregates, bootstrap intervals, profiles, probabilities of improvement.
+r"""Statistics over seeds: aggregates, intervals, profiles, chances of improvement.
 
-The definitions are those of Agarwal, Schwarzer, Castro, Courville & Bellemare, "Deep reinforcement learning at the edge of
-the statistical precipice" (NeurIPS 2021) and of their library rliable. Scores are final results, one a run: ``[M, N]`` is
-``M`` tasks (strata) by ``N`` seeds, and ``[N]`` is one task, the same as ``[1, N]``.
+The definitions are those of Agarwal, Schwarzer, Castro, Courville & Bellemare, "Deep
+reinforcement learning at the edge of the statistical precipice" (NeurIPS 2021) and of
+their library rliable. Scores are final results, one a run: ``[M, N]`` is ``M`` tasks
+(strata) by ``N`` seeds, and ``[N]`` is one task, the same as ``[1, N]``.
 
-A *statistic* reduces the last two axes, ``[..., M, N] -> [...]``, so that one call serves all the resamples of a bootstrap:
-:func:`mean`, :func:`median`, :func:`iqm`, or anything alike, such as
+A *statistic* reduces the last two axes, ``[..., M, N] -> [...]``, so that one call
+computes all resamples of a bootstrap: :func:`mean`, :func:`median`, :func:`iqm`, or
+another such function, for example
 ``lambda scores: np.quantile(scores, 0.9, axis=(-2, -1))``.
 
-A score that is not finite raises :class:`ValueError` everywhere: what a failed seed counts for is the caller's decision, and
-no seed is dropped in silence.
+Except in :func:`normal_band`, a score that is not finite raises :class:`ValueError`:
+the caller decides how a failed seed counts, and no seed is dropped silently.
 """
 
 import math
@@ -21,21 +23,22 @@ from numpy.typing import ArrayLike
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
-_BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which stay in a core's cache
+_BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which fit a core's cache
 _NAMED = 8  # scores that are not finite, named in an error before "..."
+_NORMAL_95 = 1.96  # the 97.5% quantile of the standard normal distribution
 
 
 class Interval(NamedTuple):
     """An estimate, its confidence interval, and the number of seeds behind it.
 
-    ``str`` shows four significant digits of the largest number, and the others to the same place; a format specification
-    applies to each number.
+    ``str`` shows four significant digits of the largest number, and the others to the
+    same decimal place; a format specification applies to each number.
 
     Attributes:
         point: the statistic of the scores themselves.
-        low: lower end; nan where one seed says nothing about spread.
+        low: lower end; nan for a single seed, which has no spread.
         high: upper end; likewise.
-        n: seeds (of each task).
+        n: number of seeds (of each task).
 
     >>> print(Interval(498.23, 495.08, 500.0, n=64))
     498.2 [495.1, 500.0] (n=64)
@@ -61,8 +64,22 @@ class Interval(NamedTuple):
         return format(self)
 
 
+class Band(NamedTuple):
+    """Estimates with their confidence intervals, arrays of one shape.
+
+    Attributes:
+        point: the estimates.
+        low: lower ends.
+        high: upper ends.
+    """
+
+    point: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
 def _finite(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) -> np.ndarray:
-    """``values`` as float64, with at least one axis, or one of the given numbers of axes; finite and not empty."""
+    """``values`` as float64, checked: finite, not empty, of ``ndims`` axes (or any)."""
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0 or values.ndim == 0 or (ndims and values.ndim not in ndims):
         allowed = " or ".join(map(str, ndims)) if ndims else "at least 1"
@@ -75,7 +92,8 @@ def _finite(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) 
         named = ", ".join(f"{values[tuple(i)]} at {i.tolist()}" for i in bad[:_NAMED])
         more = ", ..." if len(bad) > _NAMED else ""
         raise ValueError(
-            f"{len(bad)} of {values.size} {name} are not finite ({named}{more}); decide first what a failed seed counts for"
+            f"{len(bad)} of {values.size} {name} are not finite ({named}{more}); "
+            "decide first how a failed seed counts"
         )
     return values
 
@@ -106,7 +124,7 @@ def mean(scores: ArrayLike) -> np.ndarray:
 
 
 def median(scores: ArrayLike) -> np.ndarray:
-    """The median over tasks of a task's mean over seeds; for one task, which has no such median, that over its seeds.
+    """The median over tasks of each task's mean; for one task, that over its seeds.
 
     Args:
         scores: ``[N]`` or ``[..., M, N]``.
@@ -124,12 +142,14 @@ def median(scores: ArrayLike) -> np.ndarray:
 def iqm(scores: ArrayLike) -> np.ndarray:
     r"""The interquartile mean: the mean of the middle half of all runs.
 
-    Of the ``n = M N`` scores of all tasks together, sorted as :math:`x_{(1)} \le \dots \le x_{(n)}`,
+    Of the ``n = M N`` scores of all tasks together, sorted as
+    :math:`x_{(1)} \le \dots \le x_{(n)}`,
 
-    .. math:: \frac{1}{n - 2k} \sum_{i=k+1}^{n-k} x_{(i)}, \qquad k = \lfloor n / 4 \rfloor.
+    .. math:: \frac{1}{n - 2k} \sum_{i=k+1}^{n-k} x_{(i)},
+              \qquad k = \lfloor n / 4 \rfloor.
 
-    More robust than the mean to single failed or lucky runs, and more efficient than the median (Agarwal et al., 2021,
-    section 4.3).
+    It is more robust than the mean to single failed or lucky runs, and more efficient
+    than the median (Agarwal et al., 2021, section 4.3).
 
     Args:
         scores: ``[N]`` or ``[..., M, N]``.
@@ -156,35 +176,38 @@ def bootstrap_curves(
     samples: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    r"""A statistic of learning curves with its stratified percentile bootstrap interval at every point.
+    r"""A statistic of learning curves with a stratified percentile bootstrap interval.
 
-    A resample draws ``N`` seeds with replacement within each task, independently of the other tasks, and takes their whole
-    curves. The interval at a point lies between the quantiles :math:`(1 \mp c) / 2` of the statistic over the resamples
-    (Efron & Tibshirani, "An introduction to the bootstrap", 1993, chapter 13). It holds for each point alone, not for all
-    together. With few seeds it is too short, as percentile intervals are: at a nominal 95% the mean of 10 normal scores is
-    covered about 90% of the time.
+    A resample draws ``N`` seeds with replacement within each task, independently of the
+    other tasks, and takes their whole curves. The interval at a point lies between the
+    quantiles :math:`(1 \mp c) / 2` of the statistic over the resamples (Efron &
+    Tibshirani, "An introduction to the bootstrap", 1993, chapter 13). It holds for each
+    point by itself, not for all points jointly. With few seeds it is too short, as
+    percentile intervals are: at a nominal 95% the mean of 10 normal scores is covered
+    about 90% of the time. A single seed has no spread: with ``N = 1`` both ends are
+    nan.
 
-    One seed says nothing about the spread between seeds: with ``N = 1`` both ends are nan.
-
-    The resamples are worked through in batches, whose size changes memory and not the result; what is held is a few MiB (or
-    a copy of ``curves`` where that is more) and ``samples`` numbers a point.
+    Resamples are computed in batches, whose size changes memory and not the result;
+    memory holds a few MiB (or a copy of ``curves`` where that is more) and ``samples``
+    numbers a point.
 
     Args:
         curves: ``[N, points]``, or ``[M, N, points]`` for ``M`` tasks.
         statistic: ``[..., M, N] -> [...]``.
-        generator: where the resamples come from; advanced by the call.
+        generator: draws the resamples; advanced by the call.
         samples: number of resamples.
         confidence: ``c``, between 0 and 1.
 
     Returns:
-        The statistic, the interval's lower and its upper end, each ``[points]``, float64.
+        The statistic, the interval's lower and its upper end, each ``[points]``,
+        float64.
 
     Raises:
         TypeError: ``generator`` is no :class:`numpy.random.Generator`.
-        ValueError: a number that is not finite, a wrong shape, a statistic that does not reduce the last two axes, no
-            samples, or a confidence outside (0, 1).
+        ValueError: a number that is not finite, a wrong shape, a statistic that does
+            not reduce the last two axes, no samples, or a confidence outside (0, 1).
 
-    An interval for a performance profile is one for curves of 0 and 1:
+    A band for a performance profile is one for curves of 0 and 1:
 
     >>> scores, thresholds = np.arange(100), np.array([24, 49])
     >>> above = scores[:, None] > thresholds
@@ -196,7 +219,8 @@ def bootstrap_curves(
     """
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
-            f"generator is {generator!r}; it must be a numpy.random.Generator, as np.random.default_rng(0)"
+            f"generator is {generator!r}; it must be a numpy.random.Generator, "
+            "such as np.random.default_rng(0)"
         )
     if samples < 1:
         raise ValueError(f"samples is {samples}; it must be at least 1")
@@ -210,7 +234,8 @@ def bootstrap_curves(
         value = np.asarray(statistic(scores))
         if value.shape != scores.shape[:-2]:
             raise ValueError(
-                f"statistic made {value.shape} of {scores.shape}; it must reduce the last two axes: {scores.shape[:-2]}"
+                f"statistic made {value.shape} of {scores.shape}; "
+                f"it must reduce the last two axes: {scores.shape[:-2]}"
             )
         return value
 
@@ -237,13 +262,14 @@ def stratified_bootstrap(
 ) -> Interval:
     """A statistic of final scores with its stratified percentile bootstrap interval.
 
-    Seeds are drawn with replacement within each task, independently of the other tasks; :func:`bootstrap_curves` says the
-    rest. With one seed the interval is nan; where all the seeds of a task have one score, it has no width.
+    Seeds are drawn with replacement within each task, independently of the other tasks,
+    as in :func:`bootstrap_curves`. With one seed the interval is nan; where all scores
+    of each task are equal, it has no width.
 
     Args:
         scores: ``[N]`` or ``[M, N]``.
         statistic: ``[..., M, N] -> [...]``.
-        generator: where the resamples come from; advanced by the call.
+        generator: draws the resamples; advanced by the call.
         samples: number of resamples.
         confidence: the interval's nominal coverage, between 0 and 1.
 
@@ -261,10 +287,40 @@ def stratified_bootstrap(
     return Interval(*(float(end[0]) for end in ends), n=scores.shape[-1])
 
 
-def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
-    r"""The share of runs that score above each threshold (Agarwal et al., 2021, section 4.2).
+def normal_band(samples: ArrayLike) -> Band:
+    r"""Means over the first axis with 95% intervals by the normal approximation.
 
-    .. math:: \hat F(\tau) = \frac{1}{M N} \sum_{m=1}^M \sum_{n=1}^N \mathbb 1[x_{m,n} > \tau]
+    For ``N`` samples with mean :math:`\bar x` and sample standard deviation :math:`s`,
+
+    .. math:: \bar x \pm 1.96 \, s / \sqrt N.
+
+    It is meant for means of many runs, where a bootstrap gives almost the same interval
+    more slowly; with few runs the interval is too short. A point with a sample that is
+    not finite is not finite either.
+
+    Args:
+        samples: ``[N, ...]``, ``N`` of at least 2.
+
+    Returns:
+        Arrays ``[...]``, float64.
+
+    >>> band = normal_band([[1.0, 0.0], [3.0, 0.0]])
+    >>> band.point, band.high
+    (array([2., 0.]), array([3.96, 0.  ]))
+    """
+    samples = np.asarray(samples, np.float64)
+    mean = samples.mean(axis=0)
+    half = _NORMAL_95 * samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    return Band(mean, mean - half, mean + half)
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
+    r"""The share of runs that score above each threshold.
+
+    .. math:: \hat F(\tau) = \frac{1}{M N} \sum_{m=1}^M \sum_{n=1}^N
+              \mathbb 1[x_{m,n} > \tau]
+
+    Agarwal et al. (2021), section 4.2.
 
     Args:
         scores: ``[N]`` or ``[M, N]``.
@@ -285,19 +341,24 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
-    r"""How likely a run of ``x`` beats a run of ``y`` on a task, averaged over tasks; a tie counts half.
+    r"""The probability that a run of ``x`` beats one of ``y``, averaged over tasks.
+
+    A tie counts half:
 
     .. math:: \frac{1}{M} \sum_{m=1}^M \frac{1}{N K} \sum_{n=1}^N \sum_{k=1}^K
-              \left(\mathbb 1[x_{m,n} > y_{m,k}] + \tfrac12 \mathbb 1[x_{m,n} = y_{m,k}]\right)
+              \left(\mathbb 1[x_{m,n} > y_{m,k}]
+              + \tfrac12 \mathbb 1[x_{m,n} = y_{m,k}]\right)
 
-    For each task this is the Mann-Whitney U statistic over ``N K`` (Agarwal et al., 2021, section 4.3).
+    For each task this is the Mann-Whitney U statistic divided by ``N K`` (Agarwal et
+    al., 2021, section 4.3).
 
     Args:
         x: ``[N]`` or ``[M, N]``.
         y: ``[K]`` or ``[M, K]``; the number of seeds may differ.
 
     Raises:
-        ValueError: a score that is not finite, a wrong shape, or different numbers of tasks.
+        ValueError: a score that is not finite, a wrong shape, or different numbers of
+            tasks.
 
     >>> probability_of_improvement([1, 2, 3], [0, 2])
     0.75

@@ -1,4 +1,7 @@
-"""Finite Markov decision processes as data, and their exact solution."""
+"""Finite Markov decision processes as data, and their exact solution.
+
+The page ``README.md`` in this folder lists the functions by question.
+"""
 
 from purerl.mdp.average import (
     AverageReward,

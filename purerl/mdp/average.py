@@ -1,10 +1,13 @@
-r"""Average reward, and how fast a chain forgets where it began.
+r"""Average reward and mixing time.
 
-Under a policy states follow each other as a Markov chain. An episode that ends begins anew: here a terminating outcome leads
-to the law of the first state, so that what is said holds for episodic models too, per step and not per episode. With ``P`` and
-``r`` of a policy and a single recurrent class, stationary law :math:`\mu = \mu P`, the *gain* is :math:`g = \mu r` and the
-*bias* (or differential value) the solution of :math:`h = r - g + P h` with :math:`\mu h = 0` (Puterman, *Markov Decision
-Processes*, 1994, chapter 8; Sutton & Barto, 2018, section 10.3).
+Under a policy states follow each other as a Markov chain. An episode that ends is
+followed by the next one: a terminating outcome leads to the distribution of the first
+state, so that everything here holds for episodic models too, per step and not per
+episode. Let ``P`` and ``r`` be those of a policy whose chain has a single recurrent
+class, with stationary distribution :math:`\mu = \mu P`. The *gain* is
+:math:`g = \mu r`, and the *bias* (or differential value) the solution of
+:math:`h = r - g + P h` with :math:`\mu h = 0` (Puterman, *Markov Decision Processes*,
+1994, chapter 8; Sutton & Barto, 2018, section 10.3).
 """
 
 from typing import NamedTuple
@@ -13,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.mdp.model import FiniteMDP, action_probabilities
+from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 from purerl.mdp.operators import (
+    continuation_matrix,
     expected_reward,
-    going_on,
     greedy,
     linear_solve,
     look_ahead,
@@ -24,18 +27,20 @@ from purerl.mdp.operators import (
     solver,
 )
 
-LONGEST = 2**30  # steps after which a chain that has not mixed counts as one that does not
+LONGEST = 2**30  # steps; a chain that has not mixed by then counts as never mixing
 
 
 class AverageReward(NamedTuple):
-    """What is known of a policy, or of the best one, by the step.
+    """Gain and bias of a given policy, or of an optimal one.
 
     Attributes:
-        gain: the average reward, float ``[]``.
-        bias: ``h``, how much more than the gain is earned from each state on in all, float ``[S]``.
+        gain: the average reward per step, float ``[]``.
+        bias: ``h``, the expected total of rewards minus gain from each state on, float
+            ``[S]``.
         q: differential action values ``r(s, a) - g + E h(S')``, float ``[S, A]``.
         policy: the policy given, or the one found, int32 ``[S]``.
-        error_bound: the gain is no farther from the truth, but for rounding, float ``[]``.
+        error_bound: the largest possible error of the gain, apart from rounding, float
+            ``[]``.
     """
 
     gain: jax.Array
@@ -46,12 +51,14 @@ class AverageReward(NamedTuple):
 
 
 def _backup(mdp, values):
-    """``r(s, a) + E values(S')`` where episodes begin anew, float ``[S, A]``."""
+    """``r(s, a) + E values(S')``, with a new episode after each end: ``[S, A]``."""
     return look_ahead(mdp, values, 1, jnp.sum(mdp.initial * values))
 
 
-def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
-    """``P(s' | s)`` under a policy, episodes beginning anew: float ``[S, S]``, rows that sum to one.
+def transition_matrix(mdp: FiniteMDP, policy: ArrayLike) -> jax.Array:
+    """``P(s' | s)`` under a policy, float ``[S, S]``, with rows that sum to one.
+
+    The end of an episode leads to the distribution of the first state.
 
     Args:
         mdp: the model.
@@ -62,16 +69,19 @@ def transition_matrix(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
     """
     pi = action_probabilities(mdp, policy)
     ends = mean(pi, jnp.sum(jnp.where(mdp.terminated, mdp.probability, 0), axis=-1))
-    return going_on(mdp, pi) + ends[:, None] * mdp.initial
+    return continuation_matrix(mdp, pi) + ends[:, None] * mdp.initial
 
 
 @solver
-def stationary(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
-    r"""The stationary law :math:`\mu = \mu P` of a policy's chain, float ``[S]``: the share of its time in each state.
+def stationary(mdp: FiniteMDP, policy: ArrayLike) -> jax.Array:
+    r"""The stationary distribution :math:`\mu = \mu P` of a policy, float ``[S]``.
 
-    By :math:`\mu (I - P + \mathbf 1 \mathbf 1^\top) = \mathbf 1^\top` (Paige, Styan & Wachter, "Computation of the stationary
-    distribution of a Markov chain", Journal of Statistical Computation and Simulation 4, 1975). The chain must have a single
-    recurrent class, and may be periodic; otherwise the answer is one of many.
+    It is the fraction of time spent in each state, and solves
+    :math:`\mu (I - P + \mathbf 1 \mathbf 1^\top) = \mathbf 1^\top` (Paige, Styan &
+    Wachter, "Computation of the stationary distribution of a Markov chain", Journal of
+    Statistical Computation and Simulation 4, 1975). The chain must have a single
+    recurrent class, and may be periodic; with several classes the answer is one of
+    many.
 
     Args:
         mdp: the model.
@@ -89,8 +99,10 @@ def _stationary(matrix):
 
 
 @solver
-def average_reward(mdp: FiniteMDP, policy: jax.Array) -> AverageReward:
-    r"""Gain and bias of a policy whose chain has a single recurrent class, by two linear equations.
+def average_reward(mdp: FiniteMDP, policy: ArrayLike) -> AverageReward:
+    r"""Gain and bias of a policy whose chain has a single recurrent class.
+
+    Both are solutions of linear equations.
 
     Args:
         mdp: the model.
@@ -101,38 +113,44 @@ def average_reward(mdp: FiniteMDP, policy: jax.Array) -> AverageReward:
     """
     pi = action_probabilities(mdp, policy)
     matrix = transition_matrix(mdp, pi)
-    law = _stationary(matrix)
+    mu = _stationary(matrix)
     reward = mean(pi, expected_reward(mdp))
-    gain = jnp.sum(law * reward)
-    bias = linear_solve(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + law, reward - gain)
-    return AverageReward(gain, bias, _backup(mdp, bias) - gain, policy, jnp.zeros_like(gain))
+    gain = jnp.sum(mu * reward)
+    bias = linear_solve(jnp.eye(len(matrix), dtype=matrix.dtype) - matrix + mu, reward - gain)
+    q = _backup(mdp, bias) - gain
+    return AverageReward(gain, bias, q, jnp.asarray(policy), jnp.zeros_like(gain))
 
 
 @solver
 def optimal_average_reward(
     mdp: FiniteMDP, tolerance: float = 0.0, max_iterations: int = 1_000_000
 ) -> AverageReward:
-    r"""The largest average reward, by relative value iteration (White, "Dynamic programming, Markov chains, and the method of
-    successive approximations", Journal of Mathematical Analysis and Applications 6, 1963; Puterman, section 8.5).
+    r"""The largest average reward, by relative value iteration.
 
-    Of two values of a state one lies below the gain and one above: with :math:`w = T v`, always :math:`\min (w - v) \le g \le
-    \max (w - v)`. Iteration stops where they are ``tolerance`` apart, or where rounding has stopped them. Half of every step
-    stays where it is, which changes neither gain nor policy, so that periodic chains converge as well. Where the best gain
-    depends on the first state, it does not, and ``error_bound`` says so.
+    For any values :math:`v` and :math:`w = T v`, the smallest and the largest change
+    bound the gain: :math:`\min (w - v) \le g \le \max (w - v)`. Iteration stops when
+    they are ``tolerance`` apart, or when rounding keeps them from coming closer. The
+    chain is made lazy: with probability one half it stays in its state, which changes
+    neither gain nor policy, so that periodic chains converge as well. If the optimal
+    gain depends on the first state, iteration does not converge, and ``error_bound``
+    stays large. White, "Dynamic programming, Markov chains, and the method of
+    successive approximations" (Journal of Mathematical Analysis and Applications 6,
+    1963); Puterman, section 8.5.
 
     ``bias`` is zero in state 0.
 
     Args:
         mdp: the model.
-        tolerance: of the gain.
-        max_iterations: the most sweeps over all states.
+        tolerance: the distance of the two bounds at which to stop.
+        max_iterations: the largest number of sweeps over all states.
     """
     eps = jnp.finfo(mdp.reward.dtype).eps
 
     def sweep(carry):
         values, _, iterations, limit = carry
         change = jnp.max(_backup(mdp, values), axis=-1) - values
-        low, high = jnp.min(change), jnp.max(change)
+        low = jnp.min(change)
+        high = jnp.max(change)
         values = values + change / 2
         values = values - values[0]
         size = jnp.max(jnp.abs(values)) + jnp.max(jnp.abs(mdp.reward))
@@ -144,23 +162,22 @@ def optimal_average_reward(
         _, (low, high), iterations, limit = carry
         return ~(high - low <= tolerance) & (iterations < limit)
 
-    start = (
-        jnp.zeros(mdp.num_states, mdp.reward.dtype),
-        jnp.array([-jnp.inf, jnp.inf], mdp.reward.dtype),
-    )
-    values, (low, high), *_ = lax.while_loop(
-        unfinished, sweep, (*start, jnp.int32(0), jnp.int32(max_iterations))
-    )
+    zeros = jnp.zeros(mdp.num_states, mdp.reward.dtype)
+    bounds = jnp.array([-jnp.inf, jnp.inf], mdp.reward.dtype)
+    start = (zeros, bounds, jnp.int32(0), jnp.int32(max_iterations))
+    values, (low, high), *_ = lax.while_loop(unfinished, sweep, start)
     gain = (low + high) / 2
     q = _backup(mdp, values) - gain
     return AverageReward(gain, values, q, greedy(q), (high - low) / 2)
 
 
 @solver
-def gains(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
-    r"""The average reward of a policy from each state on, whatever its chain: several recurrent classes, periodic or not.
+def gains(mdp: FiniteMDP, policy: ArrayLike) -> jax.Array:
+    r"""The average reward of a policy from each state on, for any chain.
 
-    It is :math:`P^* r` with :math:`P^* = \lim_k ((I + P) / 2)^k`, of which ``k = 2**30`` is taken by squaring.
+    There may be several recurrent classes, periodic or not. The gains are :math:`P^* r`
+    with :math:`P^* = \lim_k ((I + P) / 2)^k`, approximated at ``k = 2**30`` by repeated
+    squaring.
 
     Args:
         mdp: the model.
@@ -179,53 +196,54 @@ def gains(mdp: FiniteMDP, policy: jax.Array) -> jax.Array:
         twice = power @ power
         return twice / jnp.sum(twice, axis=-1, keepdims=True)
 
-    limit = lax.fori_loop(
-        0, LONGEST.bit_length() - 1, square, (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2
-    )
+    lazy = (matrix + jnp.eye(len(matrix), dtype=matrix.dtype)) / 2
+    limit = lax.fori_loop(0, LONGEST.bit_length() - 1, square, lazy)
     return limit @ mean(pi, expected_reward(mdp))
 
 
 @solver
-def mixing_time(mdp: FiniteMDP, policy: jax.Array, distance: float | jax.Array = 0.25) -> jax.Array:
-    r"""The least :math:`t` with :math:`\max_s \frac 1 2 \sum_{s'} |P^t(s, s') - \mu(s')| \le` ``distance``, wherever the chain
-    begins (Levin & Peres, *Markov Chains and Mixing Times*, 2nd ed., 2017, section 4.5).
+def mixing_time(mdp: FiniteMDP, policy: ArrayLike, distance: float | jax.Array = 0.25) -> jax.Array:
+    r"""The mixing time: the number of steps to come near the stationary distribution.
 
-    The distance never grows with :math:`t`, so its last time above is found bit by bit from the powers :math:`P^{2^k}`.
+    It is the least :math:`t` with
+    :math:`\max_s \frac 1 2 \sum_{s'} |P^t(s, s') - \mu(s')| \le` ``distance`` (Levin &
+    Peres, *Markov Chains and Mixing Times*, 2nd ed., 2017, section 4.5). This distance
+    never grows with :math:`t`, so the last time at which it is larger is found bit by
+    bit from the powers :math:`P^{2^k}`.
 
     Args:
         mdp: the model.
         policy: int ``[S]`` or float ``[S, A]``.
-        distance: in total variation, in ``(0, 1)``.
+        distance: the total variation distance, in ``(0, 1)``.
 
     Returns:
-        float ``[]``; infinite for a periodic chain, one with several recurrent classes, and one that takes more than
-        ``2**30`` steps.
+        float ``[]``; infinite for a periodic chain, one with several recurrent classes,
+        and one that takes more than ``2**30`` steps.
 
     Raises:
         ValueError: ``policy`` is not a policy for ``mdp``.
     """
     matrix = transition_matrix(mdp, policy)
-    law = _stationary(matrix)
+    mu = _stationary(matrix)
     doublings = LONGEST.bit_length() - 1
 
     def square(power, _):
         twice = power @ power
-        return twice / jnp.sum(
-            twice, axis=-1, keepdims=True
-        ), power  # rounding must not wear it away
+        # Normalized, or rounding errors would accumulate in the sums of rows.
+        return twice / jnp.sum(twice, axis=-1, keepdims=True), power
 
     def descend(carry, power):
         reached, time = carry
-        further, time = reached @ power, 2 * time
-        far = ~(
-            jnp.max(jnp.sum(jnp.abs(further - law), axis=-1)) / 2 <= distance
-        )  # or not a number, where there is no law
+        further = reached @ power
+        time = 2 * time
+        # Negated so that NaN counts as far: without a stationary distribution, mu is
+        # NaN.
+        far = ~(jnp.max(jnp.sum(jnp.abs(further - mu), axis=-1)) / 2 <= distance)
         return (jnp.where(far, further, reached), time + far), None
 
     powers = lax.scan(square, matrix, length=doublings)[1]
-    begin = jnp.eye(len(matrix), dtype=matrix.dtype), jnp.int32(0)
-    (_, time), _ = lax.scan(descend, begin, powers, reverse=True)
-    at_once = jnp.max(1 - law) <= distance  # before any step
-    return jnp.where(
-        time == LONGEST - 1, jnp.inf, jnp.where(at_once, 0, time + 1).astype(matrix.dtype)
-    )
+    start = jnp.eye(len(matrix), dtype=matrix.dtype), jnp.int32(0)
+    (_, time), _ = lax.scan(descend, start, powers, reverse=True)
+    at_once = jnp.max(1 - mu) <= distance  # before any step
+    steps = jnp.where(at_once, 0, time + 1).astype(matrix.dtype)
+    return jnp.where(time == LONGEST - 1, jnp.inf, steps)

@@ -1,4 +1,4 @@
-"""Finite Markov decision processes from dense arrays, from Gymnasium, and at random."""
+"""Construction of finite models: from dense arrays, from Gymnasium, at random."""
 
 import functools
 from typing import Any
@@ -8,101 +8,138 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from purerl.mdp.model import FiniteMDP
+from purerl.checks import refusal
+from purerl.mdp.model import ArrayLike, FiniteMDP
 from purerl.random import as_key
 
 
-def from_dense(transition: Any, reward: Any, initial: Any, terminal: Any = None) -> FiniteMDP:
-    """The model of dense arrays.
+def _pick_successors(transition):
+    """The possible successors of each state and action, in ascending order.
 
-    The outcomes of a state and action are its successors in ascending order, ``K`` the largest number of them. Where there are
-    fewer, outcomes of probability and reward zero fill the row.
-
-    Args:
-        transition: ``P(s' | s, a)``, float ``[S, A, S]``.
-        reward: ``R(s, a)``, float ``[S, A]``, or ``R(s, a, s')``, float ``[S, A, S]`` (of which only what can happen is read).
-        initial: the law of the first state, float ``[S]``.
-        terminal: the states that end an episode when reached, bool ``[S]``; none by default. Their own rows are kept.
-
-    Raises:
-        ValueError: shapes disagree, or the result is no model (see :class:`FiniteMDP`).
-
-    Example:
-        >>> chain = from_dense(transition=[[[0, 1]], [[0, 1]]], reward=[[1], [0]], initial=[1, 0], terminal=[False, True])
-        >>> chain.next_state.tolist(), chain.terminated.tolist()
-        ([[[1]], [[1]]], [[[True]], [[True]]])
+    Returns:
+        ``next_state``, int ``[S, A, K]``, and whether each outcome is possible, bool
+        ``[S, A, K]``: false where it is padding.
     """
-    transition, reward = np.asarray(transition), np.asarray(reward)
-    shape = transition.shape
-    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
-        raise ValueError(f"transition has shape {shape}; allowed: [S, A, S], none of them zero")
-    if reward.shape not in (shape, shape[:2]):
-        raise ValueError(f"reward has shape {reward.shape}; allowed: {shape[:2]} or {shape}")
-    terminal = np.zeros(shape[0], bool) if terminal is None else np.asarray(terminal)
-    if terminal.shape != shape[:1] or terminal.dtype != bool:
-        raise ValueError(
-            f"terminal has dtype {terminal.dtype} and shape {terminal.shape}; allowed: bool and {shape[:1]}"
-        )
-
     possible = transition != 0
     num_outcomes = max(1, possible.sum(axis=-1).max())
     next_state = np.argsort(~possible, axis=-1, kind="stable")[..., :num_outcomes]
-    real = np.take_along_axis(possible, next_state, axis=-1)
-    reward = np.take_along_axis(
-        np.broadcast_to(reward[..., None] if reward.ndim == 2 else reward, shape),
-        next_state,
-        axis=-1,
-    )
+    return next_state, np.take_along_axis(possible, next_state, axis=-1)
+
+
+def from_dense(
+    transition: ArrayLike,
+    reward: ArrayLike,
+    initial: ArrayLike,
+    terminal: ArrayLike | None = None,
+) -> FiniteMDP:
+    """A model from dense arrays.
+
+    The outcomes of a state and action are its successors in ascending order, and ``K``
+    is the largest number of successors. Rows with fewer are padded with outcomes of
+    probability and reward zero.
+
+    Args:
+        transition: ``P(s' | s, a)``, float ``[S, A, S]``.
+        reward: ``R(s, a)``, float ``[S, A]``, or ``R(s, a, s')``, float ``[S, A, S]``,
+            of which only the entries of possible transitions are read.
+        initial: the distribution of the first state, float ``[S]``.
+        terminal: the states that end an episode when reached, bool ``[S]``; none by
+            default. Their own rows are kept.
+
+    Raises:
+        ValueError: shapes disagree, or the result is not a valid model (see
+            :class:`FiniteMDP`).
+
+    Example:
+        >>> chain = from_dense(
+        ...     transition=[[[0, 1]], [[0, 1]]],
+        ...     reward=[[1], [0]],
+        ...     initial=[1, 0],
+        ...     terminal=[False, True],
+        ... )
+        >>> chain.next_state.tolist(), chain.terminated.tolist()
+        ([[[1]], [[1]]], [[[True]], [[True]]])
+    """
+    transition = np.asarray(transition)
+    reward = np.asarray(reward)
+    shape = transition.shape
+    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+        allowed = "[S, A, S], none of them zero"
+        raise refusal("from_dense", "transition", shape, allowed, "has shape")
+    if reward.shape not in (shape, shape[:2]):
+        allowed = f"{shape[:2]} or {shape}"
+        raise refusal("from_dense", "reward", reward.shape, allowed, "has shape")
+    ends = np.zeros(shape[0], bool) if terminal is None else np.asarray(terminal)
+    if ends.shape != shape[:1] or ends.dtype != bool:
+        found = f"{ends.dtype} and shape {ends.shape}"
+        raise refusal("from_dense", "terminal", found, f"bool and {shape[:1]}", "has dtype")
+
+    next_state, possible = _pick_successors(transition)
+    if reward.ndim == 2:
+        reward = reward[..., None]
+    reward = np.take_along_axis(np.broadcast_to(reward, shape), next_state, axis=-1)
     return FiniteMDP(
         probability=np.take_along_axis(transition, next_state, axis=-1),
         next_state=next_state,
-        reward=np.where(real, reward, np.zeros_like(reward)),
-        terminated=real & terminal[next_state],
+        reward=np.where(possible, reward, np.zeros_like(reward)),
+        terminated=possible & ends[next_state],
         initial=initial,
     )
 
 
-def from_gymnasium(env: Any) -> FiniteMDP:
-    """The model of a Gymnasium environment that shows its own: FrozenLake, CliffWalking, Taxi and their like.
-
-    Outcomes are the tuples ``(probability, next state, reward, terminated)`` of ``P[state][action]``, in their order and with
-    duplicates kept. Where there are fewer than elsewhere, outcomes of probability zero fill the row. As in Gymnasium, what
-    follows a tuple with ``terminated`` does not count, and time limits are no part of the model.
-
-    Args:
-        env: has, maybe under wrappers, the dictionary ``P`` and ``initial_state_distrib`` (or ``isd``).
+def _read_table(inner):
+    """``P`` of a Gymnasium environment as lists of outcomes, ``[S][A]``.
 
     Raises:
-        ValueError: ``env`` has none of these, its states or actions are not numbered from zero or differ between states, or
-            the result is no model (see :class:`FiniteMDP`).
+        ValueError: its states or actions are not numbered from zero, or its actions
+            differ between states.
     """
-    inner = getattr(env, "unwrapped", env)
-    table = getattr(inner, "P", None)
-    initial = getattr(inner, "initial_state_distrib", getattr(inner, "isd", None))
-    if table is None or initial is None:
-        raise ValueError(
-            f"{type(inner).__name__} shows no model; allowed: an environment with P and initial_state_distrib (or isd)"
-        )
+    owner = type(inner).__name__
+    table = inner.P
     states = range(len(table))
     if set(table) != set(states):
-        raise ValueError(
-            f"P has states {list(table)}; allowed: 0, ..., {len(table) - 1}, each once"
-        )
+        allowed = f"0, ..., {len(table) - 1}, each once"
+        raise refusal(owner, "P", list(table), allowed, "has states")
     actions = range(len(table[0]))
     for state in states:
         if set(table[state]) != set(actions):
-            raise ValueError(
-                f"P at state {state} has actions {list(table[state])}; allowed: {list(actions)}"
-            )
-    rows = [[table[state][action] for action in actions] for state in states]
+            name = f"P at state {state}"
+            raise refusal(owner, name, list(table[state]), str(list(actions)), "has actions")
+    return [[table[state][action] for action in actions] for state in states]
+
+
+def from_gymnasium(env: Any) -> FiniteMDP:
+    """A model from a Gymnasium environment with a table, such as FrozenLake or Taxi.
+
+    Outcomes are the tuples ``(probability, next state, reward, terminated)`` of
+    ``P[state][action]``, in the same order and with duplicates kept. Rows with fewer
+    outcomes than others are padded with outcomes of probability zero. As in Gymnasium,
+    nothing follows a tuple with ``terminated``, and time limits are not part of the
+    model.
+
+    Args:
+        env: has, possibly under wrappers, the dictionary ``P`` and
+            ``initial_state_distrib`` (or ``isd``).
+
+    Raises:
+        ValueError: ``env`` lacks one of these, its states or actions are not numbered
+            from zero, its actions differ between states, or the result is not a valid
+            model (see :class:`FiniteMDP`).
+    """
+    inner = getattr(env, "unwrapped", env)
+    initial = getattr(inner, "initial_state_distrib", getattr(inner, "isd", None))
+    if getattr(inner, "P", None) is None or initial is None:
+        allowed = "an environment with P and initial_state_distrib (or isd)"
+        found = f"{type(inner).__name__}, which shows no model"
+        raise refusal("from_gymnasium", "env", found, allowed)
+    rows = _read_table(inner)
     num_outcomes = max(len(outcomes) for row in rows for outcomes in row)
-    padded = [
-        [
-            [*outcomes, *[(0.0, state, 0.0, False)] * (num_outcomes - len(outcomes))]
-            for outcomes in row
-        ]
-        for state, row in enumerate(rows)
-    ]
+
+    def pad(state, outcomes):
+        padding = (0.0, state, 0.0, False)
+        return [*outcomes, *[padding] * (num_outcomes - len(outcomes))]
+
+    padded = [[pad(state, outcomes) for outcomes in row] for state, row in enumerate(rows)]
     table = np.array(padded, float)
     return FiniteMDP(
         probability=table[..., 0],
@@ -115,16 +152,20 @@ def from_gymnasium(env: Any) -> FiniteMDP:
 
 @functools.partial(jax.jit, static_argnames=("num_states", "num_actions", "branching"))
 def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) -> FiniteMDP:
-    """A random model: "Generic Average Reward Non-stationary Environment Testbed", here stationary and without an end.
+    """A random model, stationary and without termination.
 
-    From each state and action ``branching`` distinct states can follow, every such set being as likely. Their probabilities
-    are the gaps between ``branching - 1`` independent uniform cuts of ``[0, 1]``; each outcome's reward is standard normal;
-    episodes start anywhere with equal probability. (Archibald, McKinnon & Thomas, "On the generation of Markov decision
-    processes", Journal of the Operational Research Society 46, 1995; Bhatnagar, Sutton, Ghavamzadeh & Lee, "Natural
-    actor-critic algorithms", Automatica 45, 2009.) The sets are drawn by Floyd's method (Bentley & Floyd, "Programming
-    pearls: a sample of brilliance", Communications of the ACM 30, 1987), whose cost for each does not depend on ``S``.
+    The name stands for "Generic Average Reward Non-stationary Environment Testbed".
+    Each state and action has ``branching`` distinct successors, and all such sets are
+    equally likely. Their probabilities are the gaps between ``branching - 1``
+    independent uniform cuts of ``[0, 1]``; the reward of each outcome is standard
+    normal; the first state is uniform. Archibald, McKinnon & Thomas, "On the generation
+    of Markov decision processes" (Journal of the Operational Research Society 46,
+    1995); Bhatnagar, Sutton, Ghavamzadeh & Lee, "Natural actor-critic algorithms"
+    (Automatica 45, 2009).
 
-    Works under ``jit`` and ``vmap`` over ``key``; sizes are static.
+    The sets are drawn by Floyd's method (Bentley & Floyd, "Programming pearls: a sample
+    of brilliance", Communications of the ACM 30, 1987), whose cost per set does not
+    depend on ``S``. Works under ``jit`` and ``vmap`` over ``key``; sizes are static.
 
     Args:
         key: a JAX key.
@@ -137,21 +178,21 @@ def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) ->
 
     Example:
         >>> import purerl.random
-        >>> garnet(purerl.random.key(0, "pcg4d"), num_states=10, num_actions=3, branching=2).probability.shape
+        >>> key = purerl.random.key(0, "pcg4d")
+        >>> garnet(key, num_states=10, num_actions=3, branching=2).probability.shape
         (10, 3, 2)
     """
     if num_states < 1 or num_actions < 1:
-        raise ValueError(
-            f"num_states is {num_states} and num_actions is {num_actions}; allowed: 1 or more"
-        )
+        found = f"{num_states} and num_actions is {num_actions}"
+        raise refusal("garnet", "num_states", found, "1 or more")
     if not 1 <= branching <= num_states:
-        raise ValueError(
-            f"branching is {branching}; allowed: an integer in [1, {num_states}], up to num_states"
-        )
+        allowed = f"an integer in [1, {num_states}], up to num_states"
+        raise refusal("garnet", "branching", branching, allowed)
     shape = (num_states, num_actions, branching)
     state_key, cut_key, reward_key = jax.random.split(as_key(key), 3)
 
-    # For n = S - K + 1, ..., S draw one of the first n states; where it has been taken, take the n-th, which cannot have been.
+    # For n = S - K + 1, ..., S draw one of the first n states; if it has been taken
+    # already, take the n-th, which cannot have been.
     counts = jnp.arange(num_states - branching, num_states) + 1
     draws = jax.random.randint(state_key, shape, 0, counts)
 
@@ -171,9 +212,12 @@ def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) ->
 
 
 def time_expanded(mdp: FiniteMDP, horizon: int) -> FiniteMDP:
-    """The model in which time is part of the state: state ``h * S + s`` is ``s`` after ``h`` steps, and the ``horizon``-th
-    step ends the episode. A policy that depends on time becomes an ordinary one, and the best within ``horizon`` steps
-    (:func:`~purerl.mdp.optimal.finite_horizon`) an ordinary optimum.
+    """The model in which time is part of the state.
+
+    State ``h * S + s`` is ``s`` after ``h`` steps, and the ``horizon``-th step ends the
+    episode. A policy that depends on time becomes an ordinary policy of this model, and
+    the optimum within ``horizon`` steps (:func:`~purerl.mdp.optimal.finite_horizon`) an
+    ordinary optimum.
 
     Args:
         mdp: the model, ``S`` states.
@@ -186,7 +230,7 @@ def time_expanded(mdp: FiniteMDP, horizon: int) -> FiniteMDP:
         ValueError: ``horizon`` is less than one.
     """
     if horizon < 1:
-        raise ValueError(f"horizon is {horizon}; allowed: 1 or more")
+        raise refusal("time_expanded", "horizon", horizon, "1 or more")
     size = mdp.num_states
     stage = np.arange(horizon)[:, None, None, None]
     last = stage == horizon - 1
@@ -194,14 +238,14 @@ def time_expanded(mdp: FiniteMDP, horizon: int) -> FiniteMDP:
     def every(table):
         return jnp.broadcast_to(table, (horizon, *table.shape))
 
-    tables = {
-        "probability": every(mdp.probability),
-        "next_state": every(mdp.next_state) + size * np.minimum(stage + 1, horizon - 1),
-        "reward": every(mdp.reward),
-        "terminated": every(mdp.terminated) | last,
-    }
-    initial = jnp.concatenate([mdp.initial, jnp.zeros((horizon - 1) * size, mdp.initial.dtype)])
+    def flat(table):
+        return table.reshape(-1, *table.shape[2:])
+
+    later = jnp.zeros((horizon - 1) * size, mdp.initial.dtype)
     return FiniteMDP(
-        **{name: table.reshape(-1, *table.shape[2:]) for name, table in tables.items()},
-        initial=initial,
+        probability=flat(every(mdp.probability)),
+        next_state=flat(every(mdp.next_state) + size * np.minimum(stage + 1, horizon - 1)),
+        reward=flat(every(mdp.reward)),
+        terminated=flat(every(mdp.terminated) | last),
+        initial=jnp.concatenate([mdp.initial, later]),
     )

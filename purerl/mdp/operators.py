@@ -1,56 +1,70 @@
-"""Bellman's operators of finite Markov decision processes, their fixed points, and how far off these may be.
+"""Bellman operators of finite models, their fixed points, and bounds on the error.
 
-Notation: for values ``v`` let ``(T v)(s) = max_a q(s, a)`` with ``q = backup(mdp, v, discount)``, and ``T_pi`` the same with
-the mean under ``pi(a | s)`` in place of the maximum. ``v* = T v*`` and ``v_pi = T_pi v_pi`` (Bellman, *Dynamic Programming*,
-1957; Puterman, *Markov Decision Processes*, 1994, chapters 5-7).
+Notation: for values ``v`` let ``(T v)(s) = max_a q(s, a)`` with
+``q = backup(mdp, v, discount)``, and let ``T_pi`` be the same with the mean under
+``pi(a | s)`` in place of the maximum. ``v* = T v*`` and ``v_pi = T_pi v_pi`` (Bellman,
+*Dynamic Programming*, 1957; Puterman, *Markov Decision Processes*, 1994, chapters 5-7).
 
-Everything here and in what is built on it (:mod:`~purerl.mdp.optimal`, :mod:`~purerl.mdp.policy_evaluation`) is a pure function that
-works under ``jit`` and ``vmap``, over stacked models, policies and discounts. Each is compiled as a whole when called; what it
-is asked (a discount outside ``[0, 1]``, something that is no policy) is checked when its value is known, that is, not inside
-another transformation. Models need ``S * A * K`` numbers, never ``S * S``, but for the direct linear solve, which is used for
-up to ``max_exact_states`` states.
+Everything here and in the modules built on it (:mod:`~purerl.mdp.optimal`,
+:mod:`~purerl.mdp.policy_evaluation`, :mod:`~purerl.mdp.average`) is a pure function
+that works under ``jit`` and ``vmap``, over stacked models, policies and discounts. Each
+call runs one compiled program. Arguments (such as a discount outside ``[0, 1]``) are
+checked if their value is known, that is, not inside another transformation. Models need
+``S * A * K`` numbers, never ``S * S``, except for the direct linear solve, which is
+used for up to ``max_exact_states`` states.
 
-**Error bounds.** Both operators contract the largest difference by ``m``, which is ``discount`` times the largest probability
-that an episode goes on. So for any ``v``, computed ``w = T v`` up to rounding errors of at most ``e``, and fixed point ``v*``:
-``max |w - v*| <= (m max |w - v| + e) / (1 - m)``, from which a bound for ``q`` follows. The one reported is for both, with
-``e`` bounded from the number of operations and the precision of the dtype. It is about the model as stored, and the discount
+**Error bounds.** Both operators contract the largest difference by ``m``, which is
+``discount`` times the largest probability that an episode continues. So for any ``v``,
+computed ``w = T v`` with rounding errors of at most ``e``, and fixed point ``v*``:
+``max |w - v*| <= (m max |w - v| + e) / (1 - m)``, from which a bound for ``q`` follows.
+The one reported holds for both, with ``e`` bounded from the number of operations and
+the precision of the dtype. It refers to the model as stored, and to the discount
 rounded to the same dtype.
 
-**At** ``discount == 1`` values are expected total rewards. ``m`` is then one, unless every action may end the episode, and the
-bound infinite: how far there is to go cannot be told from the last change. Iteration from zero still converges to the
-optimal values where rewards have one sign (Puterman, sections 7.2 and 7.3), or where some policy surely ends every episode
-and those that do not lose without limit (Bertsekas & Tsitsiklis, "An analysis of stochastic shortest path problems",
-Mathematics of Operations Research 16, 1991).
+**At** ``discount == 1`` values are expected total rewards. Unless every action may end
+the episode, ``m`` is then one and the bound infinite: the last change says nothing
+about the remaining distance. Iteration from zero still converges to the optimal values
+if rewards have one sign (Puterman, sections 7.2 and 7.3), or if some policy ends every
+episode with probability one and all others lose without limit (Bertsekas & Tsitsiklis,
+"An analysis of stochastic shortest path problems", Mathematics of Operations Research
+16, 1991).
 """
 
 import functools
 import inspect
 import operator
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
+from purerl.checks import refusal
 from purerl.mdp.model import FiniteMDP, check_policy, is_concrete
 
-LARGE, UNROLLED = (
-    2**16,
-    32,
-)  # the least numbers in a table, and the most of a state, for a backup written out term by term
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# A backup is written out term by term for tables of at least LARGE numbers, if a state
+# has at most UNROLLED of them.
+LARGE = 2**16
+UNROLLED = 32
 
 
 class Solution(NamedTuple):
-    """What is known of an optimal policy, or of a given one.
+    """Values of an optimal policy, or of a given one.
 
     Attributes:
         q: action values, float ``[S, A]``.
-        values: state values, float ``[S]``: the maximum of ``q``, or its mean under the given policy.
+        values: state values, float ``[S]``: the maximum of ``q``, or its mean under the
+            given policy.
         policy: the policy found (int32 ``[S]``), or the one given.
-        iterations: how many it took, int32 ``[]``.
-        error_bound: no entry of ``q`` and ``values`` is farther than this from the truth, float ``[]``; maybe infinite.
+        iterations: the number of iterations, int32 ``[]``.
+        error_bound: the largest possible error of any entry of ``q`` and ``values``,
+            float ``[]``; may be infinite.
     """
 
     q: jax.Array
@@ -60,7 +74,7 @@ class Solution(NamedTuple):
     error_bound: jax.Array
 
 
-_ALLOWED = {  # of arguments beside policy and discount
+_ALLOWED = {  # the numbers that a solver checks, apart from the discount
     "epsilon": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
     "temperature": ("a finite number above 0", lambda x: 0 < x < np.inf),
     "lambda_": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
@@ -71,8 +85,12 @@ _one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
 
 
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
-    """``x`` of ``matrix @ x = side``, differentiable. Under ``vmap`` systems are solved in turn on a CPU: XLA shares a batch
-    out among its threads, and several such batches in one program can wait for one another for ever (JAX 0.10.2)."""
+    """``x`` of ``matrix @ x = side``, differentiable.
+
+    Under ``vmap`` systems are solved one after another on a CPU: XLA distributes a
+    batch over its threads, and several such batches in one program can deadlock (JAX
+    0.10.2).
+    """
 
     def solve(matrix, side):
         return lax.platform_dependent(matrix, side, cpu=_one_by_one, default=jnp.linalg.solve)
@@ -85,12 +103,50 @@ def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
     )
 
 
-def solver(function=None, *, static=(), below_one=False):
-    """Check the arguments that go by the names ``policy``, ``discount`` and those in ``_ALLOWED``, and compile the rest as one
-    program."""
+def _check_number(owner, name, value, allowed, accepts, dtype):
+    """A number as an array of ``dtype``; its value is checked if it is known."""
+    if is_concrete(value) and not (np.shape(value) == () and accepts(np.asarray(value))):
+        raise refusal(owner, name, value, allowed)
+    return jnp.asarray(value, dtype)
+
+
+def _check_discount(owner, discount, below_one, dtype):
+    """The discount as an array; it is checked as rounded to the dtype of the model."""
+    allowed = "a number in [0, 1)" if below_one else "a number in [0, 1]"
+
+    def accepts(value):
+        rounded = value.astype(dtype)
+        return 0 <= rounded <= 1 and (rounded < 1 or not below_one)
+
+    return _check_number(owner, "discount", discount, allowed, accepts, dtype)
+
+
+@overload
+def solver(function: Callable[P, R]) -> Callable[P, R]: ...
+@overload
+def solver(
+    *, static: Sequence[str] = (), below_one: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def solver(
+    function: Callable[..., Any] | None = None,
+    *,
+    static: Sequence[str] = (),
+    below_one: bool = False,
+) -> Callable[..., Any]:
+    """Check the arguments of a function of a model, and compile it as one program.
+
+    The arguments checked are those named ``policy``, ``discount`` and the names in
+    ``_ALLOWED``.
+
+    Args:
+        function: its first parameter is ``mdp``.
+        static: names of the parameters on which the program depends.
+        below_one: refuse a discount of 1.
+    """
     if function is None:
         return functools.partial(solver, static=static, below_one=below_one)
-    compiled = jax.jit(function, static_argnames=static)
+    owner = getattr(function, "__name__", "solver")
+    compiled = jax.jit(function, static_argnames=tuple(static))
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -98,74 +154,65 @@ def solver(function=None, *, static=(), below_one=False):
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         given = call.arguments
-        if "policy" in given:
-            given["policy"] = check_policy(given["mdp"], given["policy"])
         dtype = given["mdp"].reward.dtype
+        if "policy" in given:
+            given["policy"] = check_policy(given["mdp"], given["policy"], owner)
         for name in given.keys() & _ALLOWED.keys():
-            allowed, accepts = _ALLOWED[name]
-            if is_concrete(given[name]) and not (
-                np.shape(given[name]) == () and accepts(given[name])
-            ):
-                raise ValueError(f"{name} is {given[name]}; allowed: {allowed}")
-            given[name] = jnp.asarray(given[name], dtype)
-        if "discount" not in given:
-            return compiled(**given)
-        if is_concrete(given["discount"]):
-            discount = np.asarray(given["discount"]).astype(dtype)
-            if not (
-                discount.shape == () and 0 <= discount <= 1 and (discount < 1 or not below_one)
-            ):
-                raise ValueError(
-                    f"discount is {given['discount']}; allowed: a number in [0, 1{')' if below_one else ']'}"
-                )
-        given["discount"] = jnp.asarray(given["discount"], dtype)
+            given[name] = _check_number(owner, name, given[name], *_ALLOWED[name], dtype)
+        if "discount" in given:
+            given["discount"] = _check_discount(owner, given["discount"], below_one, dtype)
         return compiled(**given)
 
     return checked
 
 
-def mean(weights, values, axis=-1):
-    """A weighted sum where weight zero outweighs even an infinite value."""
+def mean(weights: jax.Array, values: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
+    """A weighted sum in which weight zero excludes even an infinite value."""
     return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis)
 
 
 def expected(mdp: FiniteMDP, value: Callable[..., jax.Array]) -> jax.Array:
-    """``sum_k probability value(next_state, reward, terminated)``, float ``[S, A]``, where an outcome of probability zero
-    counts for nothing, even with an infinite value. ``value`` works element by element."""
+    """``sum_k probability value(next_state, reward, terminated)``, float ``[S, A]``.
+
+    An outcome of probability zero contributes nothing, even if its value is infinite.
+    ``value`` works element by element.
+    """
 
     def term(*at):
-        probability, *outcome = (
-            table[at] for table in (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
-        )
+        tables = (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
+        probability, *outcome = (table[at] for table in tables)
         return jnp.where(probability > 0, probability * value(*outcome), 0)
 
-    actions, outcomes = range(mdp.num_actions), range(mdp.num_outcomes)
+    actions = range(mdp.num_actions)
+    outcomes = range(mdp.num_outcomes)
     if mdp.reward.size < LARGE or len(actions) * len(outcomes) > UNROLLED:
         return jnp.sum(term(...), axis=-1)
-    # One loop over the states that stores nothing between: three times as fast as sums over an array [S, A, K], in less memory,
-    # for a second more of compilation.
-    return jnp.stack(
-        [functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions],
-        axis=-1,
-    )
+    # One loop over the states that stores no intermediate results: three times as fast
+    # as sums over an array [S, A, K], in less memory, for a second more of compilation.
+    columns = [functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions]
+    return jnp.stack(columns, axis=-1)
 
 
 def look_ahead(
-    mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array, ended: float | jax.Array
+    mdp: FiniteMDP, values: ArrayLike, discount: float | jax.Array, ended: float | jax.Array
 ) -> jax.Array:
-    """:func:`backup` where what follows the end of an episode is worth ``ended``: float ``[S, A]``."""
-    values = jnp.asarray(values)
+    """:func:`backup` with value ``ended`` after the end of an episode: ``[S, A]``."""
+    table = jnp.asarray(values)
 
     def returns(next_state, reward, terminated):
-        # Indices are known to be in range. To look for others would take time, and the memory of another table.
-        value = values.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        # Indices are in range. Checking them would take time, and the memory of another
+        # table.
+        value = table.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
         return reward + discount * jnp.where(terminated, ended, value)
 
     return expected(mdp, returns)
 
 
-def backup(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> jax.Array:
-    """``q(s, a) = sum_k probability (reward + discount (1 - terminated) values[next_state])``.
+def backup(mdp: FiniteMDP, values: ArrayLike, discount: float | jax.Array) -> jax.Array:
+    """Action values of one step followed by ``values``.
+
+    With ``t`` the flag of termination and ``s'`` the next state of outcome ``k``,
+    ``q(s, a) = sum_k probability (reward + discount (1 - t) values[s'])``.
 
     Args:
         mdp: the model.
@@ -184,63 +231,97 @@ def expected_reward(mdp: FiniteMDP) -> jax.Array:
 
 
 def greedy(q: jax.Array) -> jax.Array:
-    """The first of the best actions in each state: float ``[S, A]`` -> int32 ``[S]``."""
+    """The first best action in each state: float ``[S, A]`` -> int32 ``[S]``."""
     return jnp.argmax(q, axis=-1).astype(jnp.int32)
 
 
-def best(q):
+def best(q: jax.Array) -> jax.Array:
+    """The largest action value in each state: float ``[S, A]`` -> float ``[S]``."""
     return jnp.max(q, axis=-1)
 
 
 def _precision(mdp):
-    """A bound on the relative error of one backup: each entry passes through this many roundings, at most, of half of ``eps``;
-    the other half covers the products of such errors."""
+    """A bound on the relative error of one backup.
+
+    Each entry passes through at most this many roundings of half of ``eps``; the other
+    half covers the products of such errors.
+    """
     return (mdp.num_outcomes + mdp.num_actions + 4) * jnp.finfo(mdp.reward.dtype).eps
 
 
-def rounding_of(mdp, discount):
-    """How far rounding can take a backup of ``values`` from the true one: a function of ``values``."""
+def rounding_bound(mdp: FiniteMDP, discount: float | jax.Array) -> Callable[[jax.Array], jax.Array]:
+    """Bound on the rounding error of one backup, as a function of the values."""
     size = expected(mdp, lambda next_state, reward, terminated: jnp.abs(reward))
-    largest = jnp.max(lax.optimization_barrier(size))  # or XLA would keep every term for it
+    # Without the barrier XLA would keep every term in memory.
+    largest = jnp.max(lax.optimization_barrier(size))
     return lambda values: _precision(mdp) * (largest + discount * jnp.max(jnp.abs(values)))
 
 
 def _distance(x, y):
-    return jnp.max(jnp.where(x == y, 0, jnp.abs(x - y)))  # infinities of one sign are equal
+    """The largest difference; infinities of one sign are equal."""
+    return jnp.max(jnp.where(x == y, 0, jnp.abs(x - y)))
 
 
-def bounded(mdp, discount, reduce, values, policy, iterations, weigh=None, more_rounding=0.0):
-    """The solution and its error bound from ``values`` near a fixed point of ``reduce(backup(.))``.
+def bounded(
+    mdp: FiniteMDP,
+    discount: float | jax.Array,
+    reduce: Callable[[jax.Array], jax.Array],
+    values: jax.Array,
+    policy: Callable[[jax.Array], jax.Array],
+    iterations: jax.Array,
+    weigh: Callable[[jax.Array], jax.Array] | None = None,
+    more_rounding: float | jax.Array = 0.0,
+) -> Solution:
+    """The solution and its error bound, from values near a fixed point.
 
-    ``policy`` is a function of ``q``. By how much ``reduce`` can differ between two ``q`` is ``weigh`` of how much they do,
-    which is ``reduce`` itself where it is linear or a maximum. ``more_rounding`` is what it errs beside sums and products.
+    Args:
+        mdp: the model.
+        discount: in ``[0, 1]``.
+        reduce: state values from action values; the fixed point is that of
+            ``reduce(backup(.))``.
+        values: near the fixed point, float ``[S]``.
+        policy: the policy from action values.
+        iterations: reported in the solution.
+        weigh: a bound on the difference of ``reduce`` of two action values, as a
+            function of their difference. By default ``reduce`` itself, which is right
+            if it is linear or a maximum.
+        more_rounding: a bound on the rounding error of ``reduce``, in addition to sums
+            and products.
     """
     weigh = reduce if weigh is None else weigh
-    q = lax.optimization_barrier(backup(mdp, values, discount))  # as in rounding_of
+    q = lax.optimization_barrier(backup(mdp, values, discount))  # as in rounding_bound
     reduced = reduce(q)
-    change, rounding = (
-        _distance(reduced, values),
-        rounding_of(mdp, discount)(values) + more_rounding,
-    )
-    goes_on = (
-        discount
-        * (1 + _precision(mdp))
-        * expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
-    )
-    modulus = jnp.max(weigh(goes_on))
+    change = _distance(reduced, values)
+    rounding = rounding_bound(mdp, discount)(values) + more_rounding
+    continues = expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
+    factor = discount * (1 + _precision(mdp)) * continues
+    modulus = jnp.max(weigh(factor))
     of_values = (modulus * change + rounding) / (1 - modulus)
-    # q is off by what the values put in were, as far as the action goes on: maybe more than the policy's own actions do.
-    of_q = jnp.max(goes_on) * (change + of_values) + rounding
+    # The error of q is that of the values it was computed from, times the probability
+    # that the episode continues, which may be larger than under the policy's own
+    # actions.
+    of_q = jnp.max(factor) * (change + of_values) + rounding
     return Solution(q, reduced, policy(q), iterations, jnp.where(modulus < 1, of_q, jnp.inf))
 
 
-def fixed_point(mdp, discount, reduce, tolerance, max_iterations):
-    """Iterate ``values = reduce(backup(values))`` from zero until the largest change is at most ``tolerance``.
+def fixed_point(
+    mdp: FiniteMDP,
+    discount: float | jax.Array,
+    reduce: Callable[[jax.Array], jax.Array],
+    tolerance: float | jax.Array,
+    max_iterations: int | jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Iterate ``values = reduce(backup(values))`` from zero.
 
-    Once the change is of the size of rounding errors it may stay there for ever, but often still shrinks: so many iterations as
-    it took to come there are left then. Returns values and the number of iterations.
+    Iteration stops when the largest change is at most ``tolerance``. A change of the
+    size of rounding errors may never shrink further, but often does: from there on, as
+        many
+    iterations are allowed as it took to get there.
+
+    Returns:
+        The values, float ``[S]``, and the number of iterations, int32 ``[]``.
     """
-    rounding = rounding_of(mdp, discount)
+    rounding = rounding_bound(mdp, discount)
 
     def unfinished(carry):
         _, change, iterations, limit = carry
@@ -248,24 +329,21 @@ def fixed_point(mdp, discount, reduce, tolerance, max_iterations):
 
     def sweep(carry):
         values, _, iterations, limit = carry
-        updated, iterations = reduce(backup(mdp, values, discount)), iterations + 1
+        updated = reduce(backup(mdp, values, discount))
+        iterations = iterations + 1
         change = _distance(updated, values)
         limit = jnp.where(change <= rounding(updated), jnp.minimum(limit, 2 * iterations), limit)
         return updated, change, iterations, limit
 
     dtype = mdp.reward.dtype
-    start = (
-        jnp.zeros(mdp.num_states, dtype),
-        jnp.array(jnp.inf, dtype),
-        jnp.int32(0),
-        jnp.int32(max_iterations),
-    )
+    zeros = jnp.zeros(mdp.num_states, dtype)
+    start = (zeros, jnp.array(jnp.inf, dtype), jnp.int32(0), jnp.int32(max_iterations))
     values, _, iterations, _ = lax.while_loop(unfinished, sweep, start)
     return values, iterations
 
 
-def going_on(mdp, pi):
-    """``P(s', the episode goes on | s)`` under ``pi [S, A]``: float ``[S, S]``."""
+def continuation_matrix(mdp: FiniteMDP, pi: jax.Array) -> jax.Array:
+    """``P(s', the episode continues | s)`` under ``pi [S, A]``: float ``[S, S]``."""
     weight = pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
     here = jnp.arange(mdp.num_states)[:, None, None]
     return jnp.zeros((mdp.num_states,) * 2, weight.dtype).at[here, mdp.next_state].add(weight)

@@ -1,4 +1,4 @@
-"""The optima of finite Markov decision processes: what learning is measured against."""
+"""Optimal values and policies of finite Markov decision processes."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from purerl.checks import refusal
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import (
     Solution,
@@ -15,7 +16,7 @@ from purerl.mdp.operators import (
     bounded,
     fixed_point,
     greedy,
-    rounding_of,
+    rounding_bound,
     solver,
 )
 from purerl.mdp.policy_evaluation import values_of
@@ -25,24 +26,27 @@ from purerl.mdp.policy_evaluation import values_of
 def value_iteration(
     mdp: FiniteMDP,
     discount: float | jax.Array,
-    tolerance: float = 0.0,
-    max_iterations: int = 1_000_000,
+    tolerance: float | jax.Array = 0.0,
+    max_iterations: int | jax.Array = 1_000_000,
 ) -> Solution:
     """Optimal values by ``v <- T v`` from zero (Puterman, section 6.3).
 
-    After ``n`` iterations ``v`` holds the best expected returns within ``n`` steps. Iteration stops when no value changes by
-    more than ``tolerance``, or some time after the changes have become as small as rounding errors; so the default goes as
-    far as the dtype does.
+    After ``n`` iterations ``v`` holds the best expected returns within ``n`` steps.
+    Iteration stops when no value changes by more than ``tolerance``, or some time after
+    the changes have become as small as rounding errors; so with the default tolerance
+    the result is as exact as the dtype allows.
 
-    At ``discount == 1``, where reward can be gathered for ever, only ``max_iterations`` ends the growth. ``policy``, greedy in
-    ``q``, need not be optimal there: among actions of equal ``q`` it may take one that puts the reward off for ever.
-    :func:`policy_iteration` does not.
+    At ``discount == 1``, if reward can be collected without end, only
+    ``max_iterations`` stops the growth of the values. The ``policy``, greedy in ``q``,
+    need not be optimal then: among actions of equal ``q`` it may take one that
+        postpones the reward forever.
+    The policy of :func:`policy_iteration` does not.
 
     Args:
         mdp: the model.
         discount: in ``[0, 1]``.
-        tolerance: the largest change to stop at.
-        max_iterations: the most sweeps over all states.
+        tolerance: the largest change at which to stop.
+        max_iterations: the largest number of sweeps over all states.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``.
@@ -54,13 +58,14 @@ def value_iteration(
 def optimal_q(
     mdp: FiniteMDP,
     discount: float | jax.Array,
-    tolerance: float = 0.0,
-    max_iterations: int = 1_000_000,
+    tolerance: float | jax.Array = 0.0,
+    max_iterations: int | jax.Array = 1_000_000,
 ) -> jax.Array:
-    """``q*``, float ``[S, A]``: the action values of :func:`value_iteration`, as near as the dtype allows by default.
+    """``q*``, float ``[S, A]``: the action values of :func:`value_iteration`.
 
     Example:
-        A coin is tossed (action 0) until heads, which pays 3 and ends the episode; action 1 waits:
+        A coin is tossed (action 0) until heads, which pays 3 and ends the episode;
+        action 1 waits:
 
         >>> coin = FiniteMDP(
         ...     probability=[[[0.5, 0.5], [1.0, 0.0]]],
@@ -80,24 +85,29 @@ def epsilon_soft_optimal(
     mdp: FiniteMDP,
     discount: float | jax.Array,
     epsilon: float | jax.Array,
-    tolerance: float = 0.0,
-    max_iterations: int = 1_000_000,
+    tolerance: float | jax.Array = 0.0,
+    max_iterations: int | jax.Array = 1_000_000,
 ) -> Solution:
-    r"""The best of the policies that take every action with probability :math:`\epsilon / A` at least:
+    r"""The optimum among epsilon-soft policies.
+
+    These take every action with probability at least :math:`\epsilon / A`. The optimum
+    satisfies
 
     .. math::
-        \tilde q(s, a) = \sum_k p_k \left(r_k + \gamma (1 - d_k) \tilde v(s'_k)\right), \qquad
-        \tilde v(s) = (1 - \epsilon) \max_a \tilde q(s, a) + \frac{\epsilon}{A} \sum_a \tilde q(s, a).
+        \tilde q(s, a) = \sum_k p_k \left(r_k + \gamma (1 - d_k) \tilde v(s'_k)\right),
+        \qquad \tilde v(s) = (1 - \epsilon) \max_a \tilde q(s, a)
+            + \frac{\epsilon}{A} \sum_a \tilde q(s, a).
 
-    It is what on-policy control with an epsilon-greedy behavior goes to. Sutton & Barto (2018), section 5.4; John, "When the
-    best move isn't optimal: Q-learning with exploration" (AAAI 1994). ``policy`` is float ``[S, A]``.
+    On-policy control with an epsilon-greedy behavior converges to it. Sutton & Barto
+    (2018), section 5.4; John, "When the best move isn't optimal: Q-learning with
+    exploration" (AAAI 1994). ``policy`` is float ``[S, A]``.
 
     Args:
         mdp: the model.
         discount: in ``[0, 1]``.
         epsilon: in ``[0, 1]``.
-        tolerance: the largest change to stop at.
-        max_iterations: the most sweeps over all states.
+        tolerance: the largest change at which to stop.
+        max_iterations: the largest number of sweeps over all states.
 
     Raises:
         ValueError: ``discount`` or ``epsilon`` is not in ``[0, 1]``.
@@ -107,9 +117,8 @@ def epsilon_soft_optimal(
         return (1 - epsilon) * best(q) + epsilon * jnp.mean(q, axis=-1)
 
     def policy(q):
-        return epsilon / mdp.num_actions + (1 - epsilon) * jax.nn.one_hot(
-            greedy(q), mdp.num_actions, dtype=q.dtype
-        )
+        taken = jax.nn.one_hot(greedy(q), mdp.num_actions, dtype=q.dtype)
+        return epsilon / mdp.num_actions + (1 - epsilon) * taken
 
     values, iterations = fixed_point(mdp, discount, reduce, tolerance, max_iterations)
     return bounded(mdp, discount, reduce, values, policy, iterations)
@@ -120,25 +129,28 @@ def soft_optimal(
     mdp: FiniteMDP,
     discount: float | jax.Array,
     temperature: float | jax.Array,
-    tolerance: float = 0.0,
-    max_iterations: int = 1_000_000,
+    tolerance: float | jax.Array = 0.0,
+    max_iterations: int | jax.Array = 1_000_000,
 ) -> Solution:
-    r"""The optimum where every decision also earns its entropy, :math:`\tau H(\pi(\cdot \mid s))`:
+    r"""The optimum with an entropy bonus, :math:`\tau H(\pi(\cdot \mid s))` per step.
 
     .. math::
-        v(s) = \tau \ln \sum_a e^{q(s, a) / \tau}, \qquad \pi(a \mid s) = e^{(q(s, a) - v(s)) / \tau}.
+        v(s) = \tau \ln \sum_a e^{q(s, a) / \tau}, \qquad
+        \pi(a \mid s) = e^{(q(s, a) - v(s)) / \tau}.
 
-    As :math:`\tau` falls to zero it becomes the ordinary optimum, from which :math:`v` is never farther than :math:`\tau \ln A
-    / (1 - \gamma)`. Ziebart, *Modeling purposeful adaptive behavior with the principle of maximum causal entropy* (PhD thesis,
-    CMU, 2010); Haarnoja, Tang, Abbeel & Levine, "Reinforcement learning with deep energy-based policies" (ICML 2017).
-    ``policy`` is float ``[S, A]``.
+    As :math:`\tau` decreases to zero, :math:`v` converges to the ordinary optimum, from
+    which it differs by at most :math:`\tau \ln A / (1 - \gamma)`. Ziebart, *Modeling
+    purposeful adaptive behavior with the principle of maximum causal entropy* (PhD
+    thesis, CMU, 2010); Haarnoja, Tang, Abbeel & Levine, "Reinforcement learning with
+    deep energy-based policies" (ICML 2017). ``policy`` is float ``[S, A]``.
 
     Args:
         mdp: the model.
-        discount: in ``[0, 1]``; at 1 values are finite only where every policy ends soon enough.
+        discount: in ``[0, 1]``; at 1 values are finite only if every policy ends
+            episodes soon enough.
         temperature: :math:`\tau`, above 0.
-        tolerance: the largest change to stop at.
-        max_iterations: the most sweeps over all states.
+        tolerance: the largest change at which to stop.
+        max_iterations: the largest number of sweeps over all states.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``, or ``temperature`` not above 0.
@@ -148,22 +160,17 @@ def soft_optimal(
         return temperature * jax.nn.logsumexp(q / temperature, axis=-1)
 
     values, iterations = fixed_point(mdp, discount, reduce, tolerance, max_iterations)
-    # The sum of exponentials errs by A + 8 roundings of its terms at most, and what is divided by the temperature by one.
+    # The error of the sum of exponentials is at most A + 8 roundings of its terms, that
+    # of a division by the temperature one.
     eps = jnp.finfo(values.dtype).eps
     entropy = temperature * jnp.log(jnp.asarray(mdp.num_actions, values.dtype))
-    more_rounding = eps * (
-        2 * jnp.max(jnp.abs(values)) + (mdp.num_actions + 8) * temperature + 2 * entropy
-    )
-    return bounded(
-        mdp,
-        discount,
-        reduce,
-        values,
-        lambda q: jax.nn.softmax(q / temperature, axis=-1),
-        iterations,
-        best,
-        more_rounding,
-    )
+    of_sum = (mdp.num_actions + 8) * temperature
+    more_rounding = eps * (2 * jnp.max(jnp.abs(values)) + of_sum + 2 * entropy)
+
+    def policy(q):
+        return jax.nn.softmax(q / temperature, axis=-1)
+
+    return bounded(mdp, discount, reduce, values, policy, iterations, best, more_rounding)
 
 
 @solver(static=("max_exact_states",))
@@ -173,53 +180,59 @@ def policy_iteration(
     max_iterations: int = 1000,
     max_exact_states: int = 2048,
 ) -> Solution:
-    """Optimal values by evaluating a policy and making it greedy in turn (Howard, *Dynamic Programming and Markov Processes*,
-    1960; Puterman, section 6.4), from the policy that is greedy for the next reward; at ``discount == 1`` from the one that
-    :func:`value_iteration` finds.
+    """Optimal values by alternating policy evaluation and policy improvement.
 
-    An action gives way only to one that is better by more than the equations' numerical residual, so that ties cannot make it
-    cycle. At ``discount == 1`` a policy that ends episodes is not given up for one of equal ``q`` that does not: ``policy``
-    attains ``values``.
+    The first policy is greedy for the next reward; at ``discount == 1`` it is the one
+    found by :func:`value_iteration`. Howard, *Dynamic Programming and Markov Processes*
+    (1960); Puterman, section 6.4.
+
+    An action is replaced only by one that is better by more than the numerical residual
+    of the equations, so that iteration cannot cycle among ties. At ``discount == 1`` a
+    policy that ends episodes is not replaced by one of equal ``q`` that does not:
+    ``policy`` attains ``values``.
 
     Args:
         mdp: the model.
         discount: in ``[0, 1]``.
-        max_iterations: the most policies to evaluate.
+        max_iterations: the largest number of policies to evaluate.
         max_exact_states: as in :func:`~purerl.mdp.policy_evaluation.evaluate_policy`.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``.
     """
-    rounding = rounding_of(mdp, discount)
+    rounding = rounding_bound(mdp, discount)
 
     def unfinished(carry):
         _, _, iterations, stable = carry
         return ~stable & (iterations < max_iterations)
 
     def improve(carry):
-        policy, _, iterations, _ = carry
-        values, _ = values_of(mdp, action_probabilities(mdp, policy), discount, max_exact_states)
+        actions, _, iterations, _ = carry
+        values, _ = values_of(mdp, action_probabilities(mdp, actions), discount, max_exact_states)
         q = backup(mdp, values, discount)
-        kept = jnp.take_along_axis(q, policy[:, None], axis=-1)[:, 0]
+        kept = jnp.take_along_axis(q, actions[:, None], axis=-1)[:, 0]
         finite = jnp.isfinite(values)
         residual = jnp.max(jnp.where(finite, jnp.abs(kept - values), 0))
         better = best(q) > kept + residual + rounding(jnp.where(finite, values, 0))
-        return jnp.where(better, greedy(q), policy), values, iterations + 1, ~jnp.any(better)
+        return jnp.where(better, greedy(q), actions), values, iterations + 1, ~jnp.any(better)
 
-    # Improvement cannot start from a policy that loses for ever: all that may lead back to it looks infinitely bad. The greedy
-    # policy for optimal values is none, unless all are.
+    # Improvement cannot start from a policy that loses without end: every action that
+    # may lead back to such states has value -inf. The greedy policy for optimal values
+    # is not such a policy, unless all are.
     values, _ = fixed_point(mdp, discount, best, 0.0, jnp.where(discount < 1, 0, 1_000_000))
     start = greedy(backup(mdp, values, discount)), values, jnp.int32(0), jnp.bool_(False)
-    policy, values, iterations, _ = lax.while_loop(unfinished, improve, start)
-    return bounded(mdp, discount, best, values, lambda _: policy, iterations)
+    actions, values, iterations, _ = lax.while_loop(unfinished, improve, start)
+    return bounded(mdp, discount, best, values, lambda _: actions, iterations)
 
 
 @solver
 def finite_horizon(
     mdp: FiniteMDP, horizon: int | jax.Array, discount: float | jax.Array = 1.0
 ) -> jax.Array:
-    """The best expected return within ``horizon`` steps, by a policy that may depend on time: ``T^horizon 0``
-    (Puterman, section 4.5). What a learner can reach at most under a time limit.
+    """The best expected return within ``horizon`` steps: ``T^horizon 0``.
+
+    The maximum is over policies that may depend on time (Puterman, section 4.5). It is
+    an upper bound for a learner under a time limit.
 
     Args:
         mdp: the model.
@@ -237,11 +250,12 @@ def finite_horizon(
 
 
 class LinearProgram(NamedTuple):
-    """The optimum of both programs.
+    """The optimum of the primal and the dual program.
 
     Attributes:
         values: of the primal, ``v*``, float64 ``[S]``.
-        occupancy: of the dual: ``sum_t discount^t P(S_t = s, A_t = a)`` where ``S_0`` is drawn uniformly, float64 ``[S, A]``.
+        occupancy: of the dual, ``sum_t discount^t P(S_t = s, A_t = a)`` with uniform
+            ``S_0``, float64 ``[S, A]``.
         policy: the action of largest occupancy, int32 ``[S]``.
     """
 
@@ -251,18 +265,20 @@ class LinearProgram(NamedTuple):
 
 
 def linear_program(mdp: FiniteMDP, discount: float) -> LinearProgram:
-    r"""The optimum by linear programming, independent of everything else in this module (d'Epenoux, "A probabilistic
-    production and inventory problem", Management Science 10, 1963; Puterman, section 6.9):
+    r"""The optimum by linear programming, sharing no code with the other solvers.
 
     .. math::
         \min_v \frac 1 S \sum_s v(s) \quad \text{where} \quad
-        v(s) \ge \sum_k p_k \left(r_k + \gamma (1 - d_k) v(s'_k)\right) \quad \text{for all } s, a.
+        v(s) \ge \sum_k p_k \left(r_k + \gamma (1 - d_k) v(s'_k)\right)
+        \quad \text{for all } s, a.
 
-    In double precision by SciPy's HiGHS, with a sparse matrix. Not for use under ``jit``.
+    It is solved in double precision by SciPy's HiGHS, with a sparse matrix, and cannot
+    be used under ``jit``. d'Epenoux, "A probabilistic production and inventory problem"
+    (Management Science 10, 1963); Puterman, section 6.9.
 
     Args:
         mdp: the model.
-        discount: in ``[0, 1]``; 1 where every policy ends.
+        discount: in ``[0, 1]``; 1 only if every policy ends episodes.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``, or no finite optimum was found.
@@ -271,28 +287,26 @@ def linear_program(mdp: FiniteMDP, discount: float) -> LinearProgram:
     from scipy.sparse import coo_array
 
     if not 0 <= discount <= 1:
-        raise ValueError(f"discount is {discount}; allowed: a number in [0, 1]")
+        raise refusal("linear_program", "discount", discount, "a number in [0, 1]")
     probability = np.asarray(mdp.probability, float)
     size, actions, _ = probability.shape
-    row = np.broadcast_to(np.arange(size * actions).reshape(size, actions, 1), probability.shape)
-    stays = coo_array(
-        (np.ones(size * actions), (np.arange(size * actions), np.repeat(np.arange(size), actions)))
-    )
-    weight = np.where(mdp.terminated, 0, discount * probability)
-    goes = coo_array(
-        (weight.ravel(), (row.ravel(), np.asarray(mdp.next_state).ravel())), shape=stays.shape
-    )
+    # One row per state and action: discount P(s' | s, a) - [s = s'].
+    pairs = np.arange(size * actions)
+    here = coo_array((np.ones(len(pairs)), (pairs, np.repeat(np.arange(size), actions))))
+    row = np.broadcast_to(pairs.reshape(size, actions, 1), probability.shape).ravel()
+    column = np.asarray(mdp.next_state).ravel()
+    weight = np.where(mdp.terminated, 0, discount * probability).ravel()
+    following = coo_array((weight, (row, column)), shape=here.shape)
     reward = (probability * np.asarray(mdp.reward, float)).sum(axis=-1).ravel()
     found = linprog(
         np.full(size, 1 / size),
-        A_ub=(goes - stays).tocsr(),
+        A_ub=(following - here).tocsr(),
         b_ub=-reward,
         bounds=(None, None),
         method="highs",
     )
     if not found.success:
-        raise ValueError(
-            f"discount is {discount}, and no finite optimum was found: {found.message}"
-        )
+        allowed = f"one with a finite optimum, but no finite optimum was found: {found.message}"
+        raise refusal("linear_program", "discount", discount, allowed)
     occupancy = -found.ineqlin.marginals.reshape(size, actions)
     return LinearProgram(found.x, occupancy, occupancy.argmax(axis=1).astype(np.int32))

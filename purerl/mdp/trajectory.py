@@ -1,18 +1,19 @@
 """Trajectories and returns.
 
-A trajectory is ``tau = (s_0, a_0, r_1, s_1, a_1, r_2, ...)``; its return from time ``t`` on is
-``G_t = r_{t+1} + discount r_{t+2} + discount^2 r_{t+3} + ...`` (Sutton & Barto, *Reinforcement Learning*, 2nd ed., 2018,
-section 3.3).
+A trajectory is ``tau = (s_0, a_0, r_1, s_1, a_1, r_2, ...)``; its return from time
+``t`` on is ``G_t = r_{t+1} + discount r_{t+2} + discount^2 r_{t+3} + ...`` (Sutton &
+Barto, *Reinforcement Learning*, 2nd ed., 2018, section 3.3).
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.mdp.model import FiniteMDP, action_probabilities
+from purerl.checks import refusal
+from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 
 
-def discounted_return(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
+def discounted_return(rewards: ArrayLike, discount: float | jax.Array) -> jax.Array:
     """``G_0 = sum_t discount^t r_{t+1}``.
 
     Args:
@@ -20,16 +21,17 @@ def discounted_return(rewards: jax.Array, discount: float | jax.Array) -> jax.Ar
         discount: in ``[0, 1]``.
 
     Returns:
-        float ``[]``; zero where ``T == 0``.
+        float ``[]``; zero if ``T == 0``.
 
     Example:
         >>> float(discounted_return(jnp.array([1.0, 0.0, 4.0]), 0.5))
         2.0
     """
+    rewards = jnp.asarray(rewards)
     return jnp.sum(rewards * jnp.power(discount, jnp.arange(rewards.shape[0])))
 
 
-def returns_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
+def returns_to_go(rewards: ArrayLike, discount: float | jax.Array) -> jax.Array:
     """``G_t = r_{t+1} + discount G_{t+1}`` at every time, with ``G_T = 0``.
 
     Args:
@@ -43,9 +45,8 @@ def returns_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
         >>> returns_to_go(jnp.array([1.0, 0.0, 4.0]), 0.5).tolist()
         [2.0, 2.0, 4.0]
     """
-    rewards = rewards * jnp.ones_like(
-        discount, float
-    )  # float, even where the rewards were counted in integers
+    # The product is float, even if the rewards are integers.
+    rewards = jnp.asarray(rewards) * jnp.ones_like(discount, float)
 
     def back(later, reward):
         now = reward + discount * later
@@ -55,12 +56,14 @@ def returns_to_go(rewards: jax.Array, discount: float | jax.Array) -> jax.Array:
 
 
 def trajectory_log_probability(
-    mdp: FiniteMDP, policy: jax.Array, states: jax.Array, actions: jax.Array
+    mdp: FiniteMDP, policy: ArrayLike, states: ArrayLike, actions: ArrayLike
 ) -> jax.Array:
-    """``log P(tau | pi)``, where ``P(tau | pi) = rho0(s_0) prod_t pi(a_t | s_t) P(s_{t+1} | s_t, a_t)``.
+    """``log P(tau | pi)``, the log probability of states and actions.
 
-    It is the probability that the first ``T`` steps are these, whatever the rewards. Nothing follows termination: a
-    transition that is not the last one counts with the probability of its outcomes that do not terminate.
+    ``P(tau | pi) = rho0(s_0) prod_t pi(a_t | s_t) P(s_{t+1} | s_t, a_t)`` is the
+    probability that the first ``T`` steps are these, whatever the rewards. Nothing
+    follows termination: every transition except the last counts with the probability of
+    its outcomes that do not terminate.
 
     Args:
         mdp: the model.
@@ -69,15 +72,18 @@ def trajectory_log_probability(
         actions: ``a_0, ..., a_{T-1}``, int32 ``[T]``.
 
     Returns:
-        float ``[]``; ``-inf`` for what cannot happen.
+        float ``[]``; ``-inf`` for an impossible trajectory.
 
     Raises:
-        ValueError: ``policy`` is not a policy for ``mdp``, or there is not one state more than actions.
+        ValueError: ``policy`` is not a policy for ``mdp``, or the number of states is
+            not that of the actions plus one.
     """
+    states = jnp.asarray(states)
+    actions = jnp.asarray(actions)
     if states.shape != (actions.shape[0] + 1,):
-        raise ValueError(
-            f"states has shape {states.shape}; allowed: ({actions.shape[0] + 1},), one more than actions"
-        )
+        allowed = f"({actions.shape[0] + 1},), one more than actions"
+        owner = "trajectory_log_probability"
+        raise refusal(owner, "states", states.shape, allowed, "has shape")
     chosen = action_probabilities(mdp, policy)[states[:-1], actions]
     here = states[:-1], actions
     last = jnp.arange(actions.shape[0]) == actions.shape[0] - 1

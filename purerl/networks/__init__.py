@@ -1,4 +1,4 @@
-"""Function approximators: flax modules, used through their pure ``init`` and ``apply``."""
+"""Function approximators: flax modules, used by their pure ``init`` and ``apply``."""
 
 from purerl.networks.conv import ConvNet
 from purerl.networks.mlp import MLP

@@ -1,7 +1,8 @@
-"""Saving a pytree exactly: every leaf's bits, atomically, without pickle.
+"""Exact checkpoints of pytrees: every leaf's bits, written atomically, without pickle.
 
-A file is a NumPy ``.npz`` archive with one array a leaf, named by its path in the tree; a random key is stored as its words,
-with the name of its generator. Archives carry a checksum for every array, which reading verifies.
+A file is a NumPy ``.npz`` archive with one array for each leaf, named by its path in
+the tree. A random key is stored as its words, with the name of its generator. Archives
+carry a checksum for every array, which reading verifies.
 """
 
 import zipfile
@@ -33,7 +34,8 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
 
 
 def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
-    """The tree of :func:`flatten`, with the structure of ``like`` (arrays or ``jax.ShapeDtypeStruct``).
+    """The tree of :func:`flatten`, with the structure of ``like`` (arrays or
+    ``jax.ShapeDtypeStruct``).
 
     Raises:
         ValueError: a leaf is missing, left over, or of another shape or dtype.
@@ -48,10 +50,12 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
         value = arrays.pop(stored)
         if _KEY in stored:
             generator = stored.split(_KEY)[1]
-            value = jax.random.wrap_key_data(value, impl=IMPLEMENTATIONS.get(generator, generator))
+            words = jnp.asarray(value)
+            value = jax.random.wrap_key_data(words, impl=IMPLEMENTATIONS.get(generator, generator))
         if value.shape != np.shape(leaf) or value.dtype != leaf.dtype:
             raise ValueError(
-                f"leaf {name!r} is {value.dtype}{value.shape}; allowed: {leaf.dtype}{np.shape(leaf)}"
+                f"leaf {name!r} is {value.dtype}{value.shape}; allowed: "
+                f"{leaf.dtype}{np.shape(leaf)}"
             )
         leaves.append(value)
     if arrays:
@@ -63,16 +67,19 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays to ``path``, atomically.
 
     Raises:
-        ValueError: an array is of objects, or of a dtype that NumPy's format does not know (such as bfloat16).
+        ValueError: an array is of objects, or of a dtype that NumPy's format does not
+            know (such as bfloat16).
     """
     for name, array in arrays.items():
         if array.dtype.kind in "OV":
             raise ValueError(
-                f"{name!r} has dtype {array.dtype}, which an .npz archive cannot hold without pickle"
+                f"{name!r} has dtype {array.dtype}, which an .npz archive cannot hold without "
+                "pickle"
             )
 
     def write(file):
-        # As np.savez writes it, but with any name: its keyword arguments clash with a leaf called "file".
+        # As np.savez writes it, but with any name: its keyword arguments clash with a
+        # leaf called "file".
         with zipfile.ZipFile(file, "w") as archive:
             archive.comment = _comment(arrays)
             for name, array in arrays.items():
@@ -96,7 +103,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
             }
             if archive.comment != _comment(arrays):
                 raise ValueError(
-                    f"it says that it holds {archive.comment.decode(errors='replace')}, and has {len(arrays)}"
+                    f"it says that it holds {archive.comment.decode(errors='replace')}, and has "
+                    f"{len(arrays)}"
                 )
             return arrays
     except FileNotFoundError:
@@ -116,7 +124,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _comment(arrays):
-    """What the archive says of itself: a damaged directory may end before its last member, and still be one."""
+    """The archive's comment: the number of its arrays.
+
+    A damaged directory that ends before its last member is still a valid one.
+    """
     return f"{len(arrays)} arrays".encode()
 
 

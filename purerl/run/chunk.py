@@ -1,4 +1,4 @@
-"""One chunk of a sweep: ``W`` runs side by side in a compiled program of fixed width."""
+"""One chunk of a sweep: ``W`` runs side by side in one compiled program."""
 
 import concurrent.futures
 import functools
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.metrics import averages
-from purerl.random import seed_key
+from purerl.random import Impl, seed_key
 from purerl.run import training
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Evaluation
@@ -29,12 +29,12 @@ class Settings(NamedTuple):
         evaluation: how policies are evaluated.
         evaluations: at how many of the points.
         keep_state: whether final states are kept.
-        evaluate_one_by_one: whether each run is evaluated by a program of its own width,
-            so that evaluations do not depend on ``lanes``.
+        evaluate_one_by_one: whether each run is evaluated by a program of its own
+            width, so that evaluations do not depend on ``lanes``.
     """
 
     lanes: int
-    impl: str
+    impl: Impl
     length: int
     points: int
     evaluation: Evaluation
@@ -111,7 +111,7 @@ def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.
 
 
 def program(task: Task) -> Program:
-    """The program of a chunk, compiled once a process however many threads ask for it."""
+    """The program of a chunk, compiled once a process."""
     leaves, treedef = jax.tree.flatten(task.agent)
     avals = tuple((np.shape(leaf), leaf.dtype.name) for leaf in leaves)
     with _compiling:
@@ -149,23 +149,25 @@ def _compiled(treedef, avals, batched, settings, device):
     axes = jax.tree.unflatten(treedef, [0 if is_batched else None for is_batched in batched])
     agent = jax.tree.unflatten(treedef, [array(*aval) for aval in avals])
     number, seeds = array((), jnp.int32), array((settings.lanes,), jnp.int32)
-    init = lanes(init, (axes, None, 0))
-    segment = lanes(segment, (axes, 0, None), 1)
-    evaluate = lanes(evaluate, (axes, 0, 0, None, 0, None))
-    shapes = jax.eval_shape(init, agent, number, seeds)
+    init_lanes = lanes(init, (axes, None, 0))
+    segment_lanes = lanes(segment, (axes, 0, None), 1)
+    evaluate_lanes = lanes(evaluate, (axes, 0, 0, None, 0, None))
+    shapes = jax.eval_shape(init_lanes, agent, number, seeds)
     state, prepared = jax.tree.map(lambda x: array(x.shape, x.dtype), shapes)
     # Each is compiled while the next is traced; the one that takes longest comes first.
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        segment = pool.submit(segment.lower(agent, state, number).compile)
-        init = pool.submit(init.lower(agent, number, seeds).compile, _QUICK)
-        evaluate = evaluate.lower(agent, state, prepared, number, seeds, number)
-        evaluate = pool.submit(evaluate.compile, _QUICK)
-    return Program(init.result(), segment.result(), evaluate.result())
+        lowered = segment_lanes.lower(agent, state, number)
+        compiled_segment = pool.submit(lowered.compile)
+        lowered = init_lanes.lower(agent, number, seeds)
+        compiled_init = pool.submit(lowered.compile, _QUICK)
+        lowered = evaluate_lanes.lower(agent, state, prepared, number, seeds, number)
+        compiled_evaluate = pool.submit(lowered.compile, _QUICK)
+    return Program(compiled_init.result(), compiled_segment.result(), compiled_evaluate.result())
 
 
 # For programs that run rarely. With wide vectors LLVM can take most of a minute for the
 # integer code of random keys, and gains little there.
-_QUICK = {"xla_cpu_prefer_vector_width": 128}
+_QUICK: dict[str, Any] = {"xla_cpu_prefer_vector_width": 128}
 
 
 def _finite(state: Any, lanes: int) -> np.ndarray:

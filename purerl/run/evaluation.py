@@ -1,8 +1,8 @@
 """How good a learned policy is: exactly in a finite MDP, by episodes elsewhere.
 
-An evaluation is a pair of pure functions: ``prepare(agent)`` computes once what does not
-change during learning, and ``evaluation(agent, snapshot, key, prepared) -> {name: []}``
-evaluates a snapshot.
+An evaluation is a pair of pure functions: ``prepare(agent)`` computes once what does
+not change during learning, and
+``evaluation(agent, snapshot, key, prepared) -> {name: []}`` evaluates a snapshot.
 """
 
 import dataclasses
@@ -72,15 +72,16 @@ class Episodes:
 
 @dataclasses.dataclass(frozen=True)
 class Exact:
-    r"""Comparison with the exact solution of ``agent.env.mdp``, which has no time limit.
+    r"""Comparison with the exact solution of ``agent.env.mdp``, which has no time
+    limit.
 
     For agents with ``discount`` and ``probabilities``, and the first measure for those
     that have ``values``, too.
 
     - ``q_error``: :math:`\max_{s, a} |Q(s, a) - Q^*(s, a)|` over the states in which an
       action can ever be taken.
-    - ``policy_value``: :math:`\sum_s \rho_0(s) v_\pi(s)`, the expected discounted return
-      of the learned policy :math:`\pi`, stochastic or not.
+    - ``policy_value``: :math:`\sum_s \rho_0(s) v_\pi(s)`, the expected discounted
+      return of the learned policy :math:`\pi`, stochastic or not.
     - ``policy_regret``: the optimum less ``policy_value``.
     """
 
@@ -166,7 +167,7 @@ _EXACT = (
 
 
 def default(agent: Agent) -> Evaluation:
-    """Exact where the environment is a finite MDP and the agent allows it, else by episodes."""
+    """The exact evaluation that environment and agent allow, or else by episodes."""
     if hasattr(agent.env, "mdp"):
         for first, second, evaluation in _EXACT:
             if hasattr(agent, first) and hasattr(agent, second):

@@ -1,8 +1,8 @@
 """The folder of a run.
 
-``manifest.json`` says what was run and where, ``agent.npz`` holds the agents' arrays, and
-``chunks/`` has an archive for each finished chunk. Everything is written under a temporary
-name and then renamed; there is no pickle.
+``manifest.json`` says what was run and where, ``agent.npz`` holds the agents' arrays,
+and ``chunks/`` has an archive for each finished chunk. Everything is written under a
+temporary name and then renamed; there is no pickle.
 """
 
 import datetime
@@ -35,7 +35,7 @@ def provenance() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "cpu": _cpu(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.read("jax_enable_x64")),
     }
 
 
@@ -61,6 +61,7 @@ def _git():
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write ``manifest.json``, atomically."""
     text = json.dumps(manifest, indent=1, allow_nan=False)
     write_atomically(folder / "manifest.json", lambda file: file.write(text.encode()))
 
@@ -69,7 +70,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a run.
 
     Raises:
-        ValueError: the folder holds no run, or a damaged manifest, or one of another format.
+        ValueError: the folder holds no run, or a damaged manifest, or one of another
+            format.
     """
     path = Path(folder) / "manifest.json"
     if not path.is_file():
@@ -116,16 +118,25 @@ def read_agents(folder: str | Path) -> dict[str, np.ndarray]:
 def claim(
     folder: Path, manifest: dict[str, Any], arrays: dict[str, np.ndarray], resume: bool
 ) -> dict[str, Any]:
-    """Claim a folder for a run, or find the same run in it. Returns the manifest that is now there.
+    """Claim a folder for a run, or find the same run in it.
+
+    Args:
+        folder: of the run.
+        manifest: of the run that is about to start.
+        arrays: those that its identity refers to.
+        resume: whether the same run may be there.
+
+    Returns:
+        The manifest that is now in the folder.
 
     Raises:
-        ValueError: there is another run, or the same one and ``resume`` is not set, or chunks of nobody knows which.
+        ValueError: there is another run, or the same one and ``resume`` is not set, or
+            there are chunks without a manifest.
     """
     if (folder / "manifest.json").exists():
         there = read_manifest(folder)
-        differing = list(
-            _differences(there["identity"], json.loads(json.dumps(manifest["identity"])))
-        )
+        here = json.loads(json.dumps(manifest["identity"]))
+        differing = list(_differences(there["identity"], here))
         if differing:
             raise ValueError(
                 f"{folder} holds another run ({'; '.join(differing)}); choose another folder"
@@ -137,7 +148,8 @@ def claim(
         return there
     if any(folder.glob("chunks/*.npz")):
         raise ValueError(
-            f"{folder} has chunks and no manifest.json that says whose they are; choose another folder"
+            f"{folder} has chunks but no manifest.json that says which run they belong to; "
+            "choose another folder"
         )
     (folder / "chunks").mkdir(parents=True, exist_ok=True)
     write_arrays(folder / "agent.npz", arrays)
@@ -146,12 +158,9 @@ def claim(
 
 
 def _differences(there, here, name=""):
-    """What differs between two identities, in words."""
-    if (
-        isinstance(there, dict)
-        and isinstance(here, dict)
-        and there.get("class") == here.get("class")
-    ):
+    """The differences between two identities, in words."""
+    both = isinstance(there, dict) and isinstance(here, dict)
+    if both and there.get("class") == here.get("class"):
         for key in sorted(there.keys() | here.keys()):
             inner = name if key in ("fields", "dict") else f"{name}.{key}".lstrip(".")
             yield from _differences(there.get(key), here.get(key), inner)
@@ -160,7 +169,15 @@ def _differences(there, here, name=""):
 
 
 def new_manifest(identity: dict[str, Any], label: str) -> dict[str, Any]:
-    """What is said of a run: its identity, on which its results depend, and where they came from and how long they took."""
+    """Manifest of a new run.
+
+    Args:
+        identity: all that determines its results.
+        label: its name in tables and pictures.
+
+    Returns:
+        The identity, provenance and timings.
+    """
     return {
         "format": FORMAT,
         "label": label,
@@ -179,4 +196,5 @@ def _short(value):
 
 
 def chunk_path(folder: Path, index: int) -> Path:
+    """The archive of a chunk."""
     return Path(folder) / "chunks" / f"{index:05d}.npz"

@@ -1,9 +1,9 @@
 """Functions of a random key, run over many seeds: in lanes, in chunks, on an executor.
 
-XLA rounds differently in programs of different width, but not when a run moves to another
-lane, chunk, thread or device of the same program. So all runs are computed by one program
-of ``W`` lanes (runs side by side); they are dealt to chunks of ``W``, the last one is
-padded, and whole chunks are handed to a ``concurrent.futures.Executor``.
+XLA rounds differently in programs of different width, but not when a run moves to
+another lane, chunk, thread or device of the same program. So all runs are computed by
+one program of ``W`` lanes (runs side by side); they are dealt to chunks of ``W``, the
+last one is padded, and whole chunks are handed to a ``concurrent.futures.Executor``.
 """
 
 import concurrent.futures
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.agents.base import Agent
-from purerl.random import seed_key
+from purerl.random import Impl, seed_key
 
 
 def num_cores() -> int:
@@ -50,9 +50,9 @@ def execute(
     On any error the jobs that run are told to stop, and waited for.
 
     Args:
-        jobs: by name. On the default threads each is called with a function that it calls
-            now and then, and that raises ``CancelledError`` when the job should stop;
-            on an executor of the caller's it is called without arguments.
+        jobs: by name. On the default threads each is called with a function that it
+            calls now and then, and that raises ``CancelledError`` when the job should
+            stop; on an executor of the caller's it is called without arguments.
         executor: by default a thread for each core on a CPU, for each device elsewhere.
         advance: called with the name of a job whenever it reports progress.
     """
@@ -92,7 +92,7 @@ def over_seeds(
     *,
     lanes: int = 128,
     base_seed: int = 0,
-    impl: str = "pcg4d",
+    impl: Impl = "pcg4d",
     executor: concurrent.futures.Executor | None = None,
 ) -> Any:
     """Run a function over seeds, and over settings if there are any.
@@ -107,7 +107,8 @@ def over_seeds(
         executor: where chunks run, in this process; by default one thread a core.
 
     Returns:
-        The results as NumPy arrays, leaves ``[N, ...]``, or ``[P, N, ...]`` with settings.
+        The results as NumPy arrays, leaves ``[N, ...]``, or ``[P, N, ...]`` with
+        settings.
 
     >>> import jax
     >>> over_seeds(lambda key: jax.random.uniform(key), 3).shape
@@ -136,13 +137,13 @@ def over_episodes(
     lanes: int = 128,
     max_steps: int = 10_000_000,
     base_seed: int = 0,
-    impl: str = "pcg4d",
+    impl: Impl = "pcg4d",
     executor: concurrent.futures.Executor | None = None,
 ) -> dict[str, np.ndarray]:
     """Train an agent for a number of episodes, over settings and seeds.
 
-    A chunk continues until the last of its runs is done; what the others do beyond their
-    last episode is not recorded.
+    A chunk continues until the last of its runs is done; what the others do beyond
+    their last episode is not recorded.
 
     Args:
         make_agent: the agent of one setting, which takes one transition a step.

@@ -14,10 +14,14 @@ import numpy as np
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """``value`` as JSON; arrays are put into ``arrays`` and referred to by name and digest.
+    """A value as JSON.
+
+    Args:
+        value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses.
+        arrays: receives the arrays, by digest; the JSON refers to them.
 
     Raises:
-        TypeError: it holds something that is neither data nor a dataclass.
+        TypeError: the value holds something else.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(float(value))}  # JSON has no infinity
@@ -46,7 +50,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             "fields": {n: encode(getattr(value, n), arrays) for n in names},
         }
     raise TypeError(
-        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, dictionaries by string and dataclasses"
+        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
+        "dictionaries by string and dataclasses"
     )
 
 
@@ -54,10 +59,14 @@ _MODULE = {"parent", "name"}  # fields that flax adds to every module
 
 
 def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """What :func:`encode` recorded. Dataclasses, and nothing else, are called: purerl's, or those of modules imported already.
+    """The value that :func:`encode` recorded.
+
+    Only dataclasses are called: those of purerl, and those of modules that are imported
+    already.
 
     Raises:
-        ValueError: a class is from elsewhere, no dataclass, gone or without a field it had; or an array is missing.
+        ValueError: a class is from elsewhere, is no dataclass, is gone or lacks a field
+            that it had; or an array is missing.
     """
     if not isinstance(data, dict):
         return data
@@ -83,7 +92,7 @@ def _dataclass(name):
     module, _, qualname = name.partition(":")
     if module not in sys.modules and not module.startswith("purerl."):
         raise ValueError(
-            f"{module} is not imported: import it first, so that no class of a file's choice is"
+            f"{module} is not imported; import it first (a file cannot import modules)"
         )
     try:
         kind = functools.reduce(getattr, qualname.split("."), importlib.import_module(module))

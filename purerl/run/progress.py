@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TimeRemainingColumn
 def bar(
     show: bool, runs: Mapping[int, int], stored: Set[int], points: int, num_steps: int
 ) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the points of all runs, on standard error if that is a terminal: runs done, transitions a second, time left.
+    """A bar over the points of all runs, on standard error if that is a terminal: runs
+    done, transitions a second, time left.
 
     Yields ``advance(chunk, points)``, which any thread may call.
 

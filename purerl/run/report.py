@@ -1,6 +1,5 @@
 """Reports of runs: tables in the terminal, pictures in the run's folder."""
 
-import contextlib
 from pathlib import Path
 
 import jax
@@ -12,46 +11,62 @@ from purerl.agents.base import Agent
 from purerl.figures import plotting
 from purerl.run.result import SweepResult
 
+# Curves that are drawn on two logarithmic axes.
+_ERRORS = "q_error", "value_error", "gain_error", "loss"
+
 
 def show(result: SweepResult, folder: Path) -> None:
-    """Print the table of a run and draw its pictures into its folder."""
+    """Print the table of a run, and draw its pictures into its folder.
+
+    Pictures need matplotlib; without it, the message says what to install.
+    """
     print(result.table())
     for failure in result.failures:
-        print(
-            f"FAILED: seed {failure['seed']} of configuration {failure['configuration']}: {failure['reason']}"
-        )
-    seconds, compiling = result.manifest["seconds"], result.manifest["compile_seconds"]
-    print(
-        f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {result.manifest['identity']['lanes']} lanes"
-    )
-    with contextlib.suppress(ImportError):  # pictures need matplotlib, which is optional
+        seed, configuration = failure["seed"], failure["configuration"]
+        print(f"FAILED: seed {seed} of configuration {configuration}: {failure['reason']}")
+    seconds = result.manifest["seconds"]
+    compiling = result.manifest["compile_seconds"]
+    lanes = result.manifest["identity"]["lanes"]
+    print(f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {lanes} lanes")
+    try:
         for path in draw(result, folder):
             print(f"picture: {path}")
+    except ImportError as error:
+        print(f"no pictures: {error}")
 
 
 def draw(result: SweepResult, folder: Path) -> list[Path]:
-    """The learning curves of every measure, and the values and policy of a gridworld beside the exact optimum."""
+    """Draw the learning curves of every measure into a folder.
+
+    For an agent on a gridworld whose states were kept, also the learned values and
+    greedy policy of the first seed beside the exact optimum.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     paths = []
     for name, curve in result.curves.items():
-        if curve.shape[-1] == 1:
-            continue
-        positive = name in ("q_error", "value_error", "gain_error", "loss")
-        paths.append(result.plot(folder / f"{name}.png", name, log="xy" if positive else ""))
-    grid = None if result.state is None else envs.grid_of(result.agents[-1].env)
-    if grid is not None:
-        agent, state = (
-            result.agents[-1],
-            jax.tree.map(lambda leaf: jnp.asarray(leaf[-1, 0]), result.state),
-        )
-        learned = jax.vmap(agent.values, (None, 0))(state, grid.states())
-        best = mdp.optimal_q(grid.mdp, agent.discount)
-        maps = {
-            f"learned, seed {result.seeds[0]}": (learned.max(1), mdp.greedy(learned)),
-            "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),
-        }
-        directions = [envs.MOVES[d] for d in grid.directions]
-        paths.append(plotting.gridworld(folder / "policy.png", maps, grid.rows, directions))
+        if curve.shape[-1] > 1:
+            log = "xy" if name in _ERRORS else ""
+            paths.append(result.plot(folder / f"{name}.png", name, log=log))
+    if result.state is not None and has_map(result.agents[-1]):
+        paths.append(_draw_policy(result, folder / "policy.png"))
     return paths
+
+
+def _draw_policy(result, path):
+    agent = result.agents[-1]
+    grid = envs.grid_of(agent.env)
+    assert grid is not None  # has_map
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1, 0]), result.state)
+    learned = jax.vmap(agent.values, (None, 0))(agent.snapshot(state), grid.states())
+    best = mdp.optimal_q(grid.mdp, agent.discount)
+    maps = {
+        f"learned, seed {result.seeds[0]}": (learned.max(1), mdp.greedy(learned)),
+        "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),
+    }
+    directions = [envs.MOVES[direction] for direction in grid.directions]
+    return plotting.gridworld(path, maps, grid.rows, directions)
 
 
 def has_map(agent: Agent) -> bool:

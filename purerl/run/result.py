@@ -21,13 +21,17 @@ class SweepResult:
         configurations: ``C`` dictionaries, the swept hyperparameters of each.
         agents: the agent of each configuration.
         seeds: int64 ``[N]``.
-        curves: ``{name: [C, N, points]}``, each point the mean over the stretch that ends there, or an evaluation made there.
-            NaN where there was nothing to average, or a seed failed.
-        steps: ``{name: [points]}``, the environment transitions at which a curve has its points.
+        curves: ``{name: [C, N, points]}``, each point the mean over the stretch that
+            ends there, or an evaluation made there. NaN where there was nothing to
+            average, or a seed failed.
+        steps: ``{name: [points]}``, the environment transitions at which a curve has
+            its points.
         final: ``{name: [C, N]}``, the last point of each curve.
-        failures: the runs whose state became infinite or NaN: ``{"configuration": c, "seed": i, "reason": ...}``.
+        failures: the runs whose state became infinite or NaN:
+            ``{"configuration": c, "seed": i, "reason": ...}``.
         manifest: what was run, with which versions, on what.
-        state: the agents' final states with leading axes ``[C, N]``, where ``keep_state`` was set.
+        state: the agents' final states with leading axes ``[C, N]``, where
+            ``keep_state`` was set.
     """
 
     configurations: list[dict[str, Any]]
@@ -41,6 +45,7 @@ class SweepResult:
 
     @property
     def final(self) -> dict[str, np.ndarray]:
+        """The last point of each curve, ``{name: [C, N]}``."""
         return {name: curve[..., -1] for name, curve in self.curves.items()}
 
     def scores(self, name: str, configuration: int = 0) -> np.ndarray:
@@ -49,7 +54,10 @@ class SweepResult:
         return values[np.isfinite(values)]
 
     def interval(self, name: str, configuration: int = 0) -> statistics.Interval | None:
-        """The interquartile mean of a final measure with its 95% bootstrap interval; None where no seed has a value."""
+        """The interquartile mean of a final measure, with its 95% bootstrap interval.
+
+        None where no seed has a value.
+        """
         scores = self.scores(name, configuration)
         return (
             statistics.stratified_bootstrap(scores, statistics.iqm, np.random.default_rng(0))
@@ -58,7 +66,13 @@ class SweepResult:
         )
 
     def table(self, names: Sequence[str] | None = None) -> str:
-        """The interquartile mean of every final measure with its 95% bootstrap interval, a row for each configuration."""
+        """Interquartile means of all final measures with their 95% bootstrap intervals.
+
+        One row for each configuration.
+
+        Args:
+            names: of the measures; by default all.
+        """
         names = list(self.curves) if names is None else list(names)
         table = Table(title=f"{self.label}: IQM over seeds [95% interval]")
         for column in ("configuration", "seeds", "failed", *names):
@@ -75,18 +89,27 @@ class SweepResult:
         return str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
 
     def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
-        """Draw the curves of one measure, a line for each configuration; see :func:`purerl.figures.plotting.learning_curves`."""
+        """Draw the curves of one measure, one line for each configuration.
+
+        Args:
+            path: of the picture; its suffix decides the format.
+            name: of the measure.
+            **options: of :func:`purerl.figures.plotting.learning_curves`.
+
+        Returns:
+            ``path``.
+        """
         labels = [describe(configuration) or self.label for configuration in self.configurations]
         curves = dict(zip(labels, self.curves[name], strict=True))
-        return plotting.learning_curves(
-            path, curves, self.steps[name], **({"ylabel": name.replace("_", " ")} | options)
-        )
+        options = {"ylabel": name.replace("_", " ")} | options
+        return plotting.learning_curves(path, curves, self.steps[name], **options)
 
     @property
     def label(self) -> str:
+        """The name of the run in tables and pictures."""
         return self.manifest["label"]
 
 
 def describe(configuration: dict[str, Any]) -> str:
-    """``learning_rate=0.1, epsilon=0.2``."""
+    """A configuration as text, such as ``learning_rate=0.1, epsilon=0.2``."""
     return ", ".join(f"{name}={value}" for name, value in configuration.items())

@@ -1,4 +1,4 @@
-"""What a run is: one value from which its manifest, its chunks and its reader follow."""
+"""The specification of a run, from which manifest, chunks and reader follow."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 
 from purerl.agents.base import Agent
 from purerl.pytree import replace_path
-from purerl.random import IMPLEMENTATIONS
+from purerl.random import IMPLEMENTATIONS, Impl
 from purerl.run import plain, training
 from purerl.run.chunk import Settings, Task
 from purerl.run.evaluation import Evaluation, Exact
@@ -21,6 +21,9 @@ from purerl.run.over_seeds import deal, num_cores
 
 LANES = 8  # of an agent that does not say
 ACCELERATOR_LANES = 256  # on a GPU or TPU
+# Runs for each core up to which a program of one lane, whose state stays in registers,
+# is faster than a wider one.
+ONE_BY_ONE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Spec:
     evaluations: int
     lanes: int
     base_seed: int
-    impl: str
+    impl: Impl
     keep_state: bool
 
     @classmethod
@@ -69,10 +72,10 @@ class Spec:
         evaluations: int | None = None,
         lanes: int | None = None,
         base_seed: int = 0,
-        impl: str = "threefry",
+        impl: Impl = "threefry",
         keep_state: bool = False,
     ) -> Self:
-        """A spec with defaults filled in; see :func:`purerl.sweep` for the arguments."""
+        """A spec with defaults filled in. Arguments as in :func:`purerl.sweep`."""
         several = np.arange(seeds) if isinstance(seeds, (int, np.integer)) else np.asarray(seeds)
         if several.ndim != 1 or several.dtype.kind not in "iu":
             raise ValueError(f"seeds is {several.tolist()}; {_SEEDS}")
@@ -135,7 +138,7 @@ class Spec:
         return agents
 
     def to_json(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """All fields as JSON; arrays are put into ``arrays`` and referred to by name."""
+        """All fields as JSON, which refers to the arrays put into ``arrays``."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         encoded = {
             "agent": plain.encode(self.agent, arrays),
@@ -148,11 +151,11 @@ class Spec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """The spec of :meth:`to_json`; further keys of ``data`` are ignored."""
-        fields = {field.name: data[field.name] for field in dataclasses.fields(cls)}
-        decoded = {
-            name: plain.decode(fields[name], arrays) for name in ("agent", "over", "evaluation")
-        }
-        return cls(**fields | decoded | {"seeds": tuple(fields["seeds"])})
+        fields: dict[str, Any] = {f.name: data[f.name] for f in dataclasses.fields(cls)}
+        for name in ("agent", "over", "evaluation"):
+            fields[name] = plain.decode(fields[name], arrays)
+        fields["seeds"] = tuple(fields["seeds"])
+        return cls(**fields)
 
 
 _SEEDS = "allowed: a number of at least 1, or distinct integers in [0, 2**31)"
@@ -161,17 +164,16 @@ _SEEDS = "allowed: a number of at least 1, or distinct integers in [0, 2**31)"
 def fitting_lanes(agent: Agent, num_runs: int) -> int:
     """The width of a sweep's program.
 
-    It is the agent's own on a CPU. Where the bits of a run do not depend on the width, it
-    is no more than every core needs for its share of the runs, rounded up to a power of
-    two.
+    On a CPU it is what the agent says. Between its ``fewest_lanes`` and its ``lanes``,
+    where the bits of a run do not depend on the width, it is the share of the runs that
+    falls to each core, rounded up to a power of two.
     """
     if jax.default_backend() != "cpu":
         return ACCELERATOR_LANES
     most = getattr(agent, "lanes", LANES)
-    if getattr(agent, "bits_depend_on_lanes", True):
-        return most
+    fewest = getattr(agent, "fewest_lanes", most)
     share = -(-num_runs // num_cores())
-    return min(most, 1 << (share - 1).bit_length())
+    return max(fewest, min(most, 1 << (share - 1).bit_length()))
 
 
 class Plan(NamedTuple):
@@ -190,8 +192,8 @@ def plan(spec: Spec) -> Plan:
     """Tasks of full width, those of one structure together.
 
     Raises:
-        ValueError: ``num_steps`` cannot be cut into ``points``, or states are to be kept
-            and have different shapes.
+        ValueError: ``num_steps`` cannot be cut into ``points``, or states are to be
+            kept and have different shapes.
     """
     groups: dict[Any, list[int]] = {}
     for c, agent in enumerate(spec.agents):
@@ -215,7 +217,7 @@ def plan(spec: Spec) -> Plan:
             evaluation=spec.evaluation,
             evaluations=spec.evaluations,
             keep_state=spec.keep_state,
-            evaluate_one_by_one=not getattr(first, "bits_depend_on_lanes", True),
+            evaluate_one_by_one=_lanes_vary(first),
         )
         leaves = [list(map(_array, jax.tree.leaves(spec.agents[c]))) for c in members]
         columns = list(zip(*leaves, strict=True))
@@ -241,14 +243,20 @@ def plan(spec: Spec) -> Plan:
     return Plan(tasks, places)
 
 
-def state_shapes(agent: Agent, impl: str) -> Any:
+def state_shapes(agent: Agent, impl: Impl) -> Any:
     """Shapes and dtypes of an agent's state."""
     return jax.eval_shape(lambda: agent.init(jax.random.key(0, impl=IMPLEMENTATIONS[impl])))
 
 
+def _lanes_vary(agent):
+    """Whether sweeps of an agent have different widths."""
+    most = getattr(agent, "lanes", LANES)
+    return jax.default_backend() == "cpu" and getattr(agent, "fewest_lanes", most) < most
+
+
 def _needs_lanes(column):
-    """Whether a leaf gets a lane axis: numbers always do, so that a run is the same program
-    in a grid and on its own; arrays do where configurations differ."""
+    """Whether a leaf gets a lane axis: numbers always do, so that a run is the same
+    program in a grid and on its own; arrays do where configurations differ."""
     first = column[0]
     return first.ndim == 0 or any(x.tobytes() != first.tobytes() for x in column)
 

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from purerl.agents.base import Agent
+from purerl.random import Impl
 from purerl.run import chunk, folder
 from purerl.run.checkpoint import read_arrays, unflatten, write_arrays
 from purerl.run.evaluation import Evaluation
@@ -32,7 +33,7 @@ def sweep(
     evaluations: int | None = None,
     lanes: int | None = None,
     base_seed: int = 0,
-    impl: str = "threefry",
+    impl: Impl = "threefry",
     keep_state: bool = False,
     executor: concurrent.futures.Executor | None = None,
     out: str | Path | None = None,
@@ -46,8 +47,9 @@ def sweep(
         agent: the algorithm with its hyperparameters and environment.
         seeds: how many (``0, 1, ...``), or which.
         over: lists of values by field, ``{"learning_rate": [1e-4, 1e-3]}``; all
-            combinations are run. A dotted name reaches inside, ``"env.limit"``. Values of
-            leaves share one compiled program, static fields compile one for each value.
+            combinations are run. A dotted name reaches inside, ``"env.limit"``. Values
+            of leaves share one compiled program, static fields compile one for each
+            value.
         num_steps: environment transitions of each run after the agent's warm-up.
         points: points of each curve.
         evaluation: how learned policies are evaluated; by default exactly where the
@@ -103,7 +105,7 @@ def run(
     resume: bool = False,
     progress: bool = False,
 ) -> SweepResult:
-    """Compute what a spec says, or what is missing of it. Arguments as in :func:`sweep`."""
+    """Compute a spec, or what is missing of it. Arguments as in :func:`sweep`."""
     began = time.perf_counter()
     planned = plan(spec)
     arrays: dict[str, np.ndarray] = {}
@@ -229,7 +231,7 @@ def _difference(a, b):
 
 
 def _written(out, index, finished):
-    """Whether a chunk could be written. If not, it is kept and tried again at the end."""
+    """Whether a chunk could be written; if not, it is tried again at the end."""
     try:
         write_arrays(folder.chunk_path(out, index), finished)
     except OSError:
@@ -262,7 +264,7 @@ def _stored(out: Path, planned: Plan) -> dict[int, dict[str, np.ndarray]]:
 
 
 def _gather(spec: Spec, planned: Plan, chunks, manifest) -> SweepResult:
-    """The runs of all chunks by configuration and seed; NaN where a chunk is missing."""
+    """All runs by configuration and seed; NaN where a chunk is missing."""
     shape = len(spec.configurations), len(spec.seeds)
     columns = {seed: n for n, seed in enumerate(spec.seeds)}
     sizes = {

@@ -1,4 +1,4 @@
-"""Training: an agent's step, scanned over time, in segments."""
+"""Training: the step of an agent, scanned over time in segments."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from purerl.random import as_key
 from purerl.run.evaluation import Evaluation
 from purerl.timescan import block_length, time_scan
 
-MAX_STEPS = 2_000_000_000  # what remains up to 2**31 is for warm-ups
+MAX_STEPS = 2_000_000_000  # the rest up to 2**31 is left for warm-ups
 
 
 def segment(
@@ -52,29 +52,36 @@ def segment(
 
 
 def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:
-    """The number of iterations between two points of a curve.
+    """Iterations between two points of a curve.
 
     Raises:
-        ValueError: ``num_steps`` is not a positive multiple of ``points`` times the transitions of one iteration, or more
-            than time, an int32, can count.
+        ValueError: ``num_steps`` is not a positive multiple of ``points`` times the
+            transitions of one iteration, or more than an int32 time can count.
     """
-    unit = points * agent.transitions_per_step
+    per_step = agent.transitions_per_step
+    unit = points * per_step
     if points < 1:
         raise ValueError(f"points is {points}; allowed: at least 1")
     if num_steps < 1 or num_steps % unit:
+        nearest = max(unit, num_steps // unit * unit)
         raise ValueError(
-            f"num_steps is {num_steps}; allowed: a positive multiple of {unit} (points={points} times the "
-            f"{agent.transitions_per_step} transitions of one iteration), such as {max(unit, num_steps // unit * unit)}"
+            f"num_steps is {num_steps}; allowed: a positive multiple of {unit} (points={points} "
+            f"times the {per_step} transitions of one iteration), such as {nearest}"
         )
     if num_steps > MAX_STEPS:
         raise ValueError(
-            f"num_steps is {num_steps}; allowed: at most {MAX_STEPS}, for time is counted in int32"
+            f"num_steps is {num_steps}; allowed: at most {MAX_STEPS}, since time is an int32"
         )
     return num_steps // unit
 
 
 def run_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The keys of one run: for ``agent.init``, and for evaluations (folded with the number of the evaluation)."""
+    """The keys of one run.
+
+    Returns:
+        The key of ``agent.init``, and that of evaluations, which is folded with the
+        number of the evaluation.
+    """
     init_key, evaluation_key = jax.random.split(as_key(key))
     return init_key, evaluation_key
 
@@ -86,24 +93,31 @@ def train(
     points: int = 100,
     evaluation: Evaluation | None = None,
 ) -> tuple[Any, dict[str, jax.Array]]:
-    """Train one agent on one seed. Pure: ``jit``, ``vmap`` and donate it as you like.
+    """Train one agent on one seed.
+
+    A pure function, for ``jit``, ``vmap`` and donation. The bits of a run depend on the
+    width of the batch that it is computed in; to get the runs of a sweep again, use
+    :func:`purerl.sweep` or :func:`purerl.rerun`.
 
     Args:
         agent: the algorithm with its hyperparameters and environment.
-        key: of any JAX implementation; a legacy raw ``uint32`` key is wrapped.
-        num_steps: environment transitions after the warm-up that ``agent.init`` does, static.
+        key: of any JAX implementation; a legacy ``uint32`` key is wrapped. Consumed.
+        num_steps: environment transitions after the warm-up that ``agent.init`` does,
+            static.
         points: how many points the curves have, static.
         evaluation: made at every point; its measures are curves too.
 
     Returns:
-        The final state, and curves ``{name: [points]}``, each point the mean over the segment that ends there.
+        The final state, and curves ``{name: [points]}``, each point the mean over the
+        segment that ends there.
 
     Raises:
         ValueError: ``num_steps`` cannot be cut into ``points`` equal segments.
 
     >>> import jax, purerl
     >>> agent = purerl.QLearning(env=purerl.make("FrozenLake-v1", slip=0.0))
-    >>> state, curves = jax.jit(lambda key: purerl.train(agent, key, 10_000))(purerl.random.key(0))
+    >>> train = jax.jit(lambda key: purerl.train(agent, key, num_steps=10_000))
+    >>> state, curves = train(purerl.random.key(0))
     >>> curves["episode_return"].shape
     (100,)
     """

@@ -48,7 +48,8 @@ AGENTS = {
         **SCHEDULES,
     ),
 }
-for name, cls in purerl.agents.AGENTS.items():
+for name, method in purerl.agents.METHODS.items():
+    cls = method.agent
     if name not in ("DQN", "QLearning"):  # which are there, in two forms each
         fields = {field.name for field in dataclasses.fields(cls)}
         AGENTS[name] = cls(
@@ -159,16 +160,17 @@ def test_step_is_pure_and_takes_its_time_as_an_argument(name):
     "name", [name for name in AGENTS if name not in SLOW and hasattr(AGENTS[name], "values")]
 )
 def test_acting_is_greedy_and_changes_with_no_key(name):
-    agent, state = AGENTS[name], result(name, 0)[0]
+    agent = AGENTS[name]
+    snapshot = agent.snapshot(result(name, 0)[0])
     observe = jax.vmap(lambda key: agent.env.observe(agent.env.reset(key)))
     observations = observe(jax.random.split(KEYS[0], 20))
     act = jax.jit(jax.vmap(agent.act, (None, None, 0)))
-    actions = act(state, KEYS[0], observations)
+    actions = act(snapshot, KEYS[0], observations)
     assert actions.dtype == jnp.int32 and actions.shape == (20,)
-    values = jax.vmap(agent.values, (None, 0))(state, observations)
+    values = jax.vmap(agent.values, (None, 0))(snapshot, observations)
     assert values.shape == (20, agent.env.num_actions) and values.dtype == jnp.float32
     np.testing.assert_array_equal(actions, np.argmax(values, axis=1))
-    np.testing.assert_array_equal(actions, act(state, KEYS[1], observations))
+    np.testing.assert_array_equal(actions, act(snapshot, KEYS[1], observations))
 
 
 SWEEPS = {
@@ -185,7 +187,8 @@ SWEEPS = {
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_hyperparameters_are_lanes(name):
-    """Every one of them changed in a lane of its own: each lane is that agent alone, and none is another."""
+    """Every one of them changed in a lane of its own: each lane is that agent alone,
+    and none is another."""
     agent, fields = AGENTS[name], SWEEPS[name]
     variants = [agent, *(agent.replace(**{field: value}) for field, value in fields.items())]
     stacked = agent.replace(

@@ -1,4 +1,5 @@
-"""Deep Q-learning, against a NumPy reference, true experience and problems whose values are known."""
+"""Deep Q-learning, against a NumPy reference, true experience and problems whose
+values are known."""
 
 import functools
 
@@ -27,7 +28,8 @@ SMALL = {
 
 
 def finite(rng, num_states=5, num_actions=3):
-    """A model in which a third of the steps end the episode, with rewards wide enough for Huber's linear part."""
+    """A model in which a third of the steps end the episode, with rewards wide
+    enough for Huber's linear part."""
     shape = (num_states, num_actions, 2)
     return FiniteMDP(
         probability=np.full(shape, 0.5),
@@ -52,7 +54,8 @@ def layers(params):
 
 
 def forward(weights, x):
-    """The outputs of a perceptron with one hidden layer of rectifiers, and the hidden layer."""
+    """The outputs of a perceptron with one hidden layer of rectifiers, and the
+    hidden layer."""
     w0, b0, w1, b1 = weights
     hidden = np.maximum(x @ w0 + b0, 0)
     return hidden @ w1 + b1, hidden
@@ -95,7 +98,8 @@ def clip(gradient, max_norm):
     ],
 )
 def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_norm):
-    """Three updates with Adam, so that its moments and their correction are seen to be kept, on batches that are known."""
+    """Three updates with Adam, so that its moments and their correction are seen to
+    be kept, on batches that are known."""
     monkeypatch.setattr(
         replay,
         "sample",
@@ -168,7 +172,8 @@ def test_the_target_follows_at_its_period_and_not_between(step_size):
 
 
 class Ladder(Node):
-    """Everything about a step can be read from it: observed are the rung and a number drawn at the episode's start."""
+    """Everything about a step can be read from it: observed are the rung and a
+    number drawn at the episode's start."""
 
     num_actions = 3
     observation = jax.ShapeDtypeStruct((2,), jnp.float32)
@@ -233,7 +238,8 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
             assert truncated[end, env] == (end - begin + 1 == limit and not terminated[end, env])
     assert len({o[0, env, 1] for env in range(num_envs)}) == num_envs  # environments differ
 
-    # The returns of the episodes that ended since the warm-up: as far as the buffer goes back, they can be seen in it.
+    # The returns of the episodes that ended since the warm-up: as far as the buffer
+    # goes back, they can be seen in it.
     if iterations * per_step <= size:
         since = jax.tree.map(lambda x: x[-iterations * train_period :], kept)
         done = since.terminated | since.truncated
@@ -245,7 +251,9 @@ def test_behavior_follows_the_network_but_for_epsilon():
     agent = purerl.DQN(env=ENV, epsilon=0.0, learning_rate=1e-12, features=(7,), **SMALL)
     state, _ = jax.jit(lambda key: training.segment(agent, agent.init(key), 0, 16))(KEY)
     q = forward(layers(state.params), np.eye(5))[0]
-    acted = jax.vmap(lambda observation: agent.act(state, KEY, observation))(jnp.eye(5))
+    acted = jax.vmap(lambda observation: agent.act(agent.snapshot(state), KEY, observation))(
+        jnp.eye(5)
+    )
     np.testing.assert_array_equal(acted, q.argmax(axis=1))
     np.testing.assert_array_equal(
         state.buffer.action, q.argmax(axis=1)[np.asarray(state.buffer.observation).argmax(axis=1)]
@@ -265,7 +273,8 @@ def probe(rewards, next_state, terminated, initial):
     return FiniteMDP(probability=np.ones((2, 2, 1)), initial=np.array(initial, float), **table)
 
 
-# After Andy Jones, "Debugging reinforcement learning systems" (2021). Each needs one thing more than those before it.
+# After Andy Jones, "Debugging reinforcement learning systems" (2021). Each needs one
+# thing more than those before it.
 PROBES = {
     "constant reward": probe(1, 0, True, [1, 0]),
     "reward of the observation": probe([[1, 1], [-1, -1]], 0, True, [0.5, 0.5]),

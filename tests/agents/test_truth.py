@@ -1,4 +1,5 @@
-"""Where methods of control go, against exact solutions: the optimum, or the best epsilon-soft policy's values, or the gain."""
+"""Where methods of control go, against exact solutions: the optimum, or the best
+epsilon-soft policy's values, or the gain."""
 
 import functools
 
@@ -19,7 +20,8 @@ NUM_SEEDS = 64
 
 
 def ending(i, branching=2, ends=0.15):
-    """Random models of four states and two actions, in which any step may be the last of its episode."""
+    """Random models of four states and two actions, in which any step may be the
+    last of its episode."""
     model = mdp.garnet(purerl.random.seed_key(5, i, "pcg4d"), 4, 2, branching)
 
     def more(table, value):
@@ -40,7 +42,8 @@ def ending(i, branching=2, ends=0.15):
 BASICS = {"learning_rate": schedule.power(1.0, OMEGA), "count_visits": True, "discount": GAMMA}
 SOFT, UNIFORM, HALF = ({"epsilon": epsilon, **BASICS} for epsilon in (EPSILON, 1.0, 0.5))
 GREEDY = {"target": policy.Greedy()}
-# name: (class, hyperparameters, the epsilon of the policies among which its limit is the best)
+# name: (class, hyperparameters, the epsilon of the policies among which its limit is
+# the best)
 METHODS = {
     "q-learning": (agents.QLearning, UNIFORM, 0),
     "double q-learning": (agents.DoubleQLearning, UNIFORM, 0),
@@ -68,8 +71,8 @@ TIMES = 4_000, 16_000, 64_000
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 4, 5))
 def errors(cls, fields, static, epsilon, times=TIMES, lanes=NUM_SEEDS, first_seed=0):
-    """The largest error of the table at some times, multiples of the first, each seed with a model of its own: ``[lanes,
-    times]``."""
+    """The largest error of the table at some times, multiples of the first, each seed
+    with a model of its own: ``[lanes, times]``."""
 
     def run(i):
         model = ending(i % NUM_SEEDS)
@@ -78,7 +81,7 @@ def errors(cls, fields, static, epsilon, times=TIMES, lanes=NUM_SEEDS, first_see
 
         def go_on(state, i):
             state, _ = training.segment(agent, state, i * times[0], times[0])
-            q = jax.vmap(agent.values, (None, 0))(state, jnp.arange(4))
+            q = jax.vmap(agent.values, (None, 0))(agent.snapshot(state), jnp.arange(4))
             return state, jnp.max(jnp.abs(q - limit))
 
         start = agent.init(purerl.random.seed_key(6, first_seed + i, "pcg4d"))
@@ -97,7 +100,8 @@ def split(fields):
 
 
 def converges(cls, fields, epsilon):
-    """Whether a table comes near its limit, and at the rate of ``t ** (-omega / 2)`` that its step sizes predict."""
+    """Whether a table comes near its limit, and at the rate of ``t ** (-omega / 2)``
+    that its step sizes predict."""
     found = np.asarray(errors(cls, *split(fields), epsilon))
     slopes = np.polyfit(np.log(TIMES), np.log(found).T, 1)[0]
     error_of_mean = slopes.std(ddof=1) / np.sqrt(NUM_SEEDS)
@@ -113,7 +117,8 @@ def test_methods_of_control_reach_their_limits_at_the_predicted_rate(name):
 
 
 def test_double_q_learning_catches_up():
-    """Each table learns from every second step, and underestimates in between: it is late, and falls faster."""
+    """Each table learns from every second step, and underestimates in between: it is
+    late, and falls faster."""
     found = np.asarray(errors(agents.DoubleQLearning, *split(UNIFORM), 0))
     assert (
         found[:, -1].mean() < 0.1 and (found.mean(axis=0)[1:] < 0.7 * found.mean(axis=0)[:-1]).all()
@@ -121,7 +126,8 @@ def test_double_q_learning_catches_up():
 
 
 def test_off_policy_monte_carlo_comes_nearer():
-    """Its averages still hold the returns of former targets, which fade as ``1 / n`` does."""
+    """Its averages still hold the returns of former targets, which fade as ``1 / n``
+    does."""
     found = np.asarray(
         errors(
             *METHODS["off-policy monte carlo"][:1], *split(METHODS["off-policy monte carlo"][1]), 0
@@ -221,7 +227,8 @@ def test_planning_with_a_certain_model_is_exact(cls, fields):
 
 
 def test_curiosity_finds_the_shortcut():
-    """Dyna-Q+ goes on trying, and Dyna-Q keeps to the long way: the book's example 8.3."""
+    """Dyna-Q+ goes on trying, and Dyna-Q keeps to the long way: the book's example
+    8.3."""
 
     def late_returns(cls, **fields):
         env = purerl.make("ShortcutMaze-v0")
@@ -251,9 +258,9 @@ def test_without_a_discount_the_gain_is_found(cls):
     best = mdp.optimal_average_reward(env.mdp)
     judge = evaluation.default(agent)
     assert isinstance(judge, evaluation.ExactGain)
-    measures = jax.vmap(lambda state, key: judge(agent, state, key, judge.prepare(agent)))(
-        state, KEYS
-    )
+    measures = jax.vmap(
+        lambda state, key: judge(agent, agent.snapshot(state), key, judge.prepare(agent))
+    )(state, KEYS)
     assert (
         np.mean(measures["policy_regret"]) < 0.01 * best.gain
         and np.max(measures["policy_regret"]) < 0.05 * best.gain
@@ -270,7 +277,8 @@ def test_r_max_is_near_the_optimum_once_all_is_known():
     state, _ = trained(agent, 30_000)
     assert (np.asarray(state.visits) >= 1_000).all()
     exact = mdp.optimal_q(env.mdp, GAMMA)
-    # Rewards are of order one and counted a thousand times: their mean errs by a hundredth or so, values by five times that.
+    # Rewards are of order one and counted a thousand times: their mean errs by a
+    # hundredth or so, values by five times that.
     assert (
         np.abs(np.asarray(state.q) - exact).max() < 0.5
         and np.abs(np.asarray(state.q).mean(axis=0) - exact).max() < 0.1
@@ -302,8 +310,8 @@ def test_posterior_sampling_believes_less_and_less_else():
 
 
 def optimistic(confidence, num_steps, lanes=NUM_SEEDS):
-    """By how much ``Q_h`` exceeds ``Q*_h`` at least, and the share of the best value that is lacking, over 64 models in turn:
-    ``[lanes]`` each."""
+    """By how much ``Q_h`` exceeds ``Q*_h`` at least, and the share of the best value
+    that is lacking, over 64 models in turn: ``[lanes]`` each."""
 
     def run(i):
         model = mdp.garnet(purerl.random.seed_key(5, i % NUM_SEEDS, "pcg4d"), 3, 2, 2)
@@ -355,7 +363,8 @@ def test_optimism_holds_with_the_constant_of_the_proof_and_learns_with_a_small_o
     ids=["epsilon-greedy", "ucb", "thompson", "gradient", "optimistic"],
 )
 def test_bandits_find_the_best_arm(agent):
-    """More often than not, over a thousand steps; at random it would be one time in ten."""
+    """More often than not, over a thousand steps; at random it would be one time in
+    ten."""
     _, metrics = trained(agent, 1_000)
     share = np.asarray(metrics["optimal_action"].total) / 1_000
     assert share.mean() - 3 * share.std() / np.sqrt(NUM_SEEDS) > 0.5
@@ -387,13 +396,15 @@ def test_optimism_learns_in_sixty_four_models_times_sixty_four_seeds():
 
 
 def lacking(model, policies, best, discount):
-    """What policies lack from the start on average, in shares of what a uniformly random one lacks."""
+    """What policies lack from the start on average, in shares of what a uniformly
+    random one lacks."""
     value = functools.partial(mdp.expected_return, model, discount=discount)
     uniform = jnp.full(model.reward.shape[:2], 1 / model.num_actions)
     return (value(best) - np.mean(jax.lax.map(value, policies))) / (value(best) - value(uniform))
 
 
-# name: discount, then steps: of most methods, and of those that need other numbers of them.
+# name: discount, then steps: of most methods, and of those that need other numbers of
+# them.
 TOYS = {
     "FrozenLake-v1": (0.95, 1_000_000, {agents.OffPolicyMonteCarlo: 16_000_000}),
     "CliffWalking-v1": (0.9, 200_000, {}),
@@ -409,14 +420,16 @@ TOYS = {
         },
     ),
 }
-# Where a method learns from greedy actions only, exploring every second step leaves it little.
+# Where a method learns from greedy actions only, exploring every second step leaves it
+# little.
 KEENER = {
     ("FrozenLake-v1", "off-policy monte carlo"): {"epsilon": 0.1},
     ("Taxi-v3", "3-step sarsa of the greedy policy"): {"epsilon": 0.2},
     ("Taxi-v3", "off-policy monte carlo"): {"epsilon": 0.3},
 }
-# Ends of episodes are all that off-policy Monte Carlo learns from, and a random drive of 200 steps seldom reaches any: episodes
-# are cut more often, which moves no limit, for a cut one is worth what the state it has reached is.
+# Ends of episodes are all that off-policy Monte Carlo learns from, and a random drive
+# of 200 steps seldom reaches any: episodes are cut more often, which moves no limit,
+# for a cut one is worth what the state it has reached is.
 CUT = {("Taxi-v3", "off-policy monte carlo"): 10}
 
 
@@ -424,7 +437,8 @@ CUT = {("Taxi-v3", "off-policy monte carlo"): 10}
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("env_name", TOYS)
 def test_toy_text_is_solved(env_name, name):
-    """The value of the greedy policy from the start, or of the epsilon-greedy one among such, is near the best there is."""
+    """The value of the greedy policy from the start, or of the epsilon-greedy one
+    among such, is near the best there is."""
     discount, num_steps, others = TOYS[env_name]
     cls, fields, epsilon = METHODS[name]
     env = purerl.make(env_name)
@@ -437,9 +451,10 @@ def test_toy_text_is_solved(env_name, name):
 
     def learned(key):
         state, _ = training.segment(agent, agent.init(key), 0, others.get(cls, num_steps))
-        return jax.vmap(agent.values, (None, 0))(state, jnp.arange(env.num_states))
+        return jax.vmap(agent.values, (None, 0))(agent.snapshot(state), jnp.arange(env.num_states))
 
-    # Few at a time: the tables of a method that changes them whole at each step then stay in the cache.
+    # Few at a time: the tables of a method that changes them whole at each step then
+    # stay in the cache.
     q = jax.jit(
         lambda keys: jax.lax.map(
             learned, keys, batch_size=4 if env_name == "Taxi-v3" else NUM_SEEDS
@@ -457,7 +472,8 @@ def test_toy_text_is_solved(env_name, name):
 
 
 def bounded(model):
-    """The same decisions with rewards in ``[0, 1]`` and no end: what ended goes on in a state where nothing happens."""
+    """The same decisions with rewards in ``[0, 1]`` and no end: what ended goes on
+    in a state where nothing happens."""
     low, high, end = (
         jnp.minimum(model.reward.min(), 0),
         jnp.maximum(model.reward.max(), 0),

@@ -1,4 +1,5 @@
-"""Time limits, one-hot observations and the one place that resets, seen through environments whose every step is known."""
+"""Time limits, one-hot observations and the one place that resets, seen through
+environments whose every step is known."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,8 @@ from purerl.pytree import Node
 
 
 class Corridor(Node):
-    """Walk right from a random one of cells 0 to 2; cell ``length`` is terminal. The reward is the cell reached."""
+    """Walk right from a random one of cells 0 to 2; cell ``length`` is terminal. The
+    reward is the cell reached."""
 
     length: int
 
@@ -123,7 +125,8 @@ def test_wrappers_show_the_model():
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
 @pytest.mark.parametrize("impl", ["threefry", "pcg4d"])
 def test_interact_compiles_once_and_repeats_itself(name, impl):
-    """In scan under vmap under jit, one trace for other keys, and the same bits for the same keys."""
+    """In scan under vmap under jit, one trace for other keys, and the same bits for the
+    same keys."""
     env, traces = make(name), []
 
     @jax.jit
@@ -148,8 +151,9 @@ def test_interact_compiles_once_and_repeats_itself(name, impl):
     assert not np.array_equal(transition.observation, other[1].observation)
     done = np.asarray(transition.terminated | transition.truncated)
     assert done.any(axis=1).all()
-    # Where no episode ended, the next transition goes on from where this one led. (XLA may compute what is carried and what
-    # is returned in two places, and round them differently.)
+    # Where no episode ended, the next transition goes on from where this one led. (XLA
+    # may compute what is carried and what is returned in two places, and round them
+    # differently.)
     reached, went_on = (
         np.asarray(transition.next_observation)[:, :-1],
         np.asarray(transition.observation)[:, 1:],

@@ -1,4 +1,5 @@
-"""Pictures pixel by pixel: what covers how much of what, which way is up, and shapes that are hardly any."""
+"""Pictures pixel by pixel: what covers how much of what, which way is up, and shapes
+that are hardly any."""
 
 import numpy as np
 import pytest

@@ -15,7 +15,8 @@ from purerl.mdp.model import FiniteMDP
 
 
 def random_mdp(seed, num_states=3, num_actions=2, num_outcomes=4, starts=None):
-    """Every outcome goes to another state and has a reward of its own; about a third of the outcomes are padding."""
+    """Every outcome goes to another state and has a reward of its own; about a third of
+    the outcomes are padding."""
     rng = np.random.default_rng(seed)
     shape = num_states, num_actions, num_outcomes
     weight = rng.uniform(0.05, 1, shape) * (rng.uniform(size=shape) < 2 / 3)
@@ -67,7 +68,8 @@ def test_outcomes_are_drawn_with_their_probabilities(seed):
     u=st.floats(0, 1, exclude_max=True, width=32),
 )
 def test_inversion_never_yields_an_impossible_outcome(weights, u):
-    """For any ``u``, the largest included: ``F[k-1] <= u < F[k]``, and the outcome chosen has a positive probability."""
+    """For any ``u``, the largest included: ``F[k-1] <= u < F[k]``, and the outcome
+    chosen has a positive probability."""
     p = (np.array(weights) / np.sum(weights)).astype(np.float32)
     mdp = FiniteMDP(
         probability=p[None, None],
@@ -85,7 +87,8 @@ def test_inversion_never_yields_an_impossible_outcome(weights, u):
 
 
 def test_rounding_does_not_reach_the_padding():
-    """Ten times 0.1 is less than one in float32: without care, the largest draws would choose the eleventh outcome."""
+    """Ten times 0.1 is less than one in float32: without care, the largest draws would
+    choose the eleventh outcome."""
     p = np.array([0.1] * 10 + [0.0], np.float32)
     assert np.cumsum(p, dtype=np.float32)[9] != 1
     mdp = random_mdp(0, 1, 1, 11).replace(probability=p[None, None])
@@ -136,7 +139,8 @@ def test_reward_is_float32_under_x64():
 
 
 def test_models_of_one_shape_stack_and_map():
-    """Derived under vmap, where the starts are not known, an environment behaves as the one derived outside."""
+    """Derived under vmap, where the starts are not known, an environment behaves as the
+    one derived outside."""
     mdps = [random_mdp(seed, starts=[seed % 3]) for seed in range(5)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *mdps)
     envs = jax.vmap(FiniteEnvironment.of)(stacked)

@@ -1,6 +1,7 @@
 """Environments by name: what is registered, and how wrong requests are answered."""
 
 import re
+from typing import get_args
 
 import gymnasium
 import jax
@@ -11,12 +12,14 @@ import pytest
 import purerl.envs
 import purerl.random
 from purerl.envs import CartPole, GridWorld, TimeLimit, interact, kinds, make, names, registry
+from purerl.envs.diagnostic import Featured, Testbed
 
 GYMNASIUMS = [name for name in names() if name in gymnasium.registry and name != "Blackjack-v1"]
 LANES, STEPS = 3, 40
 
 
-# The same classes with other limits, sizes, rewards or more actions: their turn comes with the slow tests.
+# The same classes with other limits, sizes, rewards or more actions: their turn comes
+# with the slow tests.
 ALIKE = re.compile(
     r"MinAtar/.*-v0|RandomWalk.*|Taxi-v4|CartPole-v0|CliffWalkingSlippery-v1|FrozenLake8x8-v1"
     r"|bsuite/(.*_(noise|scale|stochastic|size|distract))/0"
@@ -29,8 +32,8 @@ def slow_where_alike(name):
 
 @pytest.mark.parametrize("name", list(map(slow_where_alike, kinds().values())))
 def test_what_is_made_keeps_the_contract(name):
-    """Shapes and dtypes as declared at every step, no NaN, no key used twice, one program; lanes, each with leaves of its own,
-    equal to a loop over them."""
+    """Shapes and dtypes as declared at every step, no NaN, no key used twice, one
+    program; lanes, each with leaves of its own, equal to a loop over them."""
     env = make(name)
     assert jax.tree.structure(env) == jax.tree.structure(
         make(name)
@@ -159,3 +162,38 @@ def test_kinds_stand_for_all_names():
 
 def test_public_names_exist():
     assert all(hasattr(purerl.envs, name) for name in purerl.envs.__all__)
+
+
+def test_names_for_type_checkers_agree_with_the_registry():
+    """``make`` tells a checker by the name what the environment then has: an exact
+    model observed by index, features of such a model's states, or pictures alone."""
+    tabular, featured, rendered = map(
+        get_args, (registry.TabularName, registry.FeaturedName, registry.RenderedName)
+    )
+    plain = [name for name in names() if not name.startswith("bsuite/")]
+    assert sorted([*tabular, *featured, *rendered, "Testbed-v0"]) == sorted(plain)
+    for name in plain:
+        env = make(name)
+        model = hasattr(env, "mdp")
+        indexed = hasattr(env, "num_states") and env.observation.shape == ()
+        assert hasattr(env, "render"), name
+        assert (model and indexed) == (name in tabular), name
+        assert model == (name in tabular or name in featured), name
+        assert isinstance(env, Featured) == (name in featured), name
+        assert isinstance(env, Testbed) == (name == "Testbed-v0"), name
+        if model:
+            states = jax.tree.leaves(jax.eval_shape(env.states))
+            assert {leaf.shape[0] for leaf in states} == {env.mdp.num_states}, name
+
+
+def test_wrappers_have_the_optional_members_of_what_is_inside():
+    forwarded = ("mdp", "num_states", "action", "action_bounds")
+    for inside, expected in [
+        (make("FrozenLake-v1"), {"mdp", "num_states"}),
+        (CartPole(), set()),
+        (purerl.envs.Pendulum(), {"action", "action_bounds"}),
+    ]:
+        wrapped = TimeLimit(inside, 10)
+        assert {name for name in forwarded if hasattr(wrapped, name)} == expected
+        assert purerl.envs.has_model(wrapped) == ("mdp" in expected)
+        assert purerl.envs.can_render(wrapped)

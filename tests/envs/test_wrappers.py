@@ -1,4 +1,5 @@
-"""Wrappers: equal to Gymnasium's step by step, each alone and in a stack, through the ends of episodes."""
+"""Wrappers: equal to Gymnasium's step by step, each alone and in a stack, through the
+ends of episodes."""
 
 import gymnasium
 import jax
@@ -38,7 +39,8 @@ def picture_of(x, t, stack):
 
 
 class Walk(Node):
-    """From a random integer a step up or down, which is also the reward; an episode ends after 3 to 7 steps."""
+    """From a random integer a step up or down, which is also the reward; an episode
+    ends after 3 to 7 steps."""
 
     size: float = 1.0
 
@@ -92,7 +94,8 @@ def key_of(seed):
 
 
 def roll(env, num_steps=300, seed=0):
-    """Transitions of random play, leaves [T]; the state each began in, [T]; and the last state."""
+    """Transitions of random play, leaves [T]; the state each began in, [T]; and the
+    last state."""
     key = key_of(seed)
 
     @jax.jit
@@ -155,7 +158,8 @@ def innermost(env, state):
     ],
 )
 def test_equals_gymnasiums_step_by_step(wrap, theirs, rtol):
-    """300 steps of some 50 episodes: what is seen before and after each step, the last ones of episodes too."""
+    """300 steps of some 50 episodes: what is seen before and after each step, the last
+    ones of episodes too."""
     env = wrap(Walk())
     transition, states, _ = roll(env)
     x, t = innermost(env, states)
@@ -166,7 +170,8 @@ def test_equals_gymnasiums_step_by_step(wrap, theirs, rtol):
     )
     seen, _ = reference.reset()
     for i in range(300):
-        # The first observation is all but equal to the mean so far: what is left of it is rounding.
+        # The first observation is all but equal to the mean so far: what is left of it
+        # is rounding.
         np.testing.assert_allclose(transition.observation[i], seen, rtol=rtol, atol=rtol / 10)
         seen, reward, terminated, _, _ = reference.step(int(transition.action[i]))
         np.testing.assert_allclose(transition.next_observation[i], seen, rtol=rtol, atol=rtol / 10)
@@ -215,11 +220,12 @@ of_every_wrapper = pytest.mark.parametrize("name", WRAPPERS)
 
 @of_every_wrapper
 def test_the_next_observation_is_the_one_reached(name):
-    """Within episodes it is the next one's observation; always it is that of the state a step by hand leads to."""
+    """Within episodes it is the next one's observation; always it is that of the state
+    a step by hand leads to."""
     env = WRAPPERS[name](Walk())
 
     class ByHand(Wrapper):
-        """Carries what each step reaches, and the walk inside of it, into the metrics."""
+        """Puts what each step reaches, and the walk inside of it, into the metrics."""
 
         def step(self, key, state, action):
             reached, outcome = self.env.step(key, state, action)
@@ -329,7 +335,8 @@ def test_leaves_map():
 
 
 def test_normalisation_is_by_all_that_was_seen():
-    """Mean and variance are those of every observation so far, starts included, after a start of variance 1 and weight 1e-4."""
+    """Mean and variance are those of every observation so far, starts included, after a
+    start of variance 1 and weight 1e-4."""
     transition, states, last = roll(ObservationNormalize(TimeLimit(Walk(), 5)), 1000)
     (x, t), ended = states.inner.inner, transition.terminated | transition.truncated
 
@@ -408,7 +415,8 @@ def test_never_and_always_sticky(probability):
 
 
 def test_the_sticky_model_is_exact():
-    """Of every state, last action and action, by hand; and the states in the order of the model."""
+    """Of every state, last action and action, by hand; and the states in the order of
+    the model."""
     lake, p = frozen_lake(slip=0.4), 0.3
     env = StickyActions(TimeLimit(lake, 10), p)
     model, inside = jax.tree.map(np.asarray, (env.mdp, lake.mdp))
@@ -518,7 +526,8 @@ def by_hand(rewards, done):
 
 
 def test_statistics_are_of_what_lies_inside():
-    """Under a reward wrapper the return is the true one; it is reported when an episode ends and at no other time."""
+    """Under a reward wrapper the return is the true one; it is reported when an episode
+    ends and at no other time."""
     env = RewardScale(EpisodeStatistics(TimeLimit(Walk(), 5)), 0.5)
     transition, _, _ = roll(env)
     done = transition.terminated | transition.truncated
@@ -531,7 +540,8 @@ def test_statistics_are_of_what_lies_inside():
         np.testing.assert_array_equal(mean.total[done], expected)
         assert not mean.total[~done].any()
 
-    # An agent passes them on, and does not report its own, scaled, return in their place.
+    # An agent passes them on, and does not report its own, scaled, return in their
+    # place.
     first = jax.tree.map(lambda x: x[np.flatnonzero(done)[0]], transition)
     _, metrics = Episode.new().update(first)
     assert metrics["episode_return"].total == returns[0] != first.reward

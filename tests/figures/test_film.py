@@ -1,4 +1,4 @@
-"""Recordings show the states of an episode, all of them or evenly spaced, and leave nothing behind where they fail."""
+"""Recordings show all or evenly spaced states of an episode; failures leave no file."""
 
 import sys
 from typing import Any
@@ -44,7 +44,10 @@ def read(path):
 
 
 def test_an_animation_shows_the_shortest_way_cell_by_cell(maze, tmp_path):
-    """Fourteen steps are fifteen pictures, each of the state that a walk by hand is in; the last one shows the goal reached."""
+    """Fourteen steps make fifteen pictures, each of the state reached by hand.
+
+    The last one shows the goal.
+    """
     (agent, state), path = maze, tmp_path / "maze.gif"
     assert record(agent, state, path, key=KEY, fps=4) == path
     pictures, durations = read(path)
@@ -124,7 +127,7 @@ class Counter(Node):
 
 
 class Zero(Node):
-    """An agent that does 0."""
+    """An agent that always chooses action 0."""
 
     env: Environment
 
@@ -133,7 +136,7 @@ class Zero(Node):
 
 
 def test_small_pictures_are_enlarged_and_filled_up(tmp_path):
-    """Six pixels wide at most, so 40 times as large; what is smaller is white at the right."""
+    """Six pixels wide at most, so enlarged 40 times; smaller ones are padded."""
     pictures, durations = read(record(Zero(Counter()), None, tmp_path / "count.gif", key=KEY))
     assert [picture.shape for picture in pictures] == [(80, 240, 3)] * 4 and durations == [100] * 4
     for count, picture in enumerate(pictures):

@@ -48,7 +48,7 @@ def png_size(path):
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
-# --- learning curves ----------------------------------------------------------------------------------------------------
+# --- learning curves ----------------------------------------------------------
 
 
 def test_each_label_has_its_line_and_its_bootstrap_band():
@@ -92,7 +92,7 @@ def test_points_use_the_seeds_that_are_there():
     assert line.get_ydata()[1] == values[0, 4]
     point, low, high = bootstrap_curves(values[:, 5:], iqm, np.random.default_rng(0))
     np.testing.assert_array_equal(line.get_ydata()[2:], point)
-    # The band is broken where one seed says nothing of the spread.
+    # The band is broken where a single seed has no spread.
     first, rest = axes.collections[0].get_paths()
     assert set(first.vertices[:, 0]) == {STEPS[3]}
     assert first.vertices[:, 1].max() == values[:2, 3].max()
@@ -187,7 +187,7 @@ def test_bad_arguments_of_learning_curves(match, arguments):
         )
 
 
-# --- gridworlds ---------------------------------------------------------------------------------------------------------
+# --- gridworlds ---------------------------------------------------------------
 
 
 def lake_maps():
@@ -199,7 +199,7 @@ def lake_maps():
 
 
 def triangles(axes):
-    """By cell, the directions in which its triangles point: from the middle of the other two corners to the tip."""
+    """By cell, the directions of its triangles, from the base's middle to the tip."""
     from matplotlib.patches import Polygon
 
     found = {}
@@ -326,7 +326,7 @@ def test_bad_arguments_of_gridworlds(match, arguments):
         plotting.gridworld_figure(**good | arguments)
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------
 
 
 def test_pictures_are_written_whole_and_nothing_else(tmp_path):
@@ -369,8 +369,8 @@ def test_a_suffix_without_a_format_is_refused(tmp_path, name):
 def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
-    def half(self, path, **_):
-        path.write_bytes(b"half a picture")
+    def half(self, file, **_):
+        file.write(b"half a picture")
         raise OSError("disk full")
 
     path = tmp_path / "a.png"
@@ -381,7 +381,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.png", b"old")]
 
 
-# --- matplotlib is optional, and its global state is nobody's ------------------------------------------------------------
+# --- matplotlib is optional, and its global state is left alone ---------------
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, tmp_path):
@@ -398,7 +398,8 @@ import sys
 import numpy as np
 import purerl.figures.plotting
 assert "matplotlib" not in sys.modules
-purerl.figures.plotting.learning_curves(sys.argv[1], {"a": np.ones((3, 4))}, np.arange(4), ylabel="return")
+curves = {"a": np.ones((3, 4))}
+purerl.figures.plotting.learning_curves(sys.argv[1], curves, np.arange(4), ylabel="return")
 assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """

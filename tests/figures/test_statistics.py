@@ -14,6 +14,7 @@ from purerl.figures.statistics import (
     iqm,
     mean,
     median,
+    normal_band,
     performance_profile,
     probability_of_improvement,
     stratified_bootstrap,
@@ -28,7 +29,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-# --- aggregates ---------------------------------------------------------------------------------------------------------
+# --- aggregates ---------------------------------------------------------------
 
 
 @given(SCORES)
@@ -97,11 +98,12 @@ def test_many_failed_seeds_are_counted_and_the_first_are_named():
     assert "[8]" not in str(error.value)
 
 
-# --- bootstrap ----------------------------------------------------------------------------------------------------------
+# --- bootstrap ----------------------------------------------------------------
 
 
 def test_the_bootstrap_distribution_of_two_seeds_is_exact():
-    # Of {0, 1} with replacement: means 0, 1/2, 1 with chances 1/4, 1/2, 1/4, so the quartiles are at the jumps.
+    # Of {0, 1} with replacement: means 0, 1/2, 1 with chances 1/4, 1/2, 1/4, so the
+    # quartiles are at the jumps.
     inner = stratified_bootstrap(
         [0.0, 1.0], mean, rng(), samples=4000, confidence=0.4
     )  # quantiles 0.3 and 0.7
@@ -113,11 +115,13 @@ def test_the_bootstrap_distribution_of_two_seeds_is_exact():
 
 
 def test_tasks_are_resampled_apart_from_each_other():
-    # Tasks without spread of their own leave nothing to resample, however far apart they lie.
+    # Tasks without spread of their own leave nothing to resample, however far apart
+    # they lie.
     assert stratified_bootstrap([[0.0] * 5, [100.0] * 5], mean, rng()) == Interval(
         50.0, 50.0, 50.0, 5
     )
-    # M equal tasks, drawn independently, shrink the variance of the mean by M; drawn together they would not.
+    # M equal tasks, drawn independently, shrink the variance of the mean by M; drawn
+    # together they would not.
     task = rng(1).normal(size=40)
     alone = stratified_bootstrap(task, mean, rng(2), samples=8000)
     many = stratified_bootstrap(np.tile(task, (9, 1)), mean, rng(3), samples=8000)
@@ -144,7 +148,8 @@ def test_intervals_agree_with_scipys_percentile_bootstrap(ours, scipys):
         rng=rng(6),
         vectorized=True,
     ).confidence_interval
-    # The standard error of a 5% quantile of B resamples is sqrt(.05 .95 / B) / density, about 0.02 standard errors here.
+    # The standard error of a 5% quantile of B resamples is sqrt(.05 .95 / B) / density,
+    # about 0.02 standard errors here.
     tolerance = 0.1 * (reference.high - reference.low) / 3.29
     assert interval.low == pytest.approx(reference.low, abs=tolerance)
     assert interval.high == pytest.approx(reference.high, abs=tolerance)
@@ -154,8 +159,9 @@ def test_intervals_agree_with_scipys_percentile_bootstrap(ours, scipys):
 
 @pytest.mark.parametrize("n", [10, 100])
 def test_coverage_of_the_mean_of_normal_scores(n):
-    # The percentile interval of a mean is, but for Monte Carlo error, mean +- z sqrt((n - 1) / n) s / sqrt(n), and so covers
-    # as often as |t| with n - 1 degrees of freedom stays below z sqrt((n - 1) / n): 90.4% at n = 10, 94.4% at n = 100.
+    # The percentile interval of a mean is, but for Monte Carlo error, mean +- z sqrt((n
+    # - 1) / n) s / sqrt(n), and so covers as often as |t| with n - 1 degrees of freedom
+    # stays below z sqrt((n - 1) / n): 90.4% at n = 10, 94.4% at n = 100.
     trials, z = 1000, scipy.stats.norm.ppf(0.975)
     expected = 2 * scipy.stats.t.cdf(z * math.sqrt((n - 1) / n), n - 1) - 1
     generator = rng(7)
@@ -210,7 +216,8 @@ def test_a_point_of_a_curve_is_a_bootstrap_of_its_scores():
 
 
 def test_all_points_share_their_resampled_seeds():
-    # Within a resample, curve + its mirror image is constant: only whole curves can show no spread in their sum.
+    # Within a resample, curve + its mirror image is constant: only whole curves can
+    # show no spread in their sum.
     half = rng(15).normal(size=20)
     seen = []
 
@@ -256,7 +263,35 @@ def test_curves_have_two_or_three_axes(shape):
         bootstrap_curves(np.zeros(shape), mean, rng())
 
 
-# --- interval as text ---------------------------------------------------------------------------------------------------
+# --- normal bands -------------------------------------------------------------
+
+
+def test_a_normal_band_is_scipys_normal_interval():
+    samples = rng(21).normal(3.0, 2.0, size=(400, 5))
+    band = normal_band(samples)
+    error = scipy.stats.sem(samples, axis=0)
+    low, high = scipy.stats.norm.interval(0.95, loc=samples.mean(axis=0), scale=error)
+    np.testing.assert_array_equal(band.point, samples.mean(axis=0))
+    np.testing.assert_allclose(band.low, low, rtol=1e-5)
+    np.testing.assert_allclose(band.high, high, rtol=1e-5)
+
+
+def test_a_normal_band_covers_95_percent_of_means():
+    samples = rng(22).normal(size=(100, 4000))
+    band = normal_band(samples)
+    covered = int(((band.low <= 0) & (band.high >= 0)).sum())
+    least, most = scipy.stats.binom.interval(0.999, 4000, 0.9445)  # of |t| with 99 d.o.f.
+    assert least <= covered <= most
+
+
+def test_a_normal_band_keeps_diverged_points_apart():
+    with np.errstate(invalid="ignore"):
+        band = normal_band([[1.0, np.inf, np.nan], [3.0, 0.0, 0.0]])
+    assert band.point[0] == 2.0 and np.isfinite([band.low[0], band.high[0]]).all()
+    assert band.point[1] == np.inf and np.isnan(band.point[2])
+
+
+# --- interval as text ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -279,7 +314,7 @@ def test_a_format_applies_to_each_number():
     assert f"{Interval(1.0, 0.5, 1.5, 9):.2f}" == "1.00 [0.50, 1.50] (n=9)"
 
 
-# --- profiles and improvement -------------------------------------------------------------------------------------------
+# --- profiles and improvement -------------------------------------------------
 
 
 def test_a_profile_of_uniform_scores_is_a_straight_line():

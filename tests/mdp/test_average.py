@@ -1,4 +1,4 @@
-"""Gain, bias, stationary laws and mixing, against closed forms and enumeration."""
+"""Gain, bias, stationary distributions and mixing: closed forms and enumeration."""
 
 import itertools
 
@@ -28,7 +28,7 @@ ONLY = {size: np.zeros(size, int) for size in range(1, 12)}
 GARNETS = [mdp.garnet(purerl.random.key(i, "pcg4d"), 5, 2, 3) for i in range(4)]
 
 
-def power_law(matrix, times=20_000):
+def stationary_by_powers(matrix, times=20_000):
     return np.linalg.matrix_power((np.eye(len(matrix)) + matrix) / 2, times)[0]
 
 
@@ -36,21 +36,22 @@ def test_a_birth_and_death_chain_by_detailed_balance():
     up, down, size = 0.3, 0.2, 6
     matrix = np.diag(np.full(size - 1, up), 1) + np.diag(np.full(size - 1, down), -1)
     matrix += np.diag(1 - matrix.sum(axis=1))
-    law = (up / down) ** np.arange(size)
-    np.testing.assert_allclose(
-        mdp.stationary(chain(matrix), ONLY[size]), law / law.sum(), rtol=1e-5
-    )
+    mu = (up / down) ** np.arange(size)
+    np.testing.assert_allclose(mdp.stationary(chain(matrix), ONLY[size]), mu / mu.sum(), rtol=1e-5)
 
 
 def test_two_states_by_hand():
-    """Leaves with 1/4 and 1/2: two thirds of the time in the first, and forgets a quarter of the difference each step."""
+    """A chain that leaves its states with probability 1/4 and 1/2.
+
+    It spends two thirds of the time in the first, and each step leaves a quarter of the
+    distance to the stationary distribution.
+    """
     model = chain([[0.75, 0.25], [0.5, 0.5]], reward=[3, 0])
     found = mdp.average_reward(model, ONLY[2])
     np.testing.assert_allclose(mdp.stationary(model, ONLY[2]), [2 / 3, 1 / 3], rtol=1e-6)
     np.testing.assert_allclose(found.gain, 2, rtol=1e-6)
-    np.testing.assert_allclose(
-        found.bias, [4 / 3, -8 / 3], rtol=1e-5
-    )  # h0 - h1 = 3 / (1 - 1/4), 2 h0 + h1 = 0
+    # h0 - h1 = 3 / (1 - 1/4) and 2 h0 + h1 = 0
+    np.testing.assert_allclose(found.bias, [4 / 3, -8 / 3], rtol=1e-5)
     distances = [2 / 3 * 0.25**t for t in range(1, 12)]
     for distance in (0.5, 0.25, 0.1, 1e-3):
         expected = next(t for t, d in enumerate(distances, 1) if d <= distance)
@@ -66,9 +67,8 @@ def test_a_lazy_cycle_mixes_when_its_powers_say(size):
     while np.abs(power - 1 / size).sum(axis=1).max() / 2 > 0.01:
         power, expected = power @ lazy, expected + 1
     assert mdp.mixing_time(chain(lazy), ONLY[size], 0.01) == expected
-    assert (
-        mdp.mixing_time(chain(step), ONLY[size], 0.01) == np.inf
-    )  # periodic, though its law is known:
+    # The chain that is not lazy is periodic, but has a stationary distribution.
+    assert mdp.mixing_time(chain(step), ONLY[size], 0.01) == np.inf
     np.testing.assert_allclose(mdp.stationary(chain(step), ONLY[size]), 1 / size, rtol=1e-5)
 
 
@@ -77,7 +77,10 @@ def test_two_classes_never_mix():
 
 
 def test_an_episode_that_ends_begins_anew():
-    """Two steps to the end, then the start again: half of the time in each, and one reward in two steps."""
+    """Two steps to the end, then the next episode.
+
+    So half of the time is spent in each state, with one reward in two steps.
+    """
     model = chain(
         [[0, 1, 0], [0, 0, 1], [0, 0, 1]],
         reward=[0, 1, 50],
@@ -94,17 +97,16 @@ def test_the_best_gain_is_the_best_policys(model):
     for policy in itertools.product(range(2), repeat=5):
         matrix = np.asarray(mdp.transition_matrix(model, np.array(policy)), float)
         reward = np.asarray((model.probability * model.reward).sum(-1))[np.arange(5), policy]
-        gain = power_law(matrix) @ reward
+        gain = stationary_by_powers(matrix) @ reward
         found = mdp.average_reward(model, np.array(policy))
         np.testing.assert_allclose(found.gain, gain, atol=2e-5)
         np.testing.assert_allclose(found.bias, reward - found.gain + matrix @ found.bias, atol=2e-5)
-        np.testing.assert_allclose(np.sum(power_law(matrix) * found.bias), 0, atol=2e-5)
+        np.testing.assert_allclose(np.sum(stationary_by_powers(matrix) * found.bias), 0, atol=2e-5)
         best = max(best, gain)
     found = mdp.optimal_average_reward(model)
     assert found.gain == pytest.approx(best, abs=2e-5) and found.error_bound < 1e-5
-    np.testing.assert_allclose(
-        found.q.max(axis=1), found.bias, atol=2e-5
-    )  # the optimality equation
+    # The optimality equation.
+    np.testing.assert_allclose(found.q.max(axis=1), found.bias, atol=2e-5)
     assert mdp.average_reward(model, found.policy).gain == pytest.approx(best, abs=2e-5)
 
 

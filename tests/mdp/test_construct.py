@@ -171,9 +171,12 @@ def test_any_object_with_a_table_will_do():
     [
         (
             gymnasium.make("CartPole-v1"),
-            "CartPoleEnv shows no model; allowed: an environment with P and",
+            "env is CartPoleEnv, which shows no model; allowed: an environment with P and",
         ),
-        (SimpleNamespace(P={0: {0: [(1.0, 0, 0.0, False)]}}), "SimpleNamespace shows no model"),
+        (
+            SimpleNamespace(P={0: {0: [(1.0, 0, 0.0, False)]}}),
+            "env is SimpleNamespace, which shows no model",
+        ),
         (
             SimpleNamespace(P={1: {0: [(1.0, 1, 0.0, False)]}}, isd=[1.0]),
             "P has states [1]; allowed: 0, ..., 0",
@@ -206,7 +209,7 @@ def test_garnet_branches_to_distinct_states(size, branching):
 
 
 def test_garnet_draws_what_it_says():
-    """Over 40,000 rows: sets of two out of four equally likely, gaps uniform, rewards standard normal."""
+    """Over 40,000 rows: equally likely sets, uniform gaps, standard normal rewards."""
     mdp = jax.vmap(lambda seed: garnet(seed, 4, 5, 2))(jax.random.split(key(1, "pcg4d"), 2000))
     pairs = np.sort(np.asarray(mdp.next_state).reshape(-1, 2))
     _, counts = np.unique(pairs @ [4, 1], return_counts=True)

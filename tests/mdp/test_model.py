@@ -6,7 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purerl.mdp import FiniteMDP, action_probabilities
+from purerl.mdp import (
+    FiniteMDP,
+    action_probabilities,
+    backup,
+    evaluate_policy,
+    value_iteration,
+)
 
 LEAVES = ("probability", "next_state", "reward", "terminated", "initial")
 
@@ -237,3 +243,35 @@ def test_action_probabilities_of_both_forms():
 def test_refuses_what_is_no_policy(policy, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         action_probabilities(FiniteMDP(**arrays()), policy)
+
+
+@pytest.mark.parametrize(
+    "call, start",
+    [
+        (lambda mdp: mdp.replace(initial=[0.5, 0.5, 0.5]), "FiniteMDP: the sum of initial is 1.5;"),
+        (lambda mdp: mdp.replace(initial=[1.0]), "FiniteMDP: initial has shape (1,); allowed:"),
+        (lambda mdp: value_iteration(mdp, 2.0), "value_iteration: discount is 2.0; allowed:"),
+        (
+            lambda mdp: evaluate_policy(mdp, [0, 2, 0], 0.5),
+            "evaluate_policy: policy at state 1 is 2; allowed:",
+        ),
+        (
+            lambda mdp: action_probabilities(mdp, [[0, 1]]),
+            "action_probabilities: policy has dtype int64 and shape (1, 2); allowed:",
+        ),
+    ],
+)
+def test_errors_name_the_class_or_function(call, start):
+    with pytest.raises(ValueError) as error:
+        call(FiniteMDP(**arrays()))
+    assert str(error.value).startswith(start)
+
+
+def test_lists_are_arrays():
+    mdp = FiniteMDP(**{name: array.tolist() for name, array in arrays().items()})
+    chex.assert_trees_all_equal(mdp, FiniteMDP(**arrays()))
+    values, pi = [1.0, 2.0, 3.0], [[0.5, 0.5], [1.0, 0.0], [0.25, 0.75]]
+    chex.assert_trees_all_equal(backup(mdp, values, 0.5), backup(mdp, jnp.array(values), 0.5))
+    chex.assert_trees_all_equal(
+        evaluate_policy(mdp, pi, 0.5), evaluate_policy(mdp, jnp.array(pi), 0.5)
+    )

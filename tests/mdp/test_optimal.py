@@ -55,7 +55,7 @@ def random_policy(seed):
 
 
 def dense(mdp):
-    """``P [S, A, S]`` (what goes on) and ``R [S, A]``, one entry at a time in float64."""
+    """``P [S, A, S]`` without termination and ``R [S, A]``, in float64."""
     leaves = [
         np.asarray(x, float if jnp.issubdtype(x.dtype, jnp.floating) else None)
         for x in jax.tree.leaves(mdp)
@@ -77,7 +77,10 @@ def dense_values(mdp, policy, discount):
 
 
 def best_values(mdp, discount):
-    """``v*`` by linear programming: the least values that no action improves (Puterman, section 6.9)."""
+    """``v*`` by linear programming: the least values that no action improves.
+
+    Puterman, section 6.9.
+    """
     transition, reward = dense(mdp)
     size = mdp.num_states
     excess = discount * transition.reshape(-1, size) - np.repeat(
@@ -99,7 +102,7 @@ def gym_model(name, **settings):
     return from_gymnasium(gymnasium.make(name, **settings))
 
 
-# ---------------------------------------------------------------------------------------------------------- the backup
+# The backup.
 
 
 in_either_form = pytest.mark.parametrize("large", [0, 2**16], ids=["term by term", "as arrays"])
@@ -152,13 +155,13 @@ def test_backup_of_a_million_states():
     )
 
 
-# ------------------------------------------------------------------------------------------------------ optimal values
+# Optimal values.
 
 
 @pytest.mark.slow
 def test_a_grid_of_a_million_states_is_solved():
-    """Each step costs 1 until the last corner, so that the value d steps away from it is ``-(1 - discount ** d) / (1 -
-    discount)``."""
+    """Each step costs 1 until the last corner, so that the value d steps away from it
+    is ``-(1 - discount ** d) / (1 - discount)``."""
     size, discount = 1_000, 0.99
     row, column = np.divmod(np.arange(size**2, dtype=np.int32), size)
     moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
@@ -180,22 +183,25 @@ def test_a_grid_of_a_million_states_is_solved():
     exact = -(1 - discount**steps) / (1 - discount)
     error = np.abs(solution.values - exact)
     assert error.max() <= solution.error_bound < 0.1
-    # Farther away two moves differ by less than float32 tells apart in values of about -100.
+    # Farther away two moves differ by less than float32 tells apart in values of about
+    # -100.
     near = (away > 0) & (away <= 1_000)
     reached = next_state[np.arange(size**2), solution.policy]
     assert near.sum() > 400_000 and (away[reached] == away - 1)[near].all()
 
 
 def test_many_models_times_many_policies_in_one_program():
-    """In a process of its own, because the fault that it looks for is to wait for ever."""
+    """In a process of its own, because the fault it looks for is a deadlock."""
     program = """if True:
         import jax, jax.numpy as jnp, numpy as np
         from purerl import mdp
 
         model = mdp.garnet(jax.random.key(0), 12, 2, 3)
         policies = jax.random.dirichlet(jax.random.key(1), jnp.ones(2), (8, 512, 12))
-        values = jax.jit(lambda many: [jax.vmap(lambda pi: mdp.expected_return(model, pi, 0.9))(pi) for pi in many])(policies)
-        np.testing.assert_allclose(values[7][511], mdp.expected_return(model, policies[7, 511], 0.9), rtol=1e-5)
+        each = jax.vmap(lambda pi: mdp.expected_return(model, pi, 0.9))
+        values = jax.jit(lambda many: [each(pi) for pi in many])(policies)
+        alone = mdp.expected_return(model, policies[7, 511], 0.9)
+        np.testing.assert_allclose(values[7][511], alone, rtol=1e-5)
     """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
 
@@ -258,7 +264,10 @@ def test_greedy_takes_the_first_of_the_best():
 
 
 def test_two_states_by_hand():
-    """From the first, stay for 1 or go for 0; in the second, 3 for ever. Going is worth 3d / (1 - d), staying 1 / (1 - d)."""
+    """From the first, stay for 1 or go for 0; in the second, 3 per step.
+
+    Going is worth 3d / (1 - d), staying 1 / (1 - d).
+    """
     mdp = from_dense([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[1, 0], [3, 3]], [1, 0])
     assert value_iteration(mdp, 0.25).policy[0] == 0
     assert value_iteration(mdp, 0.5).policy[0] == 1
@@ -274,7 +283,7 @@ def test_toy_text_at_discount(name):
     np.testing.assert_allclose(policy_iteration(mdp, 0.99).values, best, rtol=1e-5, atol=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------------- error bounds
+# Error bounds.
 
 
 @given(SEEDS, st.sampled_from([0.5, 0.9, 0.99, 0.999]), st.sampled_from([0.0, 1e-3, 0.3]))
@@ -297,7 +306,11 @@ def test_error_bounds_hold_in_float32(seed, discount, tolerance):
 
 
 def test_error_bound_is_tight_and_tells_early_stops():
-    """One state, reward 1: n iterations and the last backup make sum_{t <= n} d^t, short of the truth by d^(n+1) / (1 - d)."""
+    """One state, reward 1.
+
+    n iterations and the last backup give sum_{t <= n} d^t, which is too small by
+    d^(n+1) / (1 - d).
+    """
     mdp = FiniteMDP([[[1.0]]], [[[0]]], [[[1.0]]], [[[False]]], [1.0])
     for iterations in (0, 1, 5, 20):
         solution = value_iteration(mdp, 0.9, max_iterations=iterations)
@@ -309,7 +322,10 @@ def test_error_bound_is_tight_and_tells_early_stops():
 
 
 def test_error_bound_covers_actions_that_the_policy_does_not_take():
-    """Action 0 pays 5 and ends, so its value is known at once; action 1 pays 1 and stays, and is off by 0.9 * 5 until then."""
+    """Action 0 pays 5 and ends, action 1 pays 1 and stays.
+
+    The value of action 0 is exact at once, that of action 1 off by 0.9 * 5 until then.
+    """
     mdp = FiniteMDP([[[1.0], [1.0]]], [[[0], [0]]], [[[5.0], [1.0]]], [[[True], [False]]], [1.0])
     early = evaluate_policy(mdp, [0], 0.9, max_iterations=0, max_exact_states=0)
     np.testing.assert_allclose(early.q, [[5, 1]])
@@ -326,7 +342,7 @@ def test_stops_at_the_tolerance():
 
 @pytest.mark.parametrize("discount", [0.9, 0.999, 0.99999])
 def test_the_default_tolerance_is_reached_in_float32(discount):
-    """Rewards of large mean, so that rounding keeps values moving or stuck far above zero tolerance."""
+    """With rewards of large mean rounding keeps changes far above zero."""
     mdp = random_model(2, ending=0)
     mdp = mdp.replace(reward=mdp.reward + 100)
     iterations = int(value_iteration(mdp, discount).iterations)
@@ -334,7 +350,7 @@ def test_the_default_tolerance_is_reached_in_float32(discount):
 
 
 def test_bound_at_discount_one():
-    """Where every action may end the episode the bound is finite, v = 1 + v/2; elsewhere it is not."""
+    """The bound is finite if every action may end the episode (v = 1 + v/2)."""
     always = FiniteMDP([[[0.5, 0.5]]], [[[0, 0]]], [[[1.0, 1.0]]], [[[True, False]]], [1.0])
     solution = value_iteration(always, 1.0)
     assert float(solution.values[0]) == pytest.approx(2)
@@ -342,7 +358,7 @@ def test_bound_at_discount_one():
     assert value_iteration(gym_model("CliffWalking-v1"), 1.0).error_bound == jnp.inf
 
 
-# ------------------------------------------------------------------------------------------------------------- policies
+# Policies.
 
 
 @given(SEEDS, DISCOUNTS)
@@ -376,7 +392,7 @@ def test_float64_is_exact_to_its_own_precision():
 
 
 def test_chain_by_hand():
-    """Four steps to the end, reward 1 at the last: v = d^3, d^2, d, 1; the end itself earns nothing."""
+    """Four steps to the end, reward 1 at the last: v = d^3, d^2, d, 1 and 0."""
     transition = np.eye(5)[[1, 2, 3, 4, 4]][:, None]
     mdp = from_dense(
         transition, np.float32([[0], [0], [0], [1], [0]]), np.eye(5)[0], np.arange(5) == 4
@@ -391,14 +407,17 @@ def test_chain_by_hand():
 
 @pytest.mark.parametrize("max_exact_states", [0, 2048])
 def test_total_rewards_of_policies_that_may_never_end(max_exact_states):
-    """Deterministic moves; in each state the only action has the reward and the successor below, None for the end."""
+    """Deterministic moves: one action per state, with the reward and successor below.
+
+    A successor of None is the end of the episode.
+    """
     moves = {
         0: (1, None),  # ends
         1: (0, 1),  # stays for nothing
         2: (5, 1),  # gets there
-        3: (-1, 3),  # loses for ever
+        3: (-1, 3),  # loses without end
         4: (7, 3),  # gets there
-        5: (1, 6),  # gains for ever, in turns
+        5: (1, 6),  # gains without end, in turns
         6: (0, 5),
         7: (1, 8),  # gains and loses in turns
         8: (-1, 7),
@@ -424,7 +443,10 @@ def test_total_rewards_of_policies_that_may_never_end(max_exact_states):
 
 
 def test_a_chance_of_being_caught_makes_the_expectation_infinite():
-    """Half of the time to the end, half to a place that costs 1 at every step; a third state can leave it again."""
+    """From the first state half ends, half is caught in a state that costs 1 per step.
+
+    The third state costs 1 per step too, but can be left.
+    """
     mdp = FiniteMDP(
         probability=np.full((3, 1, 2), 0.5),
         next_state=[[[0, 1]], [[1, 1]], [[2, 2]]],
@@ -436,7 +458,10 @@ def test_a_chance_of_being_caught_makes_the_expectation_infinite():
 
 
 def test_undiscounted_policy_iteration_does_not_put_the_reward_off_for_ever():
-    """On ice that does not slip, every way to the goal is worth 1, and the first of the greedy actions walks against a wall."""
+    """On ice that is not slippery every way to the goal is worth 1.
+
+    The first of the greedy actions walks against a wall.
+    """
     mdp = gym_model("FrozenLake-v1", is_slippery=False)
     by_values, by_policies = value_iteration(mdp, 1.0), policy_iteration(mdp, 1.0)
     np.testing.assert_array_equal(by_values.q, by_policies.q)
@@ -446,7 +471,10 @@ def test_undiscounted_policy_iteration_does_not_put_the_reward_off_for_ever():
 
 
 def test_undiscounted_policy_iteration_from_where_nothing_seems_to_help():
-    """Waiting costs 1 for ever, trying 2 and ends every other time: were waiting the start, both would look infinitely bad."""
+    """Waiting costs 1 per step; trying costs 2 and ends with probability one half.
+
+    If iteration started from waiting, both actions would have value -inf.
+    """
     mdp = FiniteMDP(
         [[[1.0, 0.0], [0.5, 0.5]]],
         [[[0, 0], [0, 0]]],
@@ -461,7 +489,7 @@ def test_undiscounted_policy_iteration_from_where_nothing_seems_to_help():
 
 
 def test_undiscounted_toy_text():
-    """The shortest safe way along the cliff takes 13 steps; the 4x4 lake is crossed with probability 14/17."""
+    """13 steps along the cliff; probability 14/17 of crossing the 4x4 lake."""
     cliff = policy_iteration(gym_model("CliffWalking-v1"), 1.0)
     assert cliff.values[36] == -13
     assert expected_return(gym_model("CliffWalking-v1"), cliff.policy, 1.0) == -13
@@ -469,7 +497,7 @@ def test_undiscounted_toy_text():
     assert float(lake.values[0]) == pytest.approx(14 / 17, abs=1e-5)
 
 
-# ------------------------------------------------------------------------------------------- occupancy, return, horizon
+# Occupancy, return, horizon.
 
 
 @given(SEEDS, st.sampled_from([0.0, 0.5, 0.9, 0.99]), st.booleans())
@@ -503,7 +531,7 @@ def test_occupancy_by_hand():
 
 
 def test_reachable_states_are_those_that_some_policy_occupies():
-    """By powers of the matrix of what is possible, from one start, over models where outcomes are few."""
+    """By powers of the matrix of possible moves, in models with few outcomes."""
     find = jax.jit(reachable)
     found = []
     for seed in range(10):
@@ -515,7 +543,10 @@ def test_reachable_states_are_those_that_some_policy_occupies():
 
 
 def test_gradient_of_the_return_is_the_policy_gradient():
-    """d G / d pi(a | s) = occupancy(s) q(s, a) / (1 - d) (Sutton et al., "Policy gradient methods", NIPS 1999, theorem 1)."""
+    """d G / d pi(a | s) = occupancy(s) q(s, a) / (1 - d).
+
+    Sutton et al., "Policy gradient methods", NIPS 1999, theorem 1.
+    """
     mdp, policy = random_model(11), random_policy(11)
     gradient = jax.grad(lambda pi: expected_return(mdp, pi, 0.9))(policy)
     expected = (
@@ -554,7 +585,7 @@ def test_best_return_within_few_steps_is_that_of_the_best_plan():
     assert finite_horizon(mdp, 0).tolist() == [0, 0, 0]
 
 
-# ------------------------------------------------------------------------------------------------------ transformations
+# Transformations.
 
 
 def test_one_compilation_serves_all_and_maps_over_models_policies_and_discounts():

@@ -22,7 +22,7 @@ def mixed(policy, epsilon, actions=3):
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("model", GARNETS)
 def test_no_epsilon_soft_policy_is_better(model, epsilon):
-    """The best of them is a mixture of a deterministic policy, of which there are 81."""
+    """The best one is a mixture with one of 81 deterministic policies."""
     values = [
         np.asarray(mdp.evaluate_policy(model, mixed(policy, epsilon), DISCOUNT).values)
         for policy in itertools.product(range(3), repeat=4)
@@ -53,7 +53,8 @@ def test_the_soft_optimum_satisfies_its_equations(model, temperature):
     soft = shift + temperature * np.log(np.exp((q - shift[:, None]) / temperature).sum(axis=1))
     np.testing.assert_allclose(values, soft, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(policy.sum(axis=1), 1, rtol=1e-6)
-    # The value of the policy in the model whose rewards include its entropy: independent of any logarithm of a sum.
+    # The value of the policy in the model whose rewards include its entropy:
+    # independent of any logarithm of a sum.
     entropy = -np.sum(policy * np.log(np.maximum(policy, 1e-30)), axis=1)
     dense = np.einsum("sa,sab->sb", policy, dense_of(model))
     reward = (policy * np.asarray((model.probability * model.reward).sum(-1))).sum(
@@ -134,7 +135,7 @@ def test_expected_visits_weigh_rewards_to_the_return(name):
 
 
 def test_visits_of_a_walk_by_hand():
-    """From the middle of five states: 3 visits there, 2 and 1 on either side, as in gambler's ruin."""
+    """From the middle of five states: 3 visits there, 2 and 1 on either side."""
     counts = mdp.expected_visits(purerl.make("RandomWalk5-v0").mdp, np.zeros(7, int))
     np.testing.assert_allclose(counts, [0, 1, 2, 3, 2, 1, 0], rtol=1e-5)
 
@@ -155,9 +156,8 @@ def test_three_ways_to_the_optimum(model, discount):
 @pytest.mark.parametrize(("name", "optimum"), [("CliffWalking-v1", -13), ("Taxi-v3", 7.93)])
 def test_the_linear_program_of_known_problems(name, optimum):
     env = purerl.make(name)
-    if (
-        name == "Taxi-v3"
-    ):  # undiscounted, some states of Taxi can only be left at a loss for ever by some policies
+    if name == "Taxi-v3":
+        # Discounted, because some policies lose without end in Taxi.
         values = mdp.linear_program(env.mdp, 0.999).values
         np.testing.assert_allclose(
             values, mdp.value_iteration(env.mdp, 0.999).values, rtol=1e-4, atol=1e-3
@@ -169,7 +169,10 @@ def test_the_linear_program_of_known_problems(name, optimum):
 
 
 def test_linear_values_by_hand():
-    """Boyan's chain is linear in its features, whatever the weights and lambda; one-hot features give any values."""
+    """Values of Boyan's chain are linear in its features, for all weights and lambda.
+
+    With one-hot features any values are.
+    """
     env = purerl.make("BoyanChain-v0")
     policy, rng = np.zeros(13, int), np.random.default_rng(0)
     for lambda_ in (0.0, 0.6, 1.0):

@@ -44,7 +44,7 @@ def test_returns_of_many_episodes_under_many_discounts():
 
 @pytest.fixture(scope="module")
 def mdp():
-    """Three states; some outcomes terminate, and some lead to the same state as others."""
+    """Three states; some outcomes terminate, some lead to the same state."""
     rng = np.random.default_rng(3)
     next_state, terminated = rng.integers(3, size=(3, 2, 3)), rng.random((3, 2, 3)) < 0.3
     next_state[0, 0], terminated[0, 0] = [1, 1, 2], [True, False, False]

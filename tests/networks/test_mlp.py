@@ -13,7 +13,7 @@ KEY = jax.random.key(0)
 
 
 def parameters(network, observation_shape, dtype=jnp.float32):
-    """Some parameters of the right shapes, biases and all: drawing them with numpy leaves nothing to compile."""
+    """Random parameters of the right shapes, from NumPy so that nothing is compiled."""
     shapes = jax.eval_shape(network.init, KEY, jax.ShapeDtypeStruct(observation_shape, dtype))
     rng = np.random.default_rng(0)
     return jax.tree.map(
@@ -131,7 +131,10 @@ def test_gradient_is_that_of_finite_differences():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bool_])
 def test_convolutions_are_laxs(dtype):
-    """The matrix product over patches is XLA's own convolution, with its kernel in row-major order over the nine cells."""
+    """The matrix product over patches equals XLA's own convolution.
+
+    The kernel is in row-major order over the nine cells.
+    """
     network = ConvNet(channels=(5, 3), features=(7,), num_outputs=2)
     params = parameters(network, (10, 6, 4), dtype)
     boards = np.random.default_rng(1).random((2, 3, 10, 6, 4)) < 0.3

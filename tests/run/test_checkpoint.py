@@ -1,4 +1,5 @@
-"""Checkpoints: every bit comes back, a file is whole or not there, and what is wrong is said."""
+"""Checkpoints: every bit comes back, a file is whole or not there, and what is wrong
+is said."""
 
 import errno
 import functools
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import purerl
+from purerl.figures import files
 from purerl.run import checkpoint, training
 from purerl.schedule import linear
 
@@ -170,7 +172,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     def full(source, target):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.save(path, {"x": np.arange(4)})
     assert path.read_bytes() == before
@@ -203,7 +205,8 @@ def archive(tmp_path_factory):
 
 
 def read_damaged(archive, content):
-    """The archive is either refused, by an error that names it, or wholly what it was (some bits of it say nothing)."""
+    """The archive is either refused, by an error that names it, or wholly what it
+    was (some bits of it say nothing)."""
     path, stored, _ = archive
     path.write_bytes(content)
     try:

@@ -1,4 +1,5 @@
-"""Evaluations, against solutions worked out by NumPy, known returns and exact probabilities."""
+"""Evaluations, against solutions worked out by NumPy, known returns and exact
+probabilities."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +8,10 @@ import pytest
 
 import purerl
 from purerl import envs
-from purerl.agents import TabularState
+from purerl.agents.base import start_state
+from purerl.agents.tabular.base import TabularSnapshot
 from purerl.envs import OneHot, TimeLimit
-from purerl.rollout import Episode
-from purerl.run.evaluation import Episodes, Exact, begin, default
+from purerl.run.evaluation import Episodes, Exact, default
 
 WALLED = envs.gridworld(
     ("S.#.", ".H#G", "..#."), slip=0.2, step_reward=-0.1
@@ -66,15 +67,8 @@ def reached(model):
     return sorted(found)
 
 
-def state_of(agent, q):
-    return TabularState(
-        jax.random.key(0),
-        agent.env.reset(jax.random.key(1)),
-        jnp.float32(q),
-        None,
-        None,
-        Episode.new(),
-    )
+def snapshot_of(agent, q):
+    return TabularSnapshot(jnp.float32(q), agent.env.reset(jax.random.key(1)))
 
 
 def evaluate(evaluation, agent, state, key=None):
@@ -103,7 +97,7 @@ def test_exact_is_what_numpy_finds(env, discount):
     initial = np.asarray(model.initial, np.float64)
     value = initial @ policy_values(model, q.argmax(axis=1), discount)
 
-    found = evaluate(Exact(), agent, state_of(agent, q))
+    found = evaluate(Exact(), agent, snapshot_of(agent, q))
 
     assert found.keys() == {"q_error", "policy_value", "policy_regret"}
     error = np.abs(q - backup(model, optimal, discount))[reached(model)].max()
@@ -122,10 +116,12 @@ def test_what_is_never_reached_does_not_count():
         outside
     )  # the cells behind the wall; the hole too, where no action is taken
     q[outside] = 1e6
-    found = evaluate(Exact(), agent, state_of(agent, q))
+    found = evaluate(Exact(), agent, snapshot_of(agent, q))
     assert found["q_error"] < 1e-5
     q[reached(WALLED.mdp)[-1], 2] += 0.5
-    assert evaluate(Exact(), agent, state_of(agent, q))["q_error"] == pytest.approx(0.5, abs=1e-5)
+    assert evaluate(Exact(), agent, snapshot_of(agent, q))["q_error"] == pytest.approx(
+        0.5, abs=1e-5
+    )
 
 
 def test_the_optimum_has_no_regret():
@@ -133,7 +129,7 @@ def test_the_optimum_has_no_regret():
     found = evaluate(
         Exact(),
         agent,
-        state_of(agent, backup(agent.env.mdp, optimal_values(agent.env.mdp, 1.0), 1.0)),
+        snapshot_of(agent, backup(agent.env.mdp, optimal_values(agent.env.mdp, 1.0), 1.0)),
     )
     assert found["q_error"] == pytest.approx(0, abs=1e-6)
     assert found["policy_value"] == pytest.approx(0.8, abs=1e-6)
@@ -163,19 +159,19 @@ def test_exact_side_by_side_is_exact_alone():
 
     def judge(discount, q):
         agent = base.replace(discount=discount)
-        return Exact()(agent, state_of(agent, q), jax.random.key(0), Exact().prepare(agent))
+        return Exact()(agent, snapshot_of(agent, q), jax.random.key(0), Exact().prepare(agent))
 
     together = jax.jit(jax.vmap(judge))(jnp.float32(discounts), q)
     for i, discount in enumerate(discounts):
         agent = base.replace(discount=discount)
-        for name, value in evaluate(Exact(), agent, state_of(agent, q[i])).items():
+        for name, value in evaluate(Exact(), agent, snapshot_of(agent, q[i])).items():
             np.testing.assert_allclose(together[name][i], value, rtol=1e-5, atol=1e-6)
 
 
 def greedy_return(env, q, **options):
     agent = purerl.QLearning(env=env)
     key = options.pop("key", None)
-    return evaluate(Episodes(**options), agent, state_of(agent, q), key)["evaluation_return"]
+    return evaluate(Episodes(**options), agent, snapshot_of(agent, q), key)["evaluation_return"]
 
 
 def always(env, action):
@@ -217,7 +213,8 @@ def test_the_lake_without_slipping_is_crossed():
 
 
 def test_slippery_episodes_have_the_exact_mean():
-    """The chance to be over the lake within the limit, by the policy's transition matrix, against 20,000 episodes."""
+    """The chance to be over the lake within the limit, by the policy's transition
+    matrix, against 20,000 episodes."""
     env, limit, episodes = purerl.make("FrozenLake-v1"), 100, 20_000
     q = backup(env.mdp, optimal_values(env.mdp, 0.99), 0.99)
     policy = q.astype(np.float32).argmax(axis=1)
@@ -240,7 +237,8 @@ def test_slippery_episodes_have_the_exact_mean():
 
 
 def test_episodes_of_the_agent_itself():
-    """Pushing the way that the pole falls and turns keeps it up for the 500 steps of the limit; always left drops it."""
+    """Pushing the way that the pole falls and turns keeps it up for the 500 steps of
+    the limit; always left drops it."""
     agent = purerl.DQN(
         env=purerl.make("CartPole-v1"), features=(), learning_starts=10, buffer_size=200
     )
@@ -274,7 +272,8 @@ def test_evaluations_are_part_of_a_programs_identity():
 
 
 def test_evaluations_begin_with_what_the_environment_remembers():
-    """The walls of this maze change after 5 steps of learning, and every way then leads to another number of steps."""
+    """The walls of this maze change after 5 steps of learning, and every way then
+    leads to another number of steps."""
     maze = envs.grids.changing_maze(["S.G", "###", "..."], ["S#G", ".#.", "..."], change=5)
     agent = purerl.QLearning(env=TimeLimit(maze, 2), epsilon=0.0)
     right = jnp.zeros((9, 4)).at[:, 1].set(1.0)
@@ -282,7 +281,11 @@ def test_evaluations_begin_with_what_the_environment_remembers():
     evaluation = Episodes(episodes=3)
 
     def value(state):
-        return float(evaluation(agent, state, purerl.random.key(1), None)["evaluation_return"])
+        return float(
+            evaluation(agent, agent.snapshot(state), purerl.random.key(1), None)[
+                "evaluation_return"
+            ]
+        )
 
     assert value(state) == 1.0  # two steps to the right
     later = jax.lax.scan(agent.step, state, jnp.arange(5))[0]
@@ -295,7 +298,9 @@ def test_normalised_observations_are_judged_by_the_statistics_learned():
         env=env, buffer_size=100, batch_size=10, learning_starts=100, target_period=10
     )
     state = jax.jit(agent.init)(purerl.random.key(0))
-    began = jax.jit(lambda state: begin(agent, state, purerl.random.key(1)))(state)
+    began = jax.jit(lambda state: start_state(agent, agent.snapshot(state), purerl.random.key(1)))(
+        state
+    )
     assert float(began.count) == pytest.approx(float(state.env_state.count[0]) + 1)
     assert float(began.count) > 100
     assert float(env.reset(purerl.random.key(1)).count) < 2

@@ -1,6 +1,8 @@
-"""The contract: on one kind of machine, with one version and one lane width, (configuration, seed) decides every bit.
+"""The contract: on one kind of machine, with one version and one lane width,
+(configuration, seed) decides every bit.
 
-Run as a script, ``python tests/test_reproducibility.py CASE``, it prints a digest of one sweep, for other processes to compare.
+Run as a script, ``python tests/test_reproducibility.py CASE``, it prints a digest of
+one sweep, for other processes to compare.
 """
 
 import concurrent.futures

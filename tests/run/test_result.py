@@ -1,4 +1,5 @@
-"""What a sweep leaves on disk: that it comes back whole, can be computed again, and that damage is found."""
+"""What a sweep leaves on disk: that it comes back whole, can be computed again, and
+that damage is found."""
 
 import concurrent.futures
 import errno
@@ -18,7 +19,8 @@ import pytest
 import scipy.stats
 
 import purerl
-from purerl.run import checkpoint, chunk, folder, plain
+from purerl.figures import files
+from purerl.run import chunk, folder, plain
 from purerl.run.checkpoint import flatten, read_arrays, write_arrays
 from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import exponential, linear, power
@@ -83,7 +85,7 @@ def copy(tabular, tmp_path):
     return shutil.copytree(tabular[1], tmp_path / "copy")
 
 
-# ---- reading back ---------------------------------------------------------------------------------------------------
+# ---- reading back --------------------------------------------------------------------
 
 
 def test_what_is_loaded_is_what_was_returned(stored):
@@ -106,7 +108,10 @@ def test_a_stored_run_is_the_run_that_is_not_stored(tabular):
 
 def test_another_process_reads_the_same(tabular):
     result, folder = tabular
-    code = "import sys, purerl; r = purerl.load(sys.argv[1]); print(r.curves['q_error'].tobytes().hex()); print(r.table())"
+    code = (
+        "import sys, purerl; r = purerl.load(sys.argv[1]); "
+        "print(r.curves['q_error'].tobytes().hex()); print(r.table())"
+    )
     env = os.environ | {
         "PYTHONPATH": os.path.dirname(os.path.dirname(purerl.__file__)),
         "PYTHONIOENCODING": "utf-8",
@@ -174,7 +179,7 @@ def test_files_are_json_and_plain_arrays(stored):
                 assert archive[name].dtype != object
 
 
-# ---- what is concluded ----------------------------------------------------------------------------------------------
+# ---- what is concluded ---------------------------------------------------------------
 
 
 def test_the_table_gives_interquartile_means(tabular):
@@ -218,7 +223,7 @@ def test_plot_of_half_a_run(copy, tmp_path):
     assert purerl.load(copy).plot(tmp_path / "half.png", "q_error").stat().st_size > 1000
 
 
-# ---- computing again ------------------------------------------------------------------------------------------------
+# ---- computing again -----------------------------------------------------------------
 
 
 def test_every_run_can_be_computed_again(stored):
@@ -274,7 +279,7 @@ def test_what_is_not_there_cannot_be_computed_again(copy, arguments, message):
         purerl.rerun(copy, **arguments)
 
 
-# ---- damage ---------------------------------------------------------------------------------------------------------
+# ---- damage --------------------------------------------------------------------------
 
 
 def readers(folder):
@@ -313,9 +318,9 @@ def test_a_manifest_of_another_format_is_refused(copy):
 
 def test_a_folder_without_a_run(tmp_path):
     for reader in (purerl.load, functools.partial(purerl.rerun, seed=0)):
-        for folder in (tmp_path, tmp_path / "nowhere"):
-            with pytest.raises(ValueError, match=f"{folder} holds no run"):
-                reader(folder)
+        for place in (tmp_path, tmp_path / "nowhere"):
+            with pytest.raises(ValueError, match=f"{place} holds no run"):
+                reader(place)
 
 
 DAMAGE = {
@@ -359,7 +364,7 @@ def test_damaged_agents_are_named(copy):
         purerl.load(copy)
 
 
-# ---- the manifest ---------------------------------------------------------------------------------------------------
+# ---- the manifest --------------------------------------------------------------------
 
 
 def test_the_manifest_says_what_was_run_and_where(tabular):
@@ -422,7 +427,7 @@ def test_no_git_is_no_error(monkeypatch):
     assert folder.new_manifest({}, "a run")["git"] is None
 
 
-# ---- agents as data -------------------------------------------------------------------------------------------------
+# ---- agents as data ------------------------------------------------------------------
 
 AGENTS = {
     "q-learning": purerl.QLearning(
@@ -553,7 +558,7 @@ def test_nothing_is_left_when_a_manifest_cannot_be_written(tmp_path, monkeypatch
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         CASES["tabular"](out=tmp_path / "run")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import purerl
+from purerl.figures import files
 from purerl.random import seed_key
-from purerl.run import checkpoint, chunk
+from purerl.run import chunk
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
@@ -106,7 +107,7 @@ def compilations():
     active.clear()  # listeners cannot be taken back
 
 
-# ---- what is run ----------------------------------------------------------------------------------------------------
+# ---- what is run ---------------------------------------------------------------------
 
 
 def test_a_result_has_a_place_for_every_run(whole):
@@ -208,7 +209,8 @@ def test_dotted_names_reach_inside():
     assert column(purerl.sweep(AGENT.replace(env=env), 3, **SHARED), 2) == column(
         short, 2, configuration=1
     )
-    # In two steps nobody reaches the goal, three away: an episode yields -0.2, or less with the hazard.
+    # In two steps nobody reaches the goal, three away: an episode yields -0.2, or less
+    # with the hazard.
     assert (
         short.curves["episode_return"][1].max()
         <= -0.2 + 1e-6
@@ -216,7 +218,7 @@ def test_dotted_names_reach_inside():
     )
 
 
-# ---- what is refused ------------------------------------------------------------------------------------------------
+# ---- what is refused -----------------------------------------------------------------
 
 WRONG = {
     "no seeds": ({"seeds": 0}, "seeds is .*; allowed"),
@@ -337,11 +339,12 @@ def test_a_folder_that_cannot_be(tmp_path, path, counted):
     assert not counted
 
 
-# ---- what survives --------------------------------------------------------------------------------------------------
+# ---- what survives -------------------------------------------------------------------
 
 
 def killed(case, folder, more_than=0):
-    """Run or resume a sweep in a process of its own, and kill it without warning once another chunk is on disk."""
+    """Run or resume a sweep in a process of its own, and kill it without warning
+    once another chunk is on disk."""
     env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, __file__, case, folder], env=env, stderr=subprocess.PIPE
@@ -450,7 +453,7 @@ def full_disk(monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         return replace(source, target)
 
-    monkeypatch.setattr(checkpoint.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     return left
 
 
@@ -489,17 +492,18 @@ def test_a_manifest_that_cannot_be_finished_costs_no_result(tmp_path, monkeypatc
                 raise OSError(errno.ENOSPC, "No space left on device")
         return replace(source, target)
 
-    monkeypatch.setattr(checkpoint.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(NotSaved) as caught:
         run(SEEDS, out=tmp_path / "run")
     assert bits(caught.value.result.curves) == bits(whole.curves)
 
 
-# ---- what fails -----------------------------------------------------------------------------------------------------
+# ---- what fails ----------------------------------------------------------------------
 
 
 def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
-    """A step size of 3 doubles the error at each visit: it overflows for those that visit one pair often enough."""
+    """A step size of 3 doubles the error at each visit: it overflows for those that
+    visit one pair often enough."""
     diverging = jnp.float32(3.0)
 
     def by_hand(seed):
@@ -546,7 +550,7 @@ def test_all_runs_failing_is_a_result_too(tmp_path):
     assert "│ 3 " in result.table(["q_error"])
 
 
-# ---- what is shown --------------------------------------------------------------------------------------------------
+# ---- what is shown -------------------------------------------------------------------
 
 
 def test_progress_is_for_terminals(capsys, monkeypatch, whole):
@@ -563,7 +567,8 @@ def test_progress_is_for_terminals(capsys, monkeypatch, whole):
 
 
 def test_progress_from_many_threads(monkeypatch):
-    """Two thousand small chunks on eight threads that are switched as often as can be."""
+    """Two thousand small chunks on eight threads that are switched as often as can
+    be."""
 
     def nothing(task, advance=lambda: None):
         for _ in range(task.settings.points):

@@ -19,7 +19,8 @@ KEY = purerl.random.key(5, "pcg4d")
 
 
 def corridor(rewards, ends=True):
-    """One action, and a reward at each step of the way; the last step ends the episode or leads back to the start."""
+    """One action, and a reward at each step of the way; the last step ends the
+    episode or leads back to the start."""
     n = len(rewards)
     return FiniteEnvironment.of(
         FiniteMDP(
@@ -95,7 +96,8 @@ CUTS = {
     ],
 )
 def test_a_run_cut_into_segments_is_the_run(name):
-    """At odd places, into pieces shorter and longer than a block of ``timescan.time_scan``; nothing is kept but the state."""
+    """At odd places, into pieces shorter and longer than a block of
+    ``timescan.time_scan``; nothing is kept but the state."""
     agent, (length, cuts) = AGENTS[name], CUTS[name]
     start = jax.jit(agent.init)(KEY)
     whole, totals = segment(agent, start, 0, length)
@@ -174,7 +176,8 @@ def test_an_episode_goes_on_through_points_and_counts_where_it_ends():
 
 
 def test_long_and_short_episodes_count_alike():
-    """One random start leads to an episode of one step and return 0, the other to one of nine steps and return 9."""
+    """One random start leads to an episode of one step and return 0, the other to
+    one of nine steps and return 9."""
     chain = corridor([0, 1, 1, 1, 1, 1, 1, 1, 1, 1]).mdp
     mdp = chain.replace(
         terminated=chain.terminated.at[0, 0, 0].set(True),
@@ -286,7 +289,8 @@ def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_it
         (
             40,
             4,
-            "num_steps is 40; allowed: a positive multiple of 16 .*points=4 times the 4 transitions.* such as 32",
+            "num_steps is 40; allowed: a positive multiple of 16 .*points=4 times the 4 "
+            "transitions.* such as 32",
         ),
         (3, 1, "such as 4"),
         (40, 0, "points is 0; allowed: at least 1"),

@@ -1,24 +1,31 @@
-"""Scores are bsuite's for the same numbers, and a run of the suite is what it says."""
+"""Scores equal bsuite's for the same numbers; runs are scored, read and resumed."""
 
 import warnings
 
+import jax
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 from bsuite.utils.wrappers import _logarithmic_logging
 
+import purerl.random
 from experiments import bsuite_suite
 from purerl.envs.bsuite import EXPERIMENTS, load
 from purerl.figures import plotting
 from purerl.suites import bsuite
+from purerl.suites.bsuite import runs
+from purerl.suites.bsuite.parts import parts as parts_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:bsuite")
 
 
 @pytest.fixture(scope="module")
 def summary():
-    """bsuite's own analysis (slow to import), for whose sake pandas gets back a method that bsuite still calls."""
+    """bsuite's own analysis, which is slow to import.
+
+    It still calls a method that pandas has removed, which is restored for it.
+    """
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.setattr(
@@ -33,7 +40,7 @@ LOGGED = [episode for episode in range(1, 10_001) if _logarithmic_logging(episod
 
 
 def synthetic(experiment, rng, skill):
-    """What bsuite would have logged of runs of every setting, as rows, and what would have been recorded of them here."""
+    """Runs of every setting: rows as bsuite logs them, and columns as recorded here."""
     about = EXPERIMENTS[experiment]
     rows, final = [], []
     episodes = np.array([episode for episode in LOGGED if episode <= about.episodes])
@@ -173,8 +180,8 @@ def test_a_run_is_read_back_and_resumed(small):
 
 
 def test_a_run_that_has_not_ended_its_episodes_has_no_score(monkeypatch):
-    grid = bsuite._grid
-    monkeypatch.setattr(bsuite, "_grid", lambda steps, unit: grid(steps // 2, unit))
+    grid = runs._grid
+    monkeypatch.setattr(runs, "_grid", lambda steps, unit: grid(steps // 2, unit))
     with pytest.raises(ValueError, match="catch/0: seed 0 has not ended its episodes"):
         bsuite.run(bsuite.Uniform, ["catch"], fraction=0.05, most_settings=1, progress=False)
 
@@ -189,7 +196,7 @@ def test_a_failed_seed_has_no_score_and_is_told():
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_parts_have_each_setting_once_and_episodes_of_like_length(experiment):
     indices = list(range(len(EXPERIMENTS[experiment].settings)))
-    parts = list(bsuite._parts(experiment, 10, indices))
+    parts = list(parts_of(experiment, 10, indices))
     members = [index for part in parts for equal in part.members for index in equal]
     assert sorted(members) == indices
     assert len({part.name for part in parts}) == len(parts)
@@ -210,7 +217,7 @@ def test_parts_have_each_setting_once_and_episodes_of_like_length(experiment):
 def test_a_run_ends_before_the_last_point_begins():
     for steps in (1, 100, 128, 129, 10_000, 90_000, 1_001_000, 1_280_000):
         for unit in (1, 4):
-            points, length = bsuite._grid(steps, unit)
+            points, length = runs._grid(steps, unit)
             assert points <= 100 and length % (128 * unit) == 0 and (points - 1) * length >= steps
 
 
@@ -257,6 +264,17 @@ def test_an_agent_that_steps_several_environments_is_refused():
         bsuite.run(
             lambda env: bsuite_suite.dqn(env).replace(num_envs=4, target_period=4), ["catch"]
         )
+
+
+def test_the_baseline_learns_nothing_and_acts_uniformly():
+    agent = bsuite.Uniform(load("catch", 0))
+    state = agent.init(purerl.random.key(0))
+    snapshot, observation = agent.snapshot(state), agent.env.observe(state.env_state)
+    assert jax.tree.leaves(snapshot) == []
+    keys = jax.random.split(purerl.random.key(1), 3_000)
+    actions = jax.vmap(agent.act, (None, 0, None))(snapshot, keys, observation)
+    counts = np.bincount(actions, minlength=agent.env.num_actions)
+    assert len(counts) == 3 and (abs(counts - 1_000) < 120).all()  # over four deviations
 
 
 def test_a_folder_without_a_run_is_told(tmp_path):

@@ -1,7 +1,7 @@
 r"""Base classes of agents that predict the values of a policy.
 
-Values are linear in features of the states, :math:`\hat v(s) = x(s)^\top w`. The default
-features, a unit vector for each state, make them a table. Let
+Values are linear in features of the states, :math:`\hat v(s) = x(s)^\top w`. The
+default features, a unit vector for each state, make them a table. Let
 :math:`\rho = \pi(A \mid S) / b(A \mid S)`, which is 1 where the behavior policy is the
 target, let :math:`d` be the terminated flag, and
 
@@ -16,11 +16,10 @@ TD(:math:`\lambda`) :math:`w \leftarrow w + \alpha \delta z`
 Monte Carlo         :math:`w \leftarrow w + \alpha (\rho G - w)`, at episode ends
 =================== ============================================================
 
-On-policy, TD(0) and TD(:math:`\lambda`) converge to
-:func:`~purerl.mdp.td_fixed_point`, n-step TD to the fixed point of the n-step operator,
-and Monte Carlo to :math:`v_\pi`. With a table all of them converge to :math:`v_\pi`,
-on-policy or off-policy. Sutton & Barto, *Reinforcement Learning* (2nd ed., 2018), chapters
-6, 7, 9, 11 and 12.
+On-policy, TD(0) and TD(:math:`\lambda`) converge to :func:`~purerl.mdp.td_fixed_point`,
+n-step TD to the fixed point of the n-step operator, and Monte Carlo to :math:`v_\pi`.
+With a table all of them converge to :math:`v_\pi`, on-policy or off-policy. Sutton &
+Barto, *Reinforcement Learning* (2nd ed., 2018), chapters 6, 7, 9, 11 and 12.
 """
 
 from typing import Any, NamedTuple
@@ -93,16 +92,18 @@ class Step(NamedTuple):
 class LinearPrediction(Node):
     r"""Base class of agents that predict values with linear features.
 
-    Subclasses define :meth:`learn`, and :meth:`init_memory` if they need more state than
-    their weights.
+    Subclasses define :meth:`learn`, and :meth:`init_memory` if they need more state
+    than their weights.
 
     Attributes:
         env: an environment with ``env.num_states`` states that observes their index.
         discount: :math:`\gamma` in ``[0, 1]``.
         initial_value: :math:`w_0`, one number or float ``[d]``.
-        behavior: the policy that acts. It is shown no values: use ``EpsilonGreedy(1.0)``,
-            the uniform policy and default, or :class:`~purerl.policy.Fixed`.
-        target: :math:`\pi`, the policy whose values are learned; the behavior by default.
+        behavior: the policy that acts. It is shown no values: use
+            ``EpsilonGreedy(1.0)``, the uniform policy and default, or
+            :class:`~purerl.policy.Fixed`.
+        target: :math:`\pi`, the policy whose values are learned; the behavior by
+            default.
         features: float ``[S, d]``; None for a table.
 
     Raises:
@@ -119,7 +120,7 @@ class LinearPrediction(Node):
 
     transitions_per_step = 1
     lanes = 128
-    bits_depend_on_lanes = False
+    fewest_lanes = 2
     count_visits = False
 
     def __post_init__(self):
@@ -211,7 +212,7 @@ class LinearPrediction(Node):
         return self.evaluated_policy.sample(key, self.policy_input(observation, jnp.int32(0)))
 
     def target_probabilities(self, observation: jax.Array) -> jax.Array:
-        """The evaluated policy, float32 ``[A]``. Its schedules are evaluated at t = 0."""
+        """The evaluated policy at t = 0, float32 ``[A]``."""
         inputs = self.policy_input(observation, jnp.int32(0))
         return self.evaluated_policy.probabilities(inputs)
 
@@ -225,8 +226,8 @@ class IncrementalPrediction(LinearPrediction):
     r"""Base class of prediction agents with a step size.
 
     Attributes:
-        learning_rate: :math:`\alpha`, not negative. A schedule is evaluated at ``t``, or
-            if ``count_visits`` at the number of earlier visits to the state.
+        learning_rate: :math:`\alpha`, not negative. A schedule is evaluated at ``t``,
+            or if ``count_visits`` at the number of earlier visits to the state.
         count_visits: whether to count visits to each state. Static.
         The others, and errors: as in :class:`LinearPrediction`.
     """
@@ -238,12 +239,16 @@ class IncrementalPrediction(LinearPrediction):
         super().__post_init__()
         check_numbers(self, learning_rate=NOT_NEGATIVE)
 
+    def visits(self, state: PredictionState) -> jax.Array:
+        """Updates of each state so far, int32 ``[S]``, if they are counted."""
+        assert state.visits is not None  # start made them
+        return state.visits
+
     def step_size(self, state: PredictionState, observation: jax.Array, t: jax.Array) -> jax.Array:
         """The learning rate for a state, float32 ``[]``."""
         if not self.count_visits:
             return at(self.learning_rate, t)
-        assert state.visits is not None  # start made them
-        return at(self.learning_rate, state.visits[observation])
+        return at(self.learning_rate, self.visits(state)[observation])
 
     def count_visit(
         self,

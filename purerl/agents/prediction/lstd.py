@@ -1,4 +1,4 @@
-"""Prediction by solving for TD's fixed point in what was seen."""
+"""Prediction by solving for the fixed point of TD in the data."""
 
 from typing import NamedTuple
 
@@ -12,13 +12,13 @@ from purerl.schedule import Schedule, at
 
 
 class Equations(NamedTuple):
-    """The means of what makes up :math:`A w = b`, and the traces.
+    """The linear equations :math:`A w = b` as means over the steps, and the traces.
 
     Attributes:
         matrix: :math:`A`, float32 ``[d, d]``.
         vector: :math:`b`, float32 ``[d]``.
         trace: :math:`z`, float32 ``[d]``.
-        steps: how many there were, float32 ``[]``.
+        steps: how many steps there were, float32 ``[]``.
     """
 
     matrix: jax.Array
@@ -28,22 +28,27 @@ class Equations(NamedTuple):
 
 
 class LSTD(LinearPrediction):
-    r"""Least-squares TD(:math:`\lambda`): after :math:`t` steps :math:`w` solves
+    r"""Least-squares TD(:math:`\lambda`).
+
+    After :math:`t` steps :math:`w` solves
 
     .. math::
-        \left( \varepsilon I + \sum_k z_k (x_k - \gamma x_{k+1})^\top \right) w = \varepsilon w_0 + \sum_k z_k R_{k+1}, \qquad
+        \left( \varepsilon I + \sum_k z_k (x_k - \gamma x_{k+1})^\top \right) w
+            = \varepsilon w_0 + \sum_k z_k R_{k+1}, \qquad
         z_k = \rho_k (\gamma \lambda z_{k-1} + x_k).
 
-    There is no step size. It goes to :func:`~purerl.mdp.td_fixed_point` under the behavior's state weights, on- and
-    off-policy. The sums are kept as means, and the equations are solved where a value is asked for. Bradtke & Barto, "Linear
-    least-squares algorithms for temporal difference learning" (Machine Learning 22, 1996); Boyan (Machine Learning 49, 2002)
-    for
-    :math:`\lambda`; Sutton & Barto (2018), section 9.8.
+    There is no step size. It converges to :func:`~purerl.mdp.td_fixed_point` under the
+    behavior's state distribution, on-policy and off-policy. The sums are kept as means,
+    and the equations are solved when a snapshot is taken. Bradtke & Barto, "Linear
+    least-squares algorithms for temporal difference learning" (Machine Learning 22,
+    1996); Boyan (Machine Learning 49, 2002) for :math:`\lambda`; Sutton & Barto (2018),
+    section 9.8.
 
     Attributes:
         lambda_: :math:`\lambda` in ``[0, 1]``.
         regularization: :math:`\varepsilon`, above 0.
-        The others and errors: those of :class:`~purerl.agents.prediction.Prediction`.
+        The others, and errors: as in
+            :class:`~purerl.agents.prediction.base.LinearPrediction`.
     """
 
     lambda_: float | jax.Array | Schedule = 0.0
@@ -55,20 +60,19 @@ class LSTD(LinearPrediction):
 
     def init_memory(self, weights):
         size = weights.shape[0]
-        return Equations(jnp.zeros((size, size)), jnp.zeros(size), jnp.zeros(size), jnp.float32(0))
+        zeros = jnp.zeros(size)
+        return Equations(jnp.zeros((size, size)), zeros, zeros, jnp.float32(0))
 
     def learn(self, state, step, t):
-        discount, (matrix, vector, trace, steps) = at(self.discount, t), state.memory
+        discount = at(self.discount, t)
+        matrix, vector, trace, steps = state.memory
         trace = step.ratio * (discount * at(self.lambda_, t) * trace + step.features)
         steps = steps + 1
-        matrix = (
-            matrix
-            + (jnp.outer(trace, step.features - discount * step.next_features) - matrix) / steps
-        )
+        difference = step.features - discount * step.next_features
+        matrix = matrix + (jnp.outer(trace, difference) - matrix) / steps
         vector = vector + (trace * step.reward - vector) / steps
-        return state._replace(
-            memory=Equations(matrix, vector, jnp.where(step.done, 0, trace), steps)
-        )
+        trace = jnp.where(step.done, 0, trace)
+        return state._replace(memory=Equations(matrix, vector, trace, steps))
 
     def solution(self, state) -> jax.Array:
         """The weights, float32 ``[d]``."""

@@ -1,11 +1,14 @@
-r"""Control where the reward by the step counts, and no discount.
+r"""Control of the average reward, without a discount.
 
-Both methods learn differential action values, for which with the gain :math:`g`, the largest average reward,
+Both agents learn differential action values. With the gain :math:`g`, the largest
+average reward, these satisfy
 
-.. math:: Q(s, a) = r(s, a) - g + \mathbb E \max_{a'} Q(S', a') \quad \text{up to a constant},
+.. math::
+    Q(s, a) = r(s, a) - g + \mathbb E \max_{a'} Q(S', a') \quad \text{up to a constant}.
 
-and an estimate of the gain beside them, the ``memory``, float32 ``[]``. An episode that terminates begins anew, as in
-:mod:`purerl.mdp.average`: the state it starts from is the one that follows.
+They also estimate the gain, in ``memory``, float32 ``[]``. As in
+:mod:`purerl.mdp.average`, an episode that terminates is followed by the next one: the
+state that follows is the start state of the next episode.
 """
 
 import jax
@@ -18,26 +21,30 @@ from purerl.schedule import Schedule, at
 
 
 class DifferentialQLearning(TabularControl):
-    r"""Off-policy control of a model whose best gain does not depend on the state,
+    r"""Differential Q-learning: off-policy control of the average reward.
 
     .. math::
         \delta = R - \bar R + \max_a Q(S', a) - Q(S, A), \qquad
-        Q(S, A) \leftarrow Q(S, A) + \alpha \delta, \qquad \bar R \leftarrow \bar R + \eta \alpha \delta .
+        Q(S, A) \leftarrow Q(S, A) + \alpha \delta, \qquad
+        \bar R \leftarrow \bar R + \eta \alpha \delta
 
-    With step sizes that fall as Q-learning's must, :math:`\bar R` goes to the gain of the best policy, and :math:`Q` to a
-    solution of the equation above, without a reference state. Wan, Naik & Sutton, "Learning and planning in average-reward
-    Markov decision processes" (ICML 2021).
+    It is for models whose best gain does not depend on the state. With step sizes that
+    decrease as Q-learning's must, :math:`\bar R` converges to that gain and :math:`Q`
+    to a solution of the equation above, without a reference state. Wan, Naik & Sutton,
+    "Learning and planning in average-reward Markov decision processes" (ICML 2021).
 
     Attributes:
-        env: an environment of ``env.num_states`` states that observes their index.
-        learning_rate: :math:`\alpha` in ``[0, 1]``; a schedule is called with ``t``.
+        env: an environment with ``env.num_states`` states that observes their index.
+        learning_rate: :math:`\alpha` in ``[0, 1]``. A schedule is evaluated at ``t``.
         gain_rate: :math:`\eta`, not negative.
-        epsilon: in ``[0, 1]``, that of the behavior where ``behavior`` is None; a schedule is called with ``t``.
+        epsilon: in ``[0, 1]``, for the default behavior. A schedule is evaluated at
+            ``t``.
         initial_value: :math:`Q_0(s, a)`.
         behavior: the policy that acts; epsilon-greedy by default.
 
     Raises:
-        ValueError: a number out of its range, or an environment that does not observe the index of its state.
+        ValueError: a number out of range, or ``env`` does not observe the index of its
+            state.
     """
 
     learning_rate: float | jax.Array | Schedule = 0.1
@@ -68,39 +75,44 @@ class DifferentialQLearning(TabularControl):
 
     def gain(self, snapshot: TabularSnapshot) -> jax.Array:
         """The estimated gain, float32 ``[]``."""
+        assert snapshot.gain is not None  # snapshot made it
         return snapshot.gain
 
     def next_value(self, state, transition):
-        """Of the state that follows, that of the next episode where this one terminated."""
-        there = transition.next_observation
-        if state.env_state is not None:  # as in a data set, where the next episode is not known
-            there = jnp.where(transition.terminated, self.env.observe(state.env_state), there)
-        return jnp.max(state.q[there])
+        """The value of the next state; after a termination, of the next start."""
+        next_state = transition.next_observation
+        if state.env_state is not None:  # None in a data set: the next start is not known
+            start = self.env.observe(state.env_state)
+            next_state = jnp.where(transition.terminated, start, next_state)
+        return jnp.max(state.q[next_state])
 
     def learn(self, key, state, transition, t):
-        pair, alpha = (transition.observation, transition.action), at(self.learning_rate, t)
-        delta = (
-            transition.reward - state.memory + self.next_value(state, transition) - state.q[pair]
-        )
-        memory = state.memory + self.gain_rate * alpha * delta
-        q = state.q.at[pair].add(_once_known(memory, alpha * delta))
-        return self.count_visit(state._replace(q=q, memory=memory), pair)
+        pair = transition.pair
+        alpha = at(self.learning_rate, t)
+        next_value = self.next_value(state, transition)
+        delta = transition.reward - state.memory + next_value - state.q[pair]
+        gain = state.memory + self.gain_rate * alpha * delta
+        q = state.q.at[pair].add(_after(gain, alpha * delta))
+        return self.count_visit(state._replace(q=q, memory=gain), pair)
 
 
 class RLearning(DifferentialQLearning):
-    r"""The first method of its kind, in which only greedy actions tell of the gain:
+    r"""R-learning: control of the average reward, updating the gain at greedy actions.
 
     .. math::
-        \delta = R - \bar R + \max_a Q(S', a) - Q(S, A), \qquad Q(S, A) \leftarrow Q(S, A) + \alpha \delta,
+        \delta = R - \bar R + \max_a Q(S', a) - Q(S, A), \qquad
+        Q(S, A) \leftarrow Q(S, A) + \alpha \delta,
 
-    and if :math:`A` was greedy, that is, :math:`Q(S, A) = \max_a Q(S, a)` before, :math:`\bar R \leftarrow \bar R + \eta
-    \delta`. No proof of convergence is known. Schwartz, "A reinforcement learning method for maximizing undiscounted rewards"
-    (ICML 1993). The box in Sutton & Barto (1st ed., 1998), section 6.7, asks afterwards whether the action is greedy; that
-    favors those whose value has just risen, and :math:`\bar R` may then grow without end.
+    and :math:`\bar R \leftarrow \bar R + \eta \delta` if :math:`A` was greedy, that is,
+    if :math:`Q(S, A) = \max_a Q(S, a)` before the update. No proof of convergence is
+    known. Schwartz, "A reinforcement learning method for maximizing undiscounted
+    rewards" (ICML 1993). The box in Sutton & Barto (1st ed., 1998), section 6.7, tests
+    after the update whether the action is greedy. That favors actions whose value has
+    just risen, and :math:`\bar R` may then grow without bound.
 
     Attributes:
         gain_rate: :math:`\eta` in ``[0, 1]``.
-        The others and errors: those of :class:`DifferentialQLearning`.
+        The others, and errors: as in :class:`DifferentialQLearning`.
     """
 
     gain_rate: float | jax.Array = 0.01
@@ -110,18 +122,21 @@ class RLearning(DifferentialQLearning):
         check_numbers(self, gain_rate=UNIT_INTERVAL)
 
     def learn(self, key, state, transition, t):
-        pair, value = (
-            (transition.observation, transition.action),
-            state.q[transition.observation, transition.action],
-        )
-        delta = transition.reward - state.memory + self.next_value(state, transition) - value
+        pair = transition.pair
+        value = state.q[pair]
+        next_value = self.next_value(state, transition)
+        delta = transition.reward - state.memory + next_value - value
         greedy = value == jnp.max(state.q[transition.observation])
-        memory = state.memory + jnp.where(greedy, self.gain_rate * delta, 0)
-        q = state.q.at[pair].add(_once_known(memory, at(self.learning_rate, t) * delta))
-        return self.count_visit(state._replace(q=q, memory=memory), pair)
+        gain = state.memory + jnp.where(greedy, self.gain_rate * delta, 0)
+        q = state.q.at[pair].add(_after(gain, at(self.learning_rate, t) * delta))
+        return self.count_visit(state._replace(q=q, memory=gain), pair)
 
 
-def _once_known(first, then):
-    """``then``, which XLA cannot know before ``first``: what reads a table for ``first`` has done so when the table changes,
-    which is then done in place. Without it a single run takes sixteen times as long on CPU."""
-    return jnp.where(jnp.isnan(first), first, then)
+def _after(first, value):
+    """``value``, made to depend on ``first`` so that XLA computes it later.
+
+    What reads a table for ``first`` has then finished when the table changes, so that
+    the change happens in place. Without it a single run takes sixteen times as long on
+    a CPU.
+    """
+    return jnp.where(jnp.isnan(first), first, value)

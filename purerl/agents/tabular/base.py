@@ -55,9 +55,11 @@ class TabularControl(GreedyAgent):
     per step and evaluated greedily.
 
     Subclasses define :attr:`behavior_policy` and :meth:`learn`, and :meth:`init_memory`
-    if they need more state. A sweep chooses the width of its programs to fit the number
-    of runs, since the learning state has the same bits at every width; a subclass whose
-    arithmetic XLA rounds differently by width sets ``bits_depend_on_lanes``.
+    if they need more state.
+
+    A sweep of few runs uses fewer lanes than ``lanes``, down to ``fewest_lanes``:
+    between the two, the learning state has the same bits at every width. It does not in
+    a program of one lane, where XLA fuses other products and sums into one rounding.
 
     Attributes:
         env: an environment with ``env.num_states`` states that observes their index.
@@ -69,7 +71,7 @@ class TabularControl(GreedyAgent):
     env: IndexedEnvironment
 
     lanes = 128
-    bits_depend_on_lanes = False
+    fewest_lanes = 2
     needs_visits = False  # whether visits to each pair are counted
     initial_value = 0.0
 
@@ -127,6 +129,11 @@ class TabularControl(GreedyAgent):
         visits = None if state.visits is None else state.visits[observation]
         return PolicyInput(observation, self.q_values(state.q, observation), visits, t)
 
+    def visits(self, state: TabularState) -> jax.Array:
+        """Updates of each pair so far, int32 ``[S, A]``, if they are counted."""
+        assert state.visits is not None  # start made them
+        return state.visits
+
     def count_visit(
         self,
         state: TabularState,
@@ -159,14 +166,16 @@ class IncrementalControl(TabularControl):
 
     Attributes:
         env: an environment with ``env.num_states`` states that observes their index.
-        learning_rate: :math:`\alpha` in ``[0, 1]``. A schedule is evaluated at ``t``, or
-            if ``count_visits`` at the number of earlier visits to the pair.
+        learning_rate: :math:`\alpha` in ``[0, 1]``. A schedule is evaluated at ``t``,
+            or if ``count_visits`` at the number of earlier visits to the pair.
         discount: :math:`\gamma` in ``[0, 1]``.
-        epsilon: in ``[0, 1]``, for the default behavior. A schedule is evaluated at ``t``.
-        initial_value: :math:`Q_0(s, a)`; a value above all returns is an optimistic start.
+        epsilon: in ``[0, 1]``, for the default behavior. A schedule is evaluated at
+            ``t``.
+        initial_value: :math:`Q_0(s, a)`; a value above all returns is an optimistic
+            start.
         behavior: the policy that acts while learning; epsilon-greedy by default.
-        count_visits: whether to count visits to each pair. Static. A behavior policy that
-            needs them has them counted anyway.
+        count_visits: whether to count visits to each pair. Static. A behavior policy
+            that needs them has them counted anyway.
 
     Raises:
         ValueError: a number out of range, or ``env`` does not observe the index of its
@@ -204,8 +213,7 @@ class IncrementalControl(TabularControl):
         """The learning rate for a pair, float32 ``[]``."""
         if not self.count_visits:
             return at(self.learning_rate, t)
-        assert state.visits is not None  # start made them
-        return at(self.learning_rate, state.visits[pair])
+        return at(self.learning_rate, self.visits(state)[pair])
 
     def update_towards(
         self,
@@ -216,7 +224,8 @@ class IncrementalControl(TabularControl):
         weight: float | jax.Array = 1.0,
         where: bool | jax.Array = True,
     ) -> TabularState:
-        r"""Move :math:`Q(s, a)` towards a target and count the visit, if ``where`` is true.
+        r"""Move :math:`Q(s, a)` towards a target and count the visit, if ``where`` is
+        true.
 
         .. math:: Q(s, a) \leftarrow Q(s, a) + w \alpha (G - Q(s, a))
 

@@ -1,18 +1,19 @@
-"""Control by acting and planning in turn with a learned model: Dyna-Q, Dyna-Q+ and prioritized sweeping (Sutton & Barto, 2018,
-chapter 8).
+r"""Control by acting and planning with a learned model (Sutton & Barto, 2018, chapter
+8).
 
-The model is a table of what last followed each pair. For an environment that always answers alike it is exact once a pair has
-been seen; for another it is a sample.
+The model is a table of what last followed each pair. For deterministic environments it
+is exact once a pair has been visited; otherwise it holds the latest sample.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 
-from purerl import bellman, policy
+from purerl import bellman
 from purerl.agents.tabular.base import IncrementalControl
 from purerl.checks import NOT_NEGATIVE, check_numbers, check_size
+from purerl.policy import uniform_among
 from purerl.pytree import static
 from purerl.schedule import at
 
@@ -31,30 +32,34 @@ class Model(NamedTuple):
     terminated: jax.Array
 
     @classmethod
-    def empty(cls, q: jax.Array) -> "Model":
-        """Every pair stays where it is, for nothing."""
-        here = jnp.broadcast_to(jnp.arange(q.shape[0], dtype=jnp.int32)[:, None], q.shape)
+    def empty(cls, q: jax.Array) -> Self:
+        """Every pair is a self-loop with reward 0."""
+        states = jnp.arange(q.shape[0], dtype=jnp.int32)[:, None]
+        here = jnp.broadcast_to(states, q.shape)
         return cls(here, jnp.zeros_like(q), jnp.zeros(q.shape, bool))
 
-    def learn(self, pair, transition) -> "Model":
-        followed = transition.next_observation, transition.reward, transition.terminated
-        return Model(
-            *(table.at[pair].set(value) for table, value in zip(self, followed, strict=True))
+    def learn(self, transition) -> Self:
+        """The model with a transition stored."""
+        pair = transition.pair
+        return type(self)(
+            next_state=self.next_state.at[pair].set(transition.next_observation),
+            reward=self.reward.at[pair].set(transition.reward),
+            terminated=self.terminated.at[pair].set(transition.terminated),
         )
 
     def target(self, q, pair, discount, bonus=0.0):
-        """Q-learning's, of a pair as the model has it."""
+        """The Q-learning target of a pair in the model, float32 ``[]``."""
         next_state, reward, terminated = (table[pair] for table in self)
         return bellman.q_learning(reward + bonus, terminated, q[next_state], discount)
 
 
 class Planner(NamedTuple):
-    """The memory of Dyna.
+    """Memory of Dyna-Q.
 
     Attributes:
-        model: the model.
-        states: those that have been seen, in the order in which they were, int32 ``[S]``.
-        size: how many of them there are, int32 ``[]``.
+        model: the learned model.
+        states: the states visited, in the order of their first visit, int32 ``[S]``.
+        size: how many there are, int32 ``[]``.
         last: when each pair was last tried, -1 for never, int32 ``[S, A]``.
     """
 
@@ -63,26 +68,32 @@ class Planner(NamedTuple):
     size: jax.Array
     last: jax.Array
 
-    def learn(self, pair, transition, t) -> "Planner":
-        new = jnp.all(self.last[pair[0]] < 0)
-        place = jnp.where(
-            new, self.size, len(self.states)
-        )  # beyond the end, where nothing is written
-        states, size = (
-            self.states.at[place].set(pair[0], mode="drop"),
-            self.size + new.astype(jnp.int32),
+    def learn(self, transition, t) -> Self:
+        """The memory with a transition stored."""
+        state, action = transition.pair
+        new = jnp.all(self.last[state] < 0)
+        place = jnp.where(new, self.size, len(self.states))  # beyond the end: not written
+        return type(self)(
+            model=self.model.learn(transition),
+            states=self.states.at[place].set(state, mode="drop"),
+            size=self.size + new.astype(jnp.int32),
+            last=self.last.at[state, action].set(t),
         )
-        return Planner(self.model.learn(pair, transition), states, size, self.last.at[pair].set(t))
 
 
 class DynaQ(IncrementalControl):
-    r"""Q-learning from each transition, and then from ``planning_steps`` more that the model imagines, each of a state drawn
-    from those seen and an action drawn from those tried there. Sutton, "Integrated architectures for learning, planning, and
-    reacting based on approximating dynamic programming" (ICML 1990); Sutton & Barto (2018), section 8.2.
+    r"""Dyna-Q: Q-learning, and planning with a learned model.
+
+    Each transition is followed by ``planning_steps`` updates on transitions of the
+    model, each from a state drawn among those visited and an action drawn among those
+    tried there. Sutton, "Integrated architectures for learning, planning, and reacting
+    based on approximating dynamic programming" (ICML 1990); Sutton & Barto (2018),
+    section 8.2.
 
     Attributes:
         planning_steps: ``n``, at least 1. Static.
-        The others and errors: those of :class:`~purerl.agents.tabular.base.IncrementalControl`.
+        The others, and errors: as in
+            :class:`~purerl.agents.tabular.base.IncrementalControl`.
     """
 
     planning_steps: int = static(default=10)
@@ -92,48 +103,58 @@ class DynaQ(IncrementalControl):
         check_size(self, "planning_steps")
 
     def init_memory(self, q):
-        nowhere = jnp.zeros(q.shape[0], jnp.int32)
-        return Planner(Model.empty(q), nowhere, jnp.int32(0), jnp.full(q.shape, -1, jnp.int32))
+        states = jnp.zeros(q.shape[0], jnp.int32)
+        never = jnp.full(q.shape, -1, jnp.int32)
+        return Planner(Model.empty(q), states, jnp.int32(0), never)
 
-    def imagined(self, tried: jax.Array) -> jax.Array:
-        """Which actions of a seen state are planned with, bool ``[A]``."""
+    def planned(self, tried: jax.Array) -> jax.Array:
+        """The actions of a visited state that are planned with, bool ``[A]``."""
         return tried
 
     def bonus(self, since: jax.Array) -> jax.Array:
-        """What is added to the model's reward for a pair not tried for so many steps."""
+        """Extra reward in planning for a pair not tried for ``since`` steps."""
         return jnp.float32(0)
 
     def learn(self, key, state, transition, t):
-        pair, discount = (transition.observation, transition.action), at(self.discount, t)
+        discount = at(self.discount, t)
         target = bellman.q_learning(
-            transition.reward, transition.terminated, state.q[transition.next_observation], discount
+            transition.reward,
+            transition.terminated,
+            state.q[transition.next_observation],
+            discount,
         )
-        state = self.update_towards(state, pair, target, t)
-        planner = state.memory.learn(pair, transition, t)
+        state = self.update_towards(state, transition.pair, target, t)
+        planner = state.memory.learn(transition, t)
         state_key, action_key = jax.random.split(key)
         places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size)
         action_keys = jax.random.split(action_key, self.planning_steps)
 
         def plan(q, drawn):
             place, action_key = drawn
-            imagined = planner.states[place]
-            allowed = self.imagined(planner.last[imagined] >= 0)
-            pair = imagined, policy.epsilon_greedy(action_key, allowed.astype(jnp.float32), 0.0)
-            target = planner.model.target(q, pair, discount, self.bonus(t - planner.last[pair]))
-            return q.at[pair].add(self.step_size(state, pair, t) * (target - q[pair])), None
+            planned_state = planner.states[place]
+            allowed = self.planned(planner.last[planned_state] >= 0)
+            pair = planned_state, uniform_among(action_key, allowed)
+            bonus = self.bonus(t - planner.last[pair])
+            target = planner.model.target(q, pair, discount, bonus)
+            move = self.step_size(state, pair, t) * (target - q[pair])
+            return q.at[pair].add(move), None
 
         q, _ = jax.lax.scan(plan, state.q, (places, action_keys))
         return state._replace(q=q, memory=planner)
 
 
 class DynaQPlus(DynaQ):
-    r"""Dyna-Q that is curious: what the model says of a pair that was not tried for :math:`\tau` steps is rewarded by
-    :math:`\kappa \sqrt \tau` more. Actions that were never tried are imagined too, as leading back to their state for nothing.
-    It finds what has changed, also for the better. Sutton (1990); Sutton & Barto (2018), section 8.3.
+    r"""Dyna-Q+: Dyna-Q with an exploration bonus.
+
+    In planning, a pair that was not tried for :math:`\tau` steps earns
+    :math:`\kappa \sqrt \tau` in addition to the model's reward. Actions that were never
+    tried are planned with too, as self-loops with reward 0. It detects changes of the
+    environment, including those for the better. Sutton (1990); Sutton & Barto (2018),
+    section 8.3.
 
     Attributes:
         curiosity: :math:`\kappa`, not negative.
-        The others and errors: those of :class:`DynaQ`.
+        The others, and errors: as in :class:`DynaQ`.
     """
 
     curiosity: float | jax.Array = 1e-3
@@ -142,7 +163,7 @@ class DynaQPlus(DynaQ):
         super().__post_init__()
         check_numbers(self, curiosity=NOT_NEGATIVE)
 
-    def imagined(self, tried):
+    def planned(self, tried):
         return jnp.ones_like(tried)
 
     def bonus(self, since):
@@ -150,11 +171,12 @@ class DynaQPlus(DynaQ):
 
 
 class Queue(NamedTuple):
-    """The memory of prioritized sweeping.
+    """Memory of prioritized sweeping.
 
     Attributes:
-        model: the model.
-        leads_to: the state that follows each pair, -1 where that is not known or the episode ends, int32 ``[S, A]``.
+        model: the learned model.
+        leads_to: the state that follows each pair; -1 where it is not known or the
+            episode ends, int32 ``[S, A]``.
         priority: of each pair, 0 where it is not in the queue, float32 ``[S, A]``.
     """
 
@@ -163,23 +185,28 @@ class Queue(NamedTuple):
     priority: jax.Array
 
     def first(self) -> tuple[jax.Array, jax.Array]:
-        """The pair of the largest priority."""
+        """The pair with the largest priority."""
         state = jnp.argmax(jnp.max(self.priority, axis=1))
         return state, jnp.argmax(self.priority[state])
 
 
 class PrioritizedSweeping(IncrementalControl):
-    r"""Planning where it matters: pairs wait with a priority of :math:`|R + \gamma \max_a Q(S', a) - Q(S, A)|`, if it exceeds a
-    threshold. After each transition, up to ``planning_steps`` times, the first in the queue is updated and all the pairs that
-    the model says lead to its state get a new priority. Nothing else is learned from the transition. The queue is a table, whose
-    largest entry is the first. Moore & Atkeson, "Prioritized sweeping" (Machine Learning 13, 1993); Peng & Williams, "Efficient
-    learning and planning within the Dyna framework" (Adaptive Behavior 1, 1993); Sutton & Barto (2018), section 8.4, for
-    deterministic environments.
+    r"""Prioritized sweeping: planning where values are about to change most.
+
+    A pair waits in a queue with priority :math:`|R + \gamma \max_a Q(S', a) - Q(S, A)|`
+    if that exceeds a threshold. After each transition, up to ``planning_steps`` times,
+    the first pair of the queue is updated, and all pairs that lead to its state in the
+    model get a new priority. The queue is a table whose largest entry is the first. It
+    is meant for deterministic environments. Moore & Atkeson, "Prioritized sweeping"
+    (Machine Learning 13, 1993); Peng & Williams, "Efficient learning and planning
+    within the Dyna framework" (Adaptive Behavior 1, 1993); Sutton & Barto (2018),
+    section 8.4.
 
     Attributes:
         planning_steps: ``n``, at least 1. Static.
         threshold: :math:`\theta`, not negative.
-        The others and errors: those of :class:`~purerl.agents.tabular.base.IncrementalControl`.
+        The others, and errors: as in
+            :class:`~purerl.agents.tabular.base.IncrementalControl`.
     """
 
     planning_steps: int = static(default=5)
@@ -191,34 +218,34 @@ class PrioritizedSweeping(IncrementalControl):
         check_numbers(self, threshold=NOT_NEGATIVE)
 
     def init_memory(self, q):
-        return Queue(Model.empty(q), jnp.full(q.shape, -1, jnp.int32), jnp.zeros_like(q))
+        unknown = jnp.full(q.shape, -1, jnp.int32)
+        return Queue(Model.empty(q), unknown, jnp.zeros_like(q))
 
     def learn(self, key, state, transition, t):
-        pair, discount = (transition.observation, transition.action), at(self.discount, t)
-        model = state.memory.model.learn(pair, transition)
-        leads_to = state.memory.leads_to.at[pair].set(
-            jnp.where(transition.terminated, -1, transition.next_observation)
-        )
+        discount = at(self.discount, t)
+        pair = transition.pair
+        model = state.memory.model.learn(transition)
+        reached = jnp.where(transition.terminated, -1, transition.next_observation)
+        leads_to = state.memory.leads_to.at[pair].set(reached)
         error = jnp.abs(model.target(state.q, pair, discount) - state.q[pair])
-        priority = state.memory.priority.at[pair].max(jnp.where(error > self.threshold, error, 0))
-        queue = Queue(model, leads_to, priority)
+        waits = jnp.where(error > self.threshold, error, 0)
+        queue = Queue(model, leads_to, state.memory.priority.at[pair].max(waits))
 
-        def goes_on(carry):
+        def unfinished(carry):
             state, first, updates = carry
             return (updates < self.planning_steps) & (state.memory.priority[first] > 0)
 
         def plan(carry):
             state, first, updates = carry
-            state, queue = (
-                self.update_towards(state, first, model.target(state.q, first, discount), t),
-                state.memory,
-            )
-            errors = jnp.abs(model.reward + discount * jnp.max(state.q[first[0]]) - state.q)
+            target = model.target(state.q, first, discount)
+            state = self.update_towards(state, first, target, t)
+            queue = state.memory
+            value = jnp.max(state.q[first[0]])
+            errors = jnp.abs(model.reward + discount * value - state.q)
             waits = (leads_to == first[0]) & (errors > self.threshold)
-            priority = jnp.maximum(queue.priority.at[first].set(0), jnp.where(waits, errors, 0))
-            queue = queue._replace(priority=priority)
+            others = queue.priority.at[first].set(0)
+            queue = queue._replace(priority=jnp.maximum(others, jnp.where(waits, errors, 0)))
             return state._replace(memory=queue), queue.first(), updates + 1
 
-        return jax.lax.while_loop(goes_on, plan, (state._replace(memory=queue), queue.first(), 0))[
-            0
-        ]
+        carry = state._replace(memory=queue), queue.first(), 0
+        return jax.lax.while_loop(unfinished, plan, carry)[0]

@@ -1,4 +1,4 @@
-"""Learning from a fixed set of transitions, whoever collected it."""
+"""Learning from a fixed set of transitions."""
 
 from typing import Any
 
@@ -6,27 +6,30 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl, TabularSnapshot, TabularState
-from purerl.envs.base import Environment, Transition, interact
+from purerl.envs.base import Environment, IndexedEnvironment, Transition, interact
 from purerl.policy import Policy, PolicyInput
 from purerl.pytree import Node, static
 from purerl.random import as_key
 
 
 class Offline(Node):
-    """Any off-policy method on a fixed data set; with :class:`~purerl.agents.tabular.one_step.QLearning`, batch Q-learning.
+    """An off-policy agent that learns from a fixed data set.
 
-    One transition is learned from at a step, and the environment is not touched. Sweeps through a data set that holds every
-    pair often enough lead to the optimum of the *empirical* model, that is, of the frequencies in it. Lange, Gabel &
-    Riedmiller, "Batch reinforcement learning" (in Wiering & van Otterlo, *Reinforcement Learning: State of the Art*, 2012).
+    With :class:`~purerl.agents.tabular.one_step.QLearning` it is batch Q-learning. Each
+    step learns from one transition, and the environment is not touched. If the data set
+    holds every pair, repeated sweeps converge to the optimum of the *empirical* model,
+    that of its frequencies. Lange, Gabel & Riedmiller, "Batch reinforcement learning"
+    (in Wiering & van Otterlo, *Reinforcement Learning: State of the Art*, 2012).
 
     Attributes:
-        agent: the method.
-        data: the transitions, leaves ``[N, ...]``, such as :func:`collect` gives.
-        shuffled: whether transitions are drawn at random with replacement. Otherwise they come in their order, over and over,
-            as methods that look at more than one need it. Static.
+        agent: the agent.
+        data: the transitions, leaves ``[N, ...]``, such as :func:`collect` returns.
+        shuffled: whether transitions are drawn at random with replacement. Otherwise
+            they come in their order, again and again, as agents need that learn from
+            more than one transition at a time. Static.
 
     Raises:
-        ValueError: by ``init``, where columns of ``data`` are empty or differ in length.
+        ValueError: in ``init``, if columns of ``data`` are empty or differ in length.
     """
 
     agent: IncrementalControl
@@ -40,11 +43,11 @@ class Offline(Node):
         return self.agent.lanes
 
     @property
-    def bits_depend_on_lanes(self) -> bool:
-        return self.agent.bits_depend_on_lanes
+    def fewest_lanes(self) -> int:
+        return self.agent.fewest_lanes
 
     @property
-    def env(self) -> Environment:
+    def env(self) -> IndexedEnvironment:
         return self.agent.env
 
     @property
@@ -55,7 +58,8 @@ class Offline(Node):
         lengths = [column.shape[0] for column in jax.tree.leaves(self.data)]
         if len(set(lengths)) > 1 or 0 in lengths:
             raise ValueError(
-                f"Offline: the columns of data have lengths {lengths}; allowed: one length, of at least 1"
+                f"Offline: data has columns of lengths {lengths}; allowed: one length, of at "
+                "least 1"
             )
         return self.agent.start(as_key(key), None)
 
@@ -80,11 +84,12 @@ class Offline(Node):
 
 
 def collect(env: Environment, policy: Policy, key: jax.Array, num_steps: int) -> Transition:
-    """What a policy that does not learn meets: ``num_steps`` transitions in their order, leaves ``[num_steps, ...]``.
+    """Transitions of a fixed policy, in their order, leaves ``[num_steps, ...]``.
 
     Args:
         env: one that observes the index of its state.
-        policy: sees no values and no visits: :class:`~purerl.policy.Fixed`, or an epsilon-greedy one, which is then uniform.
+        policy: it is shown no values and no visits: :class:`~purerl.policy.Fixed`, or
+            an epsilon-greedy one, which is then uniform.
         key: consumed.
         num_steps: static.
     """
@@ -92,7 +97,9 @@ def collect(env: Environment, policy: Policy, key: jax.Array, num_steps: int) ->
 
     def step(env_state: Any, t):
         act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
-        inputs = PolicyInput(env.observe(env_state), jnp.zeros(env.num_actions), None, t)
+        no_values = jnp.zeros(env.num_actions)
+        inputs = PolicyInput(env.observe(env_state), no_values, None, t)
         return interact(env, env_key, env_state, policy.sample(act_key, inputs))
 
-    return jax.lax.scan(step, env.reset(reset_key), jnp.arange(num_steps, dtype=jnp.int32))[1]
+    times = jnp.arange(num_steps, dtype=jnp.int32)
+    return jax.lax.scan(step, env.reset(reset_key), times)[1]

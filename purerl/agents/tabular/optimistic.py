@@ -5,30 +5,39 @@ import jax.numpy as jnp
 
 from purerl.agents.tabular.base import TabularControl
 from purerl.checks import ABOVE_ZERO, NOT_NEGATIVE, check_numbers, check_size
-from purerl.policy import Greedy
+from purerl.policy import Greedy, Policy
 from purerl.pytree import static
 
 
 class UCBQLearning(TabularControl):
-    r"""Optimistic Q-learning over episodes of :math:`H` steps with rewards in ``[0, 1]``. At the :math:`n`-th visit to a pair
+    r"""Optimistic Q-learning over episodes of :math:`H` steps, rewards in ``[0, 1]``.
+
+    At the :math:`n`-th visit to a pair
 
     .. math::
-        Q(S, A) \leftarrow (1 - \alpha_n) Q(S, A) + \alpha_n \left( R + V(S') + b_n \right), \qquad
-        \alpha_n = \frac{H + 1}{H + n}, \quad b_n = c \sqrt{\frac{H^3 \iota}{n}}, \quad V(s) = \min(H, \max_a Q(s, a)),
+        Q(S, A) \leftarrow (1 - \alpha_n) Q(S, A) + \alpha_n (R + V(S') + b_n), \\
+        \alpha_n = \frac{H + 1}{H + n}, \quad b_n = c \sqrt{\frac{H^3 \iota}{n}}, \quad
+        V(s) = \min(H, \max_a Q(s, a)),
 
-    from :math:`Q = H`, greedily. Its regret over :math:`T` steps is :math:`O(\sqrt{H^4 S A T \iota})` with a probability of
-    :math:`1 - p`, where :math:`\iota = \log(S A T / p)` and :math:`S` is the number of states at one time. There is no
-    discount, and time is part of the state: give it ``FiniteEnvironment.of(mdp.time_expanded(model, horizon))``. Jin,
-    Allen-Zhu, Bubeck & Jordan, "Is Q-learning provably efficient?" (NeurIPS 2018), algorithm 1 (with Hoeffding's bonus).
+    starting from :math:`Q = H` and acting greedily. With probability :math:`1 - p` its
+    regret over :math:`T` steps is :math:`O(\sqrt{H^4 S A T \iota})`, where
+    :math:`\iota = \log(S A T / p)` and :math:`S` is the number of states at one time.
+    There is no discount, and time is part of the state: use it on
+    ``FiniteEnvironment.of(mdp.time_expanded(model, horizon))``. Jin, Allen-Zhu, Bubeck
+    & Jordan, "Is Q-learning provably efficient?" (NeurIPS 2018), algorithm 1 (with
+    Hoeffding's bonus).
 
     Attributes:
-        env: an environment of ``env.num_states`` states that observes their index, whose episodes end within ``horizon`` steps.
+        env: an environment with ``env.num_states`` states that observes their index,
+            whose episodes end within ``horizon`` steps.
         horizon: :math:`H`, steps of an episode. Static.
-        confidence: :math:`c`, not negative. The proof wants some constant; small ones explore less and learn sooner.
+        confidence: :math:`c`, not negative. The theory only needs a large enough
+            constant; smaller values explore less and learn faster.
         log_term: :math:`\iota`, above 0.
 
     Raises:
-        ValueError: a number out of its range, or an environment that does not observe the index of its state.
+        ValueError: a number out of range, or ``env`` does not observe the index of its
+            state.
     """
 
     horizon: int = static(default=20)
@@ -37,7 +46,6 @@ class UCBQLearning(TabularControl):
 
     needs_visits = True
     discount = 1.0
-    behavior_policy = Greedy()
 
     def __post_init__(self):
         super().__post_init__()
@@ -45,16 +53,20 @@ class UCBQLearning(TabularControl):
         check_numbers(self, confidence=NOT_NEGATIVE, log_term=ABOVE_ZERO)
 
     @property
+    def behavior_policy(self) -> Policy:
+        return Greedy()
+
+    @property
     def initial_value(self):
         return float(self.horizon)
 
     def learn(self, key, state, transition, t):
-        pair = transition.observation, transition.action
+        pair = transition.pair
         state = self.count_visit(state, pair)
-        n, horizon = state.visits[pair], self.horizon
+        n = self.visits(state)[pair]
+        horizon = self.horizon
         bonus = self.confidence * jnp.sqrt(horizon**3 * self.log_term / n)
         value = jnp.minimum(horizon, jnp.max(state.q[transition.next_observation]))
         target = transition.reward + jnp.where(transition.terminated, 0, value) + bonus
-        return state._replace(
-            q=state.q.at[pair].add((horizon + 1) / (horizon + n) * (target - state.q[pair]))
-        )
+        move = (horizon + 1) / (horizon + n) * (target - state.q[pair])
+        return state._replace(q=state.q.at[pair].add(move))

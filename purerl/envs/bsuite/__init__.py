@@ -1,8 +1,9 @@
-"""The Behaviour Suite: small experiments, each for one ability of an agent, with a score from 0 to 1.
+"""The Behaviour Suite: small experiments, each testing one ability of an agent.
 
-Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), in the numbers of bsuite 0.3.6, without its three
-experiments on MNIST: 20 experiments of 408 settings, named ``bsuite/EXPERIMENT/SETTING``. :mod:`purerl.bsuite` runs and scores
-them.
+Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), with the
+parameters of bsuite 0.3.6, without its three experiments on MNIST: 20 experiments with
+408 settings, named ``bsuite/EXPERIMENT/SETTING``. :mod:`purerl.suites.bsuite` runs them
+and computes their scores from 0 to 1.
 """
 
 from functools import partial
@@ -18,7 +19,7 @@ from purerl.envs.bsuite.memory_chain import MemoryChain
 from purerl.envs.bsuite.mountain_car import MountainCar
 from purerl.envs.bsuite.umbrella_chain import UmbrellaChain
 
-# name: (what builds it, after how many steps an episode is truncated)
+# name: (function that builds it, steps after which an episode is truncated)
 ENVIRONMENTS = {
     f"bsuite/{name}/{index}": (partial(load, name, index), None)
     for name, experiment in EXPERIMENTS.items()

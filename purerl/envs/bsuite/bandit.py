@@ -8,32 +8,38 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.settings import generator
+from purerl.envs.bsuite.common import generator
 from purerl.pytree import Node
 
 
 class BanditState(NamedTuple):
-    """``arm``: the one pulled last, -1 before that; int32 ``[]``."""
+    """The last action, int32 ``[]``.
+
+    Attributes:
+        arm: the arm pulled last, -1 before the first step.
+    """
 
     arm: jax.Array
 
 
 class Bandit(Node):
-    """Arms with fixed rewards from 0 to 1, shuffled once and for all by a seed. Make one with :meth:`of`.
+    """A bandit with fixed rewards from 0 to 1. Make one with :meth:`of`.
 
-    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``bandit``, as in bsuite 0.3.6.
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``bandit``,
+    as in bsuite 0.3.6. A seed assigns the rewards to the arms.
 
-    - **Observation**: 1, float32 ``[1, 1]``.
-    - **Actions**: the arms.
-    - **Reward**: ``rewards[action]``.
-    - **Start**: always the same.
-    - **Termination**: every step is an episode.
+    - Observation: 1, float32 ``[1, 1]``.
+    - Actions: the arms.
+    - Reward: ``rewards[action]``.
+    - Start: always the same.
+    - Termination: every step is an episode.
 
     Attributes:
         rewards: of each arm, float32 ``[A]``.
 
     Example:
-        >>> [round(float(reward), 1) for reward in Bandit.of(mapping_seed=0, num_arms=5).rewards]
+        >>> env = Bandit.of(mapping_seed=0, num_arms=5)
+        >>> [round(float(reward), 1) for reward in env.rewards]
         [0.5, 0.0, 0.2, 0.8, 1.0]
     """
 
@@ -41,14 +47,15 @@ class Bandit(Node):
 
     @classmethod
     def of(cls, mapping_seed: int = 0, num_arms: int = 11) -> Self:
-        """The bandit whose arms bsuite shuffles with that seed.
+        """Make the bandit whose arms bsuite shuffles with that seed.
 
         Args:
             mapping_seed: of NumPy's ``RandomState``.
             num_arms: ``A``; the rewards are evenly spaced.
 
         Raises:
-            ValueError: no seed of NumPy's, or fewer than two arms.
+            ValueError: ``mapping_seed`` is not a seed of NumPy's, or there are fewer
+                than two arms.
         """
         if num_arms < 2:
             raise ValueError(
@@ -67,7 +74,7 @@ class Bandit(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return 1
 
     def reset(self, key):
@@ -81,12 +88,9 @@ class Bandit(Node):
         return jnp.ones((1, 1), jnp.float32)
 
     def render(self, state):
-        colors = np.concatenate(
-            [
-                drawing.shades(self.rewards),
-                np.full((1, self.num_actions, 3), drawing.PALE, np.uint8),
-            ]
-        )
+        """Rewards, the brighter the larger; below them the arm pulled last, in blue."""
+        arms = np.full((1, self.num_actions, 3), drawing.PALE, np.uint8)
+        colors = np.concatenate([drawing.shades(self.rewards), arms])
         if state.arm >= 0:
             colors[1, int(state.arm)] = drawing.BLUE
         return drawing.cells(colors, size=24)

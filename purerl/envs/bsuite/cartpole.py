@@ -1,4 +1,4 @@
-"""The Behaviour Suite's cart and pole: to balance, or to swing up first."""
+"""The Behaviour Suite's cart and pole: balancing, and swinging up first."""
 
 import math
 from typing import NamedTuple
@@ -15,8 +15,15 @@ from purerl.pytree import Node
 
 
 class CartpoleState(NamedTuple):
-    """Position (m) and velocity (m/s) of the cart, angle from upright (rad) and rate (rad/s) of the pole, float ``[]``;
-    ``time``: steps taken, int32 ``[]``."""
+    """Cart, pole and clock; float ``[]`` except ``time``.
+
+    Attributes:
+        x: the cart's position, m.
+        x_dot: m/s.
+        theta: the pole's angle from upright, rad.
+        theta_dot: rad/s.
+        time: steps taken, int32 ``[]``.
+    """
 
     x: jax.Array
     x_dot: jax.Array
@@ -26,26 +33,30 @@ class CartpoleState(NamedTuple):
 
 
 class Cartpole(Node):
-    r"""The pole must be kept upright, with three forces to choose from and a clock in view.
+    r"""A pole to be kept upright, with three forces and an observed clock.
 
-    Barto, Sutton & Anderson (1983) in the form of Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
-    ``cartpole``, as in bsuite 0.3.6. The equations of motion and Euler's method are those of
-    :class:`purerl.envs.classic.CartPole`, the force is :math:`F = (a - 1)` ``force_mag``.
+    Barto, Sutton & Anderson (1983) in the form of Osband et al., "Behaviour Suite for
+    Reinforcement Learning" (ICLR 2020), ``cartpole``, as in bsuite 0.3.6. The equations
+    of motion and Euler's method are those of :class:`purerl.envs.classic.CartPole`,
+    with the force :math:`F = (a - 1)` ``force_mag``.
 
-    - **Observation**: ``[[x / x_threshold, x_dot / x_threshold, sin theta, cos theta, theta_dot, t / max_time]]``, float32
-      ``[1, 6]``, with ``t`` the steps taken times ``timescale``.
-    - **Actions**: 0 pushes left, 1 not at all, 2 right.
-    - **Reward**: 1 where ``cos theta > height_threshold`` and ``|x| < x_threshold`` hold after the step, 0 otherwise.
-    - **Start**: ``x``, ``x_dot``, ``theta`` and ``theta_dot`` uniform in ``[-init_range, init_range)``.
-    - **Termination**: a reward of 0, or ``t > max_time`` (step 1,001): that end is bsuite's own and counts as terminal, for
-      the observation tells the time.
+    - Observation: ``[[x / x_threshold, x_dot / x_threshold, sin theta, cos theta,
+      theta_dot, t / max_time]]``, float32 ``[1, 6]``, with ``t`` the steps taken times
+      ``timescale``.
+    - Actions: 0 pushes left, 1 does not push, 2 pushes right.
+    - Reward: 1 if ``cos theta > height_threshold`` and ``|x| < x_threshold`` hold after
+      the step, otherwise 0.
+    - Start: ``x``, ``x_dot``, ``theta`` and ``theta_dot`` uniform in
+      ``[-init_range, init_range)``.
+    - Termination: a reward of 0, or ``t > max_time`` (step 1,001). As in bsuite, that
+      time limit counts as terminal, since the observation includes the time.
 
-    bsuite adds the time up, in float64, which for its numbers ends on the same step; and it keeps the angle in
-    :math:`[0, 2\pi)`, where here it is in :math:`[-\pi, \pi]`, so that float32 resolves the upright best. Observations do not
-    tell.
+    bsuite sums up the time in float64, which with its parameters ends on the same step.
+    It keeps the angle in :math:`[0, 2\pi)`; here it is in :math:`[-\pi, \pi]`, where
+    float32 is most precise around upright. Observations are the same.
 
     Attributes:
-        height_threshold: what ``cos theta`` must exceed.
+        height_threshold: lower bound on ``cos theta``, exclusive.
         x_threshold: m, > 0.
         timescale: seconds between two states, > 0.
         max_time: s, > 0.
@@ -60,16 +71,16 @@ class Cartpole(Node):
         ValueError: a number out of its range.
     """
 
-    height_threshold: float = 0.8
-    x_threshold: float = 3.0
-    timescale: float = 0.01
-    max_time: float = 10.0
-    init_range: float = 0.05
-    gravity: float = 9.8
-    masscart: float = 1.0
-    masspole: float = 0.1
-    length: float = 0.5
-    force_mag: float = 10.0
+    height_threshold: float | jax.Array = 0.8
+    x_threshold: float | jax.Array = 3.0
+    timescale: float | jax.Array = 0.01
+    max_time: float | jax.Array = 10.0
+    init_range: float | jax.Array = 0.05
+    gravity: float | jax.Array = 9.8
+    masscart: float | jax.Array = 1.0
+    masspole: float | jax.Array = 0.1
+    length: float | jax.Array = 0.5
+    force_mag: float | jax.Array = 10.0
 
     num_actions = 3
 
@@ -89,20 +100,22 @@ class Cartpole(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
-        return math.floor(self.max_time / self.timescale) + 1
+        """Largest number of steps in an episode."""
+        return math.floor(float(self.max_time / self.timescale)) + 1
 
     def reset(self, key):
         words = jax.random.bits(key, (4,), jnp.uint32)
         unit = ((words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(4))
-        return CartpoleState(*(self.init_range * u for u in unit), jnp.int32(0))
+        x, x_dot, theta, theta_dot = (self.init_range * u for u in unit)
+        return CartpoleState(x, x_dot, theta, theta_dot, jnp.int32(0))
 
     def move(self, state: CartpoleState, action: jax.Array) -> CartpoleState:
         """One Euler step."""
         x, x_dot, theta, theta_dot, time = state
         total_mass = self.masscart + self.masspole
         polemass_length = self.masspole * self.length
-        sin, cos = jnp.sin(theta), jnp.cos(theta)
+        sin = jnp.sin(theta)
+        cos = jnp.cos(theta)
         push = ((action - 1) * self.force_mag + polemass_length * theta_dot**2 * sin) / total_mass
         theta_acc = (self.gravity * sin - cos * push) / (
             self.length * (4 / 3 - self.masspole * cos**2 / total_mass)
@@ -142,7 +155,9 @@ class Cartpole(Node):
         return jnp.stack(self.features(state)).astype(jnp.float32)[None]
 
     def render(self, state):
-        x, theta, reach = float(state.x), float(state.theta), float(self.x_threshold)
+        x = float(state.x)
+        theta = float(state.theta)
+        reach = float(self.x_threshold)
         tip = x + 2 * self.length * np.sin(theta), 2 * self.length * np.cos(theta)
         shapes = [
             drawing.line((-reach, -0.15), (reach, -0.15), 0.03, drawing.GRAY),
@@ -154,34 +169,38 @@ class Cartpole(Node):
 
 
 class CartpoleSwingup(Cartpole):
-    r"""The pole hangs at first and must be swung up, although every push costs: whoever does not explore stays still.
+    r"""A hanging pole to be swung up, although every push has a cost.
 
-    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``cartpole_swingup``, as in bsuite 0.3.6. The
-    motion is :class:`Cartpole`'s.
+    Without exploration the agent learns not to move. Osband et al., "Behaviour Suite
+    for Reinforcement Learning" (ICLR 2020), ``cartpole_swingup``, as in bsuite 0.3.6.
+    The motion is that of :class:`Cartpole`.
 
-    - **Observation**: :class:`Cartpole`'s six numbers, and whether ``|x| < x_reward_threshold`` and
-      ``|theta_dot| < theta_dot_threshold`` hold, as 1 or -1; float32 ``[1, 8]``.
-    - **Actions**: 0 pushes left, 1 not at all, 2 right.
-    - **Reward**: 1 where both hold after the step and ``cos theta > height_threshold`` too; less ``move_cost`` for a push.
-    - **Start**: as :class:`Cartpole`'s, with ``theta`` around :math:`\pi`.
-    - **Termination**: ``|x| > x_threshold``, or ``t > max_time`` (step 1,001): that end is bsuite's own and counts as
-      terminal, for the observation tells the time.
+    - Observation: the six numbers of :class:`Cartpole`, and whether
+      ``|x| < x_reward_threshold`` and ``|theta_dot| < theta_dot_threshold`` hold, as 1
+      or -1; float32 ``[1, 8]``.
+    - Actions: 0 pushes left, 1 does not push, 2 pushes right.
+    - Reward: 1 if both hold after the step and ``cos theta > height_threshold`` too,
+      less ``move_cost`` for a push.
+    - Start: as in :class:`Cartpole`, with ``theta`` around :math:`\pi`.
+    - Termination: ``|x| > x_threshold``, or ``t > max_time`` (step 1,001). As in
+      bsuite, that time limit counts as terminal, since the observation includes the
+      time.
 
-    The metric ``upright`` of a step is whether it yielded the 1.
+    The metric ``upright`` tells whether a step yielded the reward of 1.
 
     Attributes:
-        height_threshold: what ``cos theta`` must exceed.
+        height_threshold: lower bound on ``cos theta``, exclusive.
         theta_dot_threshold: rad/s, at least 0.
         x_reward_threshold: m, at least 0.
         move_cost: of a push.
 
-    The others are :class:`Cartpole`'s.
+    The other attributes are those of :class:`Cartpole`.
     """
 
-    height_threshold: float = 0.5
-    theta_dot_threshold: float = 1.0
-    x_reward_threshold: float = 1.0
-    move_cost: float = 0.1
+    height_threshold: float | jax.Array = 0.5
+    theta_dot_threshold: float | jax.Array = 1.0
+    x_reward_threshold: float | jax.Array = 1.0
+    move_cost: float | jax.Array = 0.1
 
     def __post_init__(self):
         super().__post_init__()
@@ -212,9 +231,9 @@ class CartpoleSwingup(Cartpole):
         return state, Outcome(reward.astype(jnp.float32), terminated, jnp.bool_(False), metrics)
 
     def _central_and_slow(self, state):
-        return jnp.abs(state.x) < self.x_reward_threshold, jnp.abs(
-            state.theta_dot
-        ) < self.theta_dot_threshold
+        central = jnp.abs(state.x) < self.x_reward_threshold
+        slow = jnp.abs(state.theta_dot) < self.theta_dot_threshold
+        return central, slow
 
     def observe(self, state):
         flags = [jnp.where(holds, 1.0, -1.0) for holds in self._central_and_slow(state)]

@@ -1,4 +1,4 @@
-"""Catch: a ball falls, a paddle is moved under it."""
+"""Catch: a paddle to be moved under a falling ball."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,18 @@ import numpy as np
 from purerl.checks import check_size
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.words import below
+from purerl.envs.bsuite.common import below
 from purerl.pytree import Node, static
 
 
 class CatchState(NamedTuple):
-    """Where the ball is, and in which column the paddle; int32 ``[]``."""
+    """Positions of the ball and of the paddle, int32 ``[]``.
+
+    Attributes:
+        ball_row: 0 at the top.
+        ball_column: 0 on the left.
+        paddle: the paddle's column.
+    """
 
     ball_row: jax.Array
     ball_column: jax.Array
@@ -22,23 +28,28 @@ class CatchState(NamedTuple):
 
 
 class Catch(Node):
-    """A ball falls down its column, one row a step; the paddle moves along the bottom row.
+    """A ball that falls one row per step, and a paddle on the bottom row.
 
-    Mnih, Heess, Graves & Kavukcuoglu, "Recurrent models of visual attention" (NeurIPS 2014); Osband et al., "Behaviour Suite
-    for Reinforcement Learning" (ICLR 2020), ``catch``, as in bsuite 0.3.6.
+    Mnih, Heess, Graves & Kavukcuoglu, "Recurrent models of visual attention" (NeurIPS
+    2014); Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
+    ``catch``, as in bsuite 0.3.6.
 
-    - **Observation**: 1 where the ball or the paddle is, 0 elsewhere, float32 ``[rows, columns]``.
-    - **Actions**: 0 moves the paddle left, 1 leaves it, 2 moves it right; at the border it stays.
-    - **Reward**: when the ball reaches the bottom row, 1 if the paddle is there and -1 if not; 0 before.
-    - **Start**: the ball in the top row, in any column alike; the paddle in column ``columns // 2``.
-    - **Termination**: the ball is in the bottom row, after ``rows - 1`` steps.
+    - Observation: 1 where the ball or the paddle is, 0 elsewhere, float32
+      ``[rows, columns]``.
+    - Actions: 0 moves the paddle left, 1 leaves it, 2 moves it right; it stays within
+      the board.
+    - Reward: when the ball reaches the bottom row, 1 if the paddle is there and -1 if
+      not; 0 before.
+    - Start: the ball in the top row, in a uniformly random column; the paddle in column
+      ``columns // 2``.
+    - Termination: the ball is in the bottom row, after ``rows - 1`` steps.
 
     Attributes:
-        rows: static, at least 2.
-        columns: static.
+        rows: at least 2. Static.
+        columns: at least 1. Static.
 
     Raises:
-        ValueError: a size that is no positive whole number, or a single row.
+        ValueError: a size that is not a positive whole number, or a single row.
     """
 
     rows: int = static(default=10)
@@ -57,7 +68,7 @@ class Catch(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return self.rows - 1
 
     def reset(self, key):
@@ -68,7 +79,8 @@ class Catch(Node):
         paddle = jnp.clip(state.paddle + action - 1, 0, self.columns - 1)
         state = CatchState(state.ball_row + 1, state.ball_column, paddle)
         landed = state.ball_row == self.rows - 1
-        reward = jnp.where(landed, jnp.where(paddle == state.ball_column, 1.0, -1.0), 0.0)
+        caught = jnp.where(paddle == state.ball_column, 1.0, -1.0)
+        reward = jnp.where(landed, caught, 0.0)
         return state, Outcome(reward.astype(jnp.float32), landed, jnp.bool_(False))
 
     def observe(self, state):

@@ -1,4 +1,4 @@
-"""Deep sea: a treasure that nobody finds by dithering."""
+"""Deep sea: a treasure that takes deep exploration to find."""
 
 from typing import NamedTuple, Self
 
@@ -9,14 +9,19 @@ import numpy as np
 from purerl.checks import FINITE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.settings import generator
-from purerl.envs.bsuite.words import fraction
+from purerl.envs.bsuite.common import fraction, generator
 from purerl.metrics import Mean
 from purerl.pytree import Node, static
 
 
 class DeepSeaState(NamedTuple):
-    """Row and column, int32 ``[]``; ``strayed``: whether the diagonal was left on purpose, bool ``[]``."""
+    """Position of the diver, and whether it has left the diagonal.
+
+    Attributes:
+        row: int32 ``[]``.
+        column: int32 ``[]``.
+        strayed: whether the diver has gone left on the diagonal, bool ``[]``.
+    """
 
     row: jax.Array
     column: jax.Array
@@ -24,28 +29,36 @@ class DeepSeaState(NamedTuple):
 
 
 class DeepSea(Node):
-    r"""A diver sinks one row a step through a square of ``N`` by ``N`` cells, moving left or right; the treasure lies at the
-    bottom right, and only going right every time leads there. Make one with :meth:`of`.
+    """A diver that sinks one row per step through a square of ``N`` by ``N`` cells.
 
-    Osband, Van Roy, Russo & Wen, "Deep exploration via randomized value functions" (JMLR 20, 2019); Osband et al., "Behavior
-    Suite for Reinforcement Learning" (ICLR 2020), ``deep_sea`` and ``deep_sea_stochastic``, as in bsuite 0.3.6.
+    It moves left or right as it sinks. The treasure is at the bottom right, and only
+    going right on every step leads there. Make one with :meth:`of`.
 
-    - **Observation**: 1 in the diver's cell, 0 elsewhere, float32 ``[N, N]``; all 0 below the bottom.
-    - **Actions**: 0 and 1. One of them means right and the other left, in each cell as a seed has it.
-    - **Reward**: going right costs ``move_cost / N``, and yields 1 in the last column. If stochastic, every step from either
-      end of the bottom row adds a standard normal number.
-    - **Start**: the top left cell.
-    - **Termination**: after ``N`` steps, below the bottom row.
+    Osband, Van Roy, Russo & Wen, "Deep exploration via randomized value functions"
+    (JMLR 20, 2019); Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR
+    2020), ``deep_sea`` and ``deep_sea_stochastic``, as in bsuite 0.3.6.
 
-    If stochastic, a step to the right leaves the column as it is with probability ``1 / N`` (its cost remains).
+    - Observation: 1 in the diver's cell, 0 elsewhere, float32 ``[N, N]``; all 0 below
+      the bottom row.
+    - Actions: 0 and 1. In each cell, one of them means right and the other left, as
+      drawn with a seed.
+    - Reward: going right costs ``move_cost / N``, and yields 1 in the last column. If
+      stochastic, every step from either end of the bottom row adds a standard normal
+      number.
+    - Start: the top left cell.
+    - Termination: after ``N`` steps, below the bottom row.
 
-    The metrics of a step, counted when an episode ends, are ``bad_episode``, whether the diver went left on the diagonal, and
-    ``denoised_return``, whether it found the treasure.
+    If stochastic, a step to the right leaves the column unchanged with probability
+    ``1 / N`` (its cost remains).
+
+    The metrics of a step, counted when an episode ends, are ``bad_episode``, whether
+    the diver went left on the diagonal, and ``denoised_return``, whether it found the
+    treasure.
 
     Attributes:
         right: the action that means right in each cell, int32 ``[N, N]``.
-        move_cost: of going right all the way.
-        stochastic: static.
+        move_cost: of going right on every step.
+        stochastic: whether transitions and rewards are random. Static.
 
     Raises:
         ValueError: a ``move_cost`` that is not finite.
@@ -66,7 +79,7 @@ class DeepSea(Node):
 
     @classmethod
     def of(cls, size: int = 10, mapping_seed: int = 0, **fields) -> Self:
-        """The sea whose actions bsuite draws with that seed.
+        """Make the environment whose actions bsuite draws with that seed.
 
         Args:
             size: ``N``.
@@ -74,17 +87,17 @@ class DeepSea(Node):
             **fields: ``move_cost`` and ``stochastic``.
 
         Raises:
-            ValueError: no seed of NumPy's, or a ``size`` below 1.
+            ValueError: ``mapping_seed`` is not a seed of NumPy's, or ``size`` is below
+                1.
         """
         if size < 1:
             raise ValueError(f"DeepSea: size is {size}; allowed: a whole number of at least 1")
-        return cls(
-            generator("DeepSea", mapping_seed).binomial(1, 0.5, (size, size)).astype(np.int32),
-            **fields,
-        )
+        right = generator("DeepSea", mapping_seed).binomial(1, 0.5, (size, size))
+        return cls(np.asarray(right).astype(np.int32), **fields)
 
     @property
     def size(self) -> int:
+        """``N``."""
         return self.right.shape[-1]
 
     @property
@@ -93,7 +106,7 @@ class DeepSea(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return self.size
 
     def reset(self, key):
@@ -129,9 +142,8 @@ class DeepSea(Node):
 
     def render(self, state):
         colors = np.full((self.size + 1, self.size, 3), (10, 60, 110), np.uint8)
-        colors[:-1] -= (np.arange(self.size) * 50 // self.size).astype(np.uint8)[
-            :, None, None
-        ] * np.array([0, 1, 1], np.uint8)
+        depth = (np.arange(self.size) * 50 // self.size).astype(np.uint8)
+        colors[:-1] -= depth[:, None, None] * np.array([0, 1, 1], np.uint8)
         colors[-1] = drawing.BROWN
         colors[-2, -1] = drawing.YELLOW
         colors[int(state.row), int(state.column)] = drawing.ORANGE

@@ -1,4 +1,4 @@
-"""Discounting chain: a slightly larger reward, sooner or later."""
+"""Discounting chain: five rewards at different delays, one of them slightly larger."""
 
 from typing import NamedTuple, Self
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.settings import generator
+from purerl.envs.bsuite.common import generator
 from purerl.pytree import Node
 
 HORIZONS = (1, 3, 10, 30, 100)
@@ -16,23 +16,30 @@ LENGTH = 100
 
 
 class DiscountingChainState(NamedTuple):
-    """``chain``: the one chosen, -1 before that; ``time``: steps taken; int32 ``[]``."""
+    """The chosen chain, and the clock; int32 ``[]``.
+
+    Attributes:
+        chain: -1 before the first step.
+        time: steps taken.
+    """
 
     chain: jax.Array
     time: jax.Array
 
 
 class DiscountingChain(Node):
-    """The first action chooses one of five chains, which pay after 1, 3, 10, 30 or 100 steps; one of them pays more. Make one
-    with :meth:`of`.
+    """A choice among five chains, which pay after 1, 3, 10, 30 or 100 steps.
 
-    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``discounting_chain``, as in bsuite 0.3.6.
+    One of them pays more. Make one with :meth:`of`. Osband et al., "Behaviour Suite for
+    Reinforcement Learning" (ICLR 2020), ``discounting_chain``, as in bsuite 0.3.6.
 
-    - **Observation**: ``[[chain, time / 100]]``, the chain -1 at first, float32 ``[1, 2]``.
-    - **Actions**: the chain; without effect after the first step.
-    - **Reward**: ``rewards[chain]`` on step 1, 3, 10, 30 or 100, whichever is the chain's; 0 on all others.
-    - **Start**: always the same.
-    - **Termination**: after 100 steps. The end is bsuite's own and counts as terminal, for the observation tells the time.
+    - Observation: ``[[chain, time / 100]]``, the chain -1 at first, float32 ``[1, 2]``.
+    - Actions: the chain; no effect after the first step.
+    - Reward: ``rewards[chain]`` on the step at which the chain pays, 1, 3, 10, 30 or
+      100; 0 on all others.
+    - Start: always the same.
+    - Termination: after 100 steps. As in bsuite, that time limit counts as terminal,
+      since the observation includes the time.
 
     Attributes:
         rewards: of each chain, float32 ``[5]``.
@@ -48,17 +55,16 @@ class DiscountingChain(Node):
 
     @classmethod
     def of(cls, mapping_seed: int = 0) -> Self:
-        """The environment in which chain ``mapping_seed % 5`` pays 1.1, and the others 1.
+        """Make the environment in which chain ``mapping_seed % 5`` pays 1.1.
+
+        The others pay 1.
 
         Raises:
-            ValueError: ``mapping_seed`` is no whole number in ``[0, 2**32)``.
+            ValueError: ``mapping_seed`` is not a whole number in ``[0, 2**32)``.
         """
         generator("DiscountingChain", mapping_seed)
-        return cls(
-            np.where(np.arange(len(HORIZONS)) == mapping_seed % len(HORIZONS), 1.1, 1.0).astype(
-                np.float32
-            )
-        )
+        best = np.arange(len(HORIZONS)) == mapping_seed % len(HORIZONS)
+        return cls(np.where(best, 1.1, 1.0).astype(np.float32))
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
@@ -66,7 +72,7 @@ class DiscountingChain(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return LENGTH
 
     def reset(self, key):
@@ -84,9 +90,9 @@ class DiscountingChain(Node):
 
     def render(self, state):
         colors = np.full((len(HORIZONS), LENGTH + 1, 3), drawing.PALE, np.uint8)
-        for chain, (horizon, reward) in enumerate(
-            zip(HORIZONS, np.asarray(self.rewards), strict=True)
-        ):
+        rewards = np.asarray(self.rewards)
+        for chain, (horizon, reward) in enumerate(zip(HORIZONS, rewards, strict=True)):
             colors[chain, horizon] = drawing.GREEN if reward > 1 else drawing.YELLOW
-        colors[slice(None) if state.chain < 0 else int(state.chain), int(state.time)] = drawing.BLUE
+        chosen = slice(None) if state.chain < 0 else int(state.chain)
+        colors[chosen, int(state.time)] = drawing.BLUE
         return drawing.cells(colors, size=8)

@@ -1,4 +1,4 @@
-"""The experiments of the Behaviour Suite as data: what is varied, for how many episodes, and what is recorded."""
+"""The experiments of the Behaviour Suite as data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,12 +21,14 @@ class Experiment(NamedTuple):
     """One experiment.
 
     Attributes:
-        build: of a setting, the environment: ``build(**setting)``, without noise and scale.
-        settings: what is varied, under bsuite's names. Equal ones stand for independent runs.
-        episodes: how many a run has.
-        tags: what is tested.
-        columns: what is recorded.
-        options: how; see :class:`~purerl.envs.bsuite.Record`.
+        build: makes the environment of a setting, ``build(**setting)``, without noise
+            and scale.
+        settings: parameters that vary, under bsuite's names. Equal ones stand for
+            independent runs.
+        episodes: number of episodes in a run.
+        tags: abilities that are tested.
+        columns: quantities that are recorded.
+        options: further arguments of :class:`~purerl.envs.bsuite.Record`.
     """
 
     build: Callable[..., Environment]
@@ -34,7 +36,7 @@ class Experiment(NamedTuple):
     episodes: int
     tags: tuple[str, ...]
     columns: tuple[str, ...]
-    options: dict[str, int] = {}  # noqa: RUF012 (nobody writes to it)
+    options: dict[str, int] = {}  # noqa: RUF012 (never mutated)
 
 
 def _varied(name, values):
@@ -42,7 +44,7 @@ def _varied(name, values):
 
 
 def _in_three_forms(name, plain, tags):
-    """A basic experiment, and the same with noise of five sizes in the reward, and with the reward on five scales."""
+    """A basic experiment; the same with reward noise, and with other reward scales."""
     forms = {"noise": (0.1, 0.3, 1.0, 3.0, 10.0), "scale": (0.001, 0.03, 1.0, 30.0, 1000.0)}
     yield name, plain
     for form, sizes in forms.items():
@@ -55,12 +57,14 @@ def _in_three_forms(name, plain, tags):
 
 _UP_TO_25 = (*range(1, 11), 12, 14, 17, 20, 25)
 _UP_TO_100 = (*_UP_TO_25, *range(30, 101, 10))
-_SEEDS, _RUNS = _varied("mapping_seed", range(20)), ({},) * 20
+_SEEDS = _varied("mapping_seed", range(20))
+_RUNS = ({},) * 20
 _SEAS = tuple({"size": size, "mapping_seed": 42} for size in range(10, 51, 2))
 _HEIGHTS = tuple({"height_threshold": n / 20, "x_reward_threshold": 1 - n / 20} for n in range(20))
 _LENGTHS = tuple({"chain_length": length, "n_distractor": 20} for length in _UP_TO_100)
 
-_REGRET, _BALANCE = ("total_regret",), ("total_return", "best_episode")
+_REGRET = ("total_regret",)
+_BALANCE = ("total_return", "best_episode")
 _SEA = ("total_bad_episodes", "denoised_return", "solved_episode")
 
 
@@ -68,7 +72,7 @@ def _umbrella(n_distractor, chain_length=20):
     return UmbrellaChain(chain_length, n_distractor)
 
 
-# As in bsuite 0.3.6, but for mnist, mnist_noise and mnist_scale, which need a data set.
+# As in bsuite 0.3.6, without mnist, mnist_noise and mnist_scale, which need a data set
 EXPERIMENTS: dict[str, Experiment] = {
     **dict(
         _in_three_forms("bandit", Experiment(Bandit.of, _SEEDS, 10_000, ("basic",), _REGRET), ())
@@ -143,15 +147,17 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 
 def load(experiment: str, index: int = 0, episodes: int | None = None) -> Setting:
-    """The environment of bsuite's id ``experiment/index``: recorded, under the noise or scale of its setting.
+    """Make the environment of bsuite's id ``experiment/index``, with its record.
 
     Args:
         experiment: a name in :data:`EXPERIMENTS`.
-        index: of the setting.
-        episodes: how many are recorded, if not the experiment's number.
+        index: of the setting. The environment has the noise or reward scale of that
+            setting.
+        episodes: number of recorded episodes; the experiment's own by default.
 
     Raises:
-        ValueError: there is no such experiment or setting, or ``episodes`` is out of range.
+        ValueError: there is no such experiment or setting, or ``episodes`` is out of
+            range.
 
     Example:
         >>> env = load("catch_noise", 7)
@@ -169,7 +175,8 @@ def load(experiment: str, index: int = 0, episodes: int | None = None) -> Settin
     if type(episodes) is not int or not 0 < episodes <= LONGEST_RUN:
         raise ValueError(f"episodes is {episodes!r}; allowed: a whole number in [1, {LONGEST_RUN}]")
     setting = dict(about.settings[index])
-    noise, scale = setting.pop("noise_scale", None), setting.pop("reward_scale", None)
+    noise = setting.pop("noise_scale", None)
+    scale = setting.pop("reward_scale", None)
     env = Record(about.build(**setting), episodes, about.columns, **about.options)
     if noise is not None:
         env = RewardNoise(env, scale=noise)

@@ -1,4 +1,4 @@
-"""What the Behaviour Suite writes down of a run, and scores."""
+"""Statistics that the Behaviour Suite records of a run and scores."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.envs.base import Outcome, Wrapper, restart
+from purerl.envs.base import E, Outcome, Wrapper, restart
 from purerl.metrics import CompensatedSum, Mean
 from purerl.pytree import static
 
-# What a step adds to a column that is a sum.
+# Amount that a step adds to each column that is a sum
 SUMS: dict[str, Callable[[Outcome, jax.Array], jax.Array]] = {
     "total_return": lambda outcome, done: outcome.reward,
     "total_regret": lambda outcome, done: jnp.where(done, 1 - outcome.reward, 0.0),
@@ -20,14 +20,14 @@ SUMS: dict[str, Callable[[Outcome, jax.Array], jax.Array]] = {
     "denoised_return": lambda outcome, done: outcome.metrics["denoised_return"].total,
 }
 COLUMNS = (*SUMS, "best_episode", "solved_episode")
-LONGEST_RUN = 10_000  # episodes; bsuite has no longer one
+LONGEST_RUN = 10_000  # episodes, the most in bsuite
 
 
 def logged_episodes(last: int) -> tuple[int, ...]:
     """The episodes after which bsuite writes a row, up to ``last``.
 
-    >>> logged_episodes(100)
-    (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
+    >>> logged_episodes(50)
+    (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 50)
     """
     tenths = (10, 12, 14, 17, 20, 25, 30, 40, 50, 60, 70, 80, 90)
     candidates = [t * 10**k for k in range(len(str(last))) for t in tenths]
@@ -35,8 +35,16 @@ def logged_episodes(last: int) -> tuple[int, ...]:
 
 
 class RecordState(NamedTuple):
-    """``episodes``: how many have ended, int32 ``[]``; ``episode_return``: of the one under way, float32 ``[]``; ``sums``:
-    :class:`~purerl.metrics.CompensatedSum` by column; ``best``, float32 ``[]``; ``solved``, int32 ``[]``."""
+    """The inner state, and the statistics so far.
+
+    Attributes:
+        inner: state of the inner environment.
+        episodes: number of episodes that have ended, int32 ``[]``.
+        episode_return: of the current episode, float32 ``[]``.
+        sums: by column.
+        best: largest return of an episode, float32 ``[]``.
+        solved: the column ``solved_episode``, int32 ``[]``.
+    """
 
     inner: Any
     episodes: jax.Array
@@ -46,35 +54,41 @@ class RecordState(NamedTuple):
     solved: jax.Array
 
 
-class Record(Wrapper):
-    """Statistics over the first episodes of a run, reported as metrics; from then on they stand still.
+class Record(Wrapper[E]):
+    """Records statistics over the first episodes of a run, and reports them as metrics.
 
-    A run goes on as long as episodes begin with :func:`~purerl.envs.base.restart`; a plain ``reset`` begins another. What is
-    inside is recorded: under wrappers that add noise to the reward or scale it, a record knows neither, as bsuite's.
+    After those episodes the statistics stay constant. A run continues as long as
+    episodes begin with :func:`~purerl.envs.base.restart`; a plain ``reset`` begins
+    another run. The inner environment is recorded: wrappers around a record that add
+    noise to the reward or scale it do not affect it, as in bsuite.
 
-    ====================== ===========================================================================================
+    ====================== =============================================================
     column                 value
-    ====================== ===========================================================================================
-    ``total_return``       the sum of all rewards (bsuite's ``raw_return`` too)
-    ``total_regret``       the sum over episodes of 1 less the last reward
-    ``total_perfect``      episodes whose last reward is positive
-    ``total_upright``      steps with the pole upright (:class:`~purerl.envs.bsuite.CartpoleSwingup`)
+    ====================== =============================================================
+    ``total_return``       sum of all rewards (also bsuite's ``raw_return``)
+    ``total_regret``       sum over episodes of 1 minus the last reward
+    ``total_perfect``      number of episodes whose last reward is positive
+    ``total_upright``      number of steps with the pole upright
+                           (:class:`~purerl.envs.bsuite.CartpoleSwingup`)
     ``best_episode``       the largest return of an episode, at least 0
-    ``total_bad_episodes`` episodes that left the diagonal on purpose (:class:`~purerl.envs.bsuite.DeepSea`)
-    ``denoised_return``    episodes that found the treasure (likewise)
-    ``solved_episode``     the first of the :func:`logged_episodes`, from ``solved_from`` on, by which less than
-                           ``solved_tenths`` tenths of the episodes were bad (likewise); 0 before
-    ====================== ===========================================================================================
+    ``total_bad_episodes`` number of episodes that left the diagonal by an action
+                           (:class:`~purerl.envs.bsuite.DeepSea`)
+    ``denoised_return``    number of episodes that found the treasure (DeepSea)
+    ``solved_episode``     the first of the :func:`logged_episodes`, from
+                           ``solved_from`` on, by which less than ``solved_tenths``
+                           tenths of the episodes were bad (DeepSea); 0 before
+    ====================== =============================================================
 
-    At every step each column's value is a metric, counted once, and so are ``episodes``, how many have ended, and
-    ``finished``, whether all have. Where ``finished`` is 1 on average over a stretch of steps, the other averages are the
-    final values, to float32's rounding.
+    At every step, each column's value is a metric, counted once. So are ``episodes``,
+    the number of episodes that have ended, and ``finished``, whether all have. If
+    ``finished`` averages 1 over some steps, the other averages are the final values, up
+    to rounding in float32.
 
     Attributes:
-        episodes: how many are recorded, at most 10,000. A leaf.
-        columns: which columns. Static.
-        solved_tenths: see above. A leaf.
-        solved_from: see above. A leaf.
+        episodes: number of recorded episodes, at most 10,000. A leaf.
+        columns: names of the columns. Static.
+        solved_tenths: see ``solved_episode``. A leaf.
+        solved_from: see ``solved_episode``. A leaf.
 
     Raises:
         ValueError: an unknown column.
@@ -92,10 +106,9 @@ class Record(Wrapper):
 
     @property
     def _summed(self):
-        needed = {
-            *self.columns,
-            *(["total_bad_episodes"] if "solved_episode" in self.columns else []),
-        }
+        needed = set(self.columns)
+        if "solved_episode" in needed:
+            needed.add("total_bad_episodes")
         return [name for name in SUMS if name in needed]
 
     def wrap_state(self, inner):
@@ -124,14 +137,11 @@ class Record(Wrapper):
         best = jnp.where(open_ & done, jnp.maximum(state.best, so_far), state.best)
         solved = state.solved
         if "solved_episode" in self.columns:
-            few = (
-                10 * sums["total_bad_episodes"].total.astype(jnp.int32)
-                < self.solved_tenths * episodes
-            )
-            judged = jnp.any(episodes == jnp.array(logged_episodes(LONGEST_RUN))) & (
-                episodes >= self.solved_from
-            )
-            solved = jnp.where((solved == 0) & judged & few, episodes, solved)
+            bad = sums["total_bad_episodes"].total.astype(jnp.int32)
+            few = 10 * bad < self.solved_tenths * episodes
+            logged = jnp.any(episodes == jnp.array(logged_episodes(LONGEST_RUN)))
+            counts = logged & (episodes >= self.solved_from)
+            solved = jnp.where((solved == 0) & counts & few, episodes, solved)
 
         values = {name: total.total for name, total in sums.items()} | {
             "best_episode": best,
@@ -148,12 +158,15 @@ class Record(Wrapper):
         return state, outcome._replace(metrics=metrics)
 
 
-class Setting(Wrapper):
-    """An experiment's environment that knows which it is: ``str`` is short, for tables and legends.
+class Setting(Wrapper[E]):
+    """An experiment's environment together with its id.
+
+    ``str`` gives the short form ``experiment/index``, for tables and legends.
 
     Attributes:
         experiment: its name. Static.
-        index: which setting. A leaf, so that the settings of an experiment may be the lanes of one program.
+        index: of the setting. A leaf, so that the settings of an experiment may be the
+            lanes of one program.
     """
 
     experiment: str = static()
@@ -164,8 +177,8 @@ class Setting(Wrapper):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
-        env = self.env
+        """Largest number of steps in an episode."""
+        env: Any = self.env
         while not hasattr(env, "longest_episode"):
             env = env.env
         return env.longest_episode

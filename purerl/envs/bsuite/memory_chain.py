@@ -1,4 +1,4 @@
-"""Memory chain: what was shown at the start is asked for at the end."""
+"""Memory chain: bits shown at the start are asked for at the end."""
 
 from typing import NamedTuple
 
@@ -9,13 +9,18 @@ import numpy as np
 from purerl.checks import check_size
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.settings import check_length
-from purerl.envs.bsuite.words import below, unpack, words_for
+from purerl.envs.bsuite.common import below, check_length, unpack, words_for
 from purerl.pytree import Node, static
 
 
 class MemoryChainState(NamedTuple):
-    """``context``: the bits, packed, uint32 ``[words]``; ``query``: which one is asked for; ``time``: steps taken; int32."""
+    """The bits, the query, and the clock.
+
+    Attributes:
+        context: the bits, packed, uint32 ``[words]``.
+        query: index of the bit asked for, int32 ``[]``.
+        time: steps taken, int32 ``[]``.
+    """
 
     context: jax.Array
     query: jax.Array
@@ -23,24 +28,27 @@ class MemoryChainState(NamedTuple):
 
 
 class MemoryChain(Node):
-    """A few bits are shown at the start of an episode; at its end one of them is asked for.
+    """A few bits are shown at the start of an episode; at its end one is asked for.
 
-    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``memory_len`` and ``memory_size``, as in bsuite
-    0.3.6.
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
+    ``memory_len`` and ``memory_size``, as in bsuite 0.3.6. With :math:`s` the
+    observation's time, the observation is
+    ``[[1 - s / memory_length, query, context]]``:
 
-    With :math:`s` the observation's time, ``[[1 - s / memory_length, query, context]]``:
-
-    - **Observation**: float32 ``[1, 2 + num_bits]``: the query (0 to ``num_bits - 1``) is shown where
-      ``s == memory_length - 1`` and is 0 elsewhere; the context (-1 and 1) is shown where ``s == 0`` and is 0 elsewhere.
-      ``s`` starts at 0, is still 0 after the first step, and grows by one a step from then on.
-    - **Actions**: 0 and 1, an answer; without effect but on the last step.
-    - **Reward**: on the last step, 1 if the action is the bit asked for and -1 if not; 0 before.
-    - **Start**: each bit and the query uniformly at random.
-    - **Termination**: after ``memory_length + 1`` steps. The end is bsuite's own and counts as terminal.
+    - Observation: float32 ``[1, 2 + num_bits]``. The query (0 to ``num_bits - 1``) is
+      shown if ``s == memory_length - 1`` and is 0 otherwise; the context (-1 and 1) is
+      shown if ``s == 0`` and is 0 otherwise. ``s`` starts at 0, is still 0 after the
+      first step, and grows by one per step from then on.
+    - Actions: 0 and 1, an answer; no effect except on the last step.
+    - Reward: on the last step, 1 if the action is the bit asked for and -1 if not; 0
+      before.
+    - Start: each bit and the query uniformly at random.
+    - Termination: after ``memory_length + 1`` steps. As in bsuite, that time limit
+      counts as terminal.
 
     Attributes:
         memory_length: at least 1. A leaf.
-        num_bits: static.
+        num_bits: at least 1. Static.
 
     Raises:
         ValueError: a number out of its range.
@@ -61,7 +69,7 @@ class MemoryChain(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return int(self.memory_length) + 1
 
     def reset(self, key):
@@ -74,25 +82,21 @@ class MemoryChain(Node):
             unpack(state.context, self.num_bits) == 1
         )
         done = time == self.memory_length + 1
-        reward = jnp.where(done, jnp.where(action == jnp.any(asked), 1.0, -1.0), 0.0).astype(
-            jnp.float32
-        )
+        answer = jnp.where(action == jnp.any(asked), 1.0, -1.0)
+        reward = jnp.where(done, answer, 0.0).astype(jnp.float32)
         return state._replace(time=time), Outcome(reward, done, jnp.bool_(False))
 
     def observe(self, state):
         time = jnp.maximum(state.time - 1, 0)
         left = (self.memory_length - time) / jnp.float32(self.memory_length)
         query = jnp.where(time == self.memory_length - 1, state.query, 0)
-        context = jnp.where(
-            time == 0, 2 * unpack(state.context, self.num_bits).astype(jnp.int32) - 1, 0
-        )
+        signs = 2 * unpack(state.context, self.num_bits).astype(jnp.int32) - 1
+        context = jnp.where(time == 0, signs, 0)
         return jnp.concatenate([jnp.stack([left, query]), context]).astype(jnp.float32)[None]
 
     def render(self, state):
-        length, bits = (
-            int(self.memory_length),
-            np.asarray(unpack(state.context, self.num_bits), bool),
-        )
+        length = int(self.memory_length)
+        bits = np.asarray(unpack(state.context, self.num_bits), bool)
         colors = np.full((2, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
         colors[0, : self.num_bits] = np.where(bits[:, None], drawing.ORANGE, drawing.SKY)
         colors[0, int(state.query)] = drawing.RED if bits[int(state.query)] else drawing.BLUE

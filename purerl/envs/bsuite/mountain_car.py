@@ -1,5 +1,6 @@
-"""Mountain car, with a clock in view."""
+"""Mountain car, with an observed clock."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,18 @@ import numpy as np
 from purerl.checks import AT_LEAST_ONE, FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
+from purerl.envs.classic.mountain_car import move
 from purerl.pytree import Node
 
 
 class MountainCarState(NamedTuple):
-    """Position and velocity, float ``[]``; ``time``: steps taken, int32 ``[]``."""
+    """Position and velocity, float ``[]``, and the clock.
+
+    Attributes:
+        position: along the track.
+        velocity: change of the position per step.
+        time: steps taken, int32 ``[]``.
+    """
 
     position: jax.Array
     velocity: jax.Array
@@ -21,21 +29,24 @@ class MountainCarState(NamedTuple):
 
 
 class MountainCar(Node):
-    r"""A car too weak for the hill must swing up.
+    r"""A car that must swing up a hill for which its motor is too weak.
 
-    Moore, *Efficient Memory-based Learning for Robot Control* (PhD thesis, Cambridge, 1990); Osband et al., "Behaviour Suite
-    for Reinforcement Learning" (ICLR 2020), ``mountain_car``, as in bsuite 0.3.6. With action :math:`a`,
+    Moore, *Efficient Memory-based Learning for Robot Control* (PhD thesis, Cambridge,
+    1990); Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
+    ``mountain_car``, as in bsuite 0.3.6. With action :math:`a`,
 
-    .. math:: v' = \operatorname{clip}(v + f (a - 1) - g \cos 3x, \pm v_{\max}), \qquad x' = \operatorname{clip}(x + v'),
+    .. math::
+        v' &= \operatorname{clip}(v + f (a - 1) - g \cos 3x, \pm v_{\max}) \\
+        x' &= \operatorname{clip}(x + v'),
 
     and :math:`v' = \max(v', 0)` at the left border.
 
-    - **Observation**: ``[[position, velocity, time / max_steps]]``, float32 ``[1, 3]``.
-    - **Actions**: 0 pushes left, 1 not at all, 2 right.
-    - **Reward**: -1 on every step.
-    - **Start**: position uniform in ``[-0.6, -0.4)``, at rest.
-    - **Termination**: ``position >= goal``, or after ``max_steps`` steps: that end is bsuite's own and counts as terminal,
-      for the observation tells the time.
+    - Observation: ``[[position, velocity, time / max_steps]]``, float32 ``[1, 3]``.
+    - Actions: 0 pushes left, 1 does not push, 2 pushes right.
+    - Reward: -1 on every step.
+    - Start: position uniform in ``[-0.6, -0.4)``, at rest.
+    - Termination: ``position >= goal``, or after ``max_steps`` steps. As in bsuite,
+      that time limit counts as terminal, since the observation includes the time.
 
     Attributes:
         force: :math:`f`.
@@ -50,13 +61,13 @@ class MountainCar(Node):
         ValueError: a number out of its range.
     """
 
-    force: float = 0.001
-    gravity: float = 0.0025
-    max_speed: float = 0.07
-    min_position: float = -1.2
-    max_position: float = 0.6
-    goal: float = 0.5
-    max_steps: int = 1000
+    force: float | jax.Array = 0.001
+    gravity: float | jax.Array = 0.0025
+    max_speed: float | jax.Array = 0.07
+    min_position: float | jax.Array = -1.2
+    max_position: float | jax.Array = 0.6
+    goal: float | jax.Array = 0.5
+    max_steps: int | jax.Array = 1000
 
     num_actions = 3
 
@@ -70,7 +81,7 @@ class MountainCar(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return int(self.max_steps)
 
     def reset(self, key):
@@ -79,12 +90,9 @@ class MountainCar(Node):
         return MountainCarState(position, jnp.zeros_like(position), jnp.int32(0))
 
     def step(self, key, state, action):
-        velocity = (
-            state.velocity + (action - 1) * self.force - self.gravity * jnp.cos(3 * state.position)
-        )
-        velocity = jnp.clip(velocity, -self.max_speed, self.max_speed)
-        position = jnp.clip(state.position + velocity, self.min_position, self.max_position)
-        velocity = jnp.where(position == self.min_position, jnp.maximum(velocity, 0), velocity)
+        push = (action - 1) * self.force
+        slope = jnp.cos(3 * state.position)
+        position, velocity = move(self, state.position, state.velocity, push, slope)
         state = MountainCarState(position, velocity, state.time + 1)
         terminated = (position >= self.goal) | (state.time >= self.max_steps)
         return state, Outcome(jnp.float32(-1), terminated, jnp.bool_(False))
@@ -98,22 +106,15 @@ class MountainCar(Node):
         def height(x):
             return 0.45 * np.sin(3 * x)
 
-        xs = np.linspace(self.min_position, self.max_position, 60)
-        track = zip(
-            zip(xs, height(xs), strict=True),
-            zip(xs[1:], height(xs[1:]), strict=False),
-            strict=False,
-        )
-        shapes = [drawing.line(start, end, 0.02, drawing.BROWN) for start, end in track]
-        x, y = float(state.position), height(float(state.position))
-        shapes.append(
-            drawing.line(
-                (self.goal, height(self.goal)),
-                (self.goal, height(self.goal) + 0.3),
-                0.02,
-                drawing.GREEN,
-            )
-        )
-        shapes.append(drawing.disc(self.goal + 0.06, height(self.goal) + 0.26, 0.06, drawing.GREEN))
-        shapes.append(drawing.disc(x, y + 0.08, 0.07, drawing.BLUE))
-        return drawing.draw(shapes, self.min_position - 0.05, self.max_position + 0.05, -0.6, 0.9)
+        left = float(self.min_position)
+        right = float(self.max_position)
+        goal = float(self.goal)
+        foot = height(goal)
+        x = float(state.position)
+        xs = np.linspace(left, right, 60)
+        points = zip(xs, height(xs), strict=True)
+        shapes = [drawing.line(a, b, 0.02, drawing.BROWN) for a, b in pairwise(points)]
+        shapes.append(drawing.line((goal, foot), (goal, foot + 0.3), 0.02, drawing.GREEN))
+        shapes.append(drawing.disc(goal + 0.06, foot + 0.26, 0.06, drawing.GREEN))
+        shapes.append(drawing.disc(x, height(x) + 0.08, 0.07, drawing.BLUE))
+        return drawing.draw(shapes, left - 0.05, right + 0.05, -0.6, 0.9)

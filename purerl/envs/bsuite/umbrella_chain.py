@@ -1,4 +1,4 @@
-"""Umbrella chain: whether to take an umbrella is decided at the start and judged at the end."""
+"""Umbrella chain: the first action decides the last reward."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,19 @@ import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.settings import check_length
-from purerl.envs.bsuite.words import unpack, words_for
+from purerl.envs.bsuite.common import check_length, unpack, words_for
 from purerl.pytree import Node, static
 
 
 class UmbrellaChainState(NamedTuple):
-    """``need``, ``have``: 0 or 1; ``time``: steps taken; int32 ``[]``. ``distractors``: packed bits, uint32 ``[words]``."""
+    """Forecast, umbrella, clock, and distractors.
+
+    Attributes:
+        need: 0 or 1, int32 ``[]``.
+        have: 0 or 1, int32 ``[]``.
+        time: steps taken, int32 ``[]``.
+        distractors: packed bits, uint32 ``[words]``.
+    """
 
     need: jax.Array
     have: jax.Array
@@ -23,21 +29,26 @@ class UmbrellaChainState(NamedTuple):
 
 
 class UmbrellaChain(Node):
-    """A forecast is seen at the start; whether the umbrella was left or taken on the first step decides the last reward.
+    """A forecast is shown at the start, and an umbrella can be taken.
 
-    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020), ``umbrella_length`` and ``umbrella_distract``, as
-    in bsuite 0.3.6.
+    Whether the forecast and the first action agree decides the last reward.
 
-    - **Observation**: ``[[need, have, 1 - time / chain_length, distractors]]``, float32 ``[1, 3 + num_distractors]``;
-      distractors are 0 or 1, drawn anew for every observation.
-    - **Actions**: on the first step, whether to have the umbrella; without effect afterwards.
-    - **Reward**: on the last step, 1 if ``have == need`` and -1 if not; -1 or 1 at random before.
-    - **Start**: ``need``, ``have`` and the distractors uniformly at random.
-    - **Termination**: after ``chain_length`` steps. The end is bsuite's own and counts as terminal.
+    Osband et al., "Behaviour Suite for Reinforcement Learning" (ICLR 2020),
+    ``umbrella_length`` and ``umbrella_distract``, as in bsuite 0.3.6.
+
+    - Observation: ``[[need, have, 1 - time / chain_length, distractors]]``, float32
+      ``[1, 3 + num_distractors]``; distractors are 0 or 1, drawn anew for every
+      observation.
+    - Actions: on the first step, whether to have the umbrella; no effect afterwards.
+    - Reward: on the last step, 1 if ``have == need`` and -1 if not; -1 or 1 at random
+      before.
+    - Start: ``need``, ``have`` and the distractors uniformly at random.
+    - Termination: after ``chain_length`` steps. As in bsuite, that time limit counts as
+      terminal.
 
     Attributes:
         chain_length: at least 1. A leaf.
-        num_distractors: static.
+        num_distractors: at least 0. Static.
 
     Raises:
         ValueError: a number out of its range.
@@ -52,7 +63,8 @@ class UmbrellaChain(Node):
         check_length(self, "chain_length")
         if type(self.num_distractors) is not int or self.num_distractors < 0:
             raise ValueError(
-                f"UmbrellaChain: num_distractors is {self.num_distractors!r}; allowed: a whole number of at least 0"
+                f"UmbrellaChain: num_distractors is {self.num_distractors!r}; "
+                "allowed: a whole number of at least 0"
             )
 
     @property
@@ -61,7 +73,7 @@ class UmbrellaChain(Node):
 
     @property
     def longest_episode(self) -> int:
-        """Steps after which an episode has ended, whatever was done."""
+        """Largest number of steps in an episode."""
         return int(self.chain_length)
 
     def _draw(self, key):
@@ -71,10 +83,10 @@ class UmbrellaChain(Node):
     def reset(self, key):
         word, distractors = self._draw(key)
         return UmbrellaChainState(
-            (word >> 31).astype(jnp.int32),
-            (word >> 30 & 1).astype(jnp.int32),
-            jnp.int32(0),
-            distractors,
+            need=(word >> 31).astype(jnp.int32),
+            have=(word >> 30 & 1).astype(jnp.int32),
+            time=jnp.int32(0),
+            distractors=distractors,
         )
 
     def step(self, key, state, action):
@@ -83,16 +95,14 @@ class UmbrellaChain(Node):
         state = UmbrellaChainState(state.need, have, state.time + 1, distractors)
         done = state.time == self.chain_length
         good = jnp.where(done, have == state.need, word >> 31 == 1)
-        return state, Outcome(
-            jnp.where(good, 1.0, -1.0).astype(jnp.float32), done, jnp.bool_(False)
-        )
+        reward = jnp.where(good, 1.0, -1.0).astype(jnp.float32)
+        return state, Outcome(reward, done, jnp.bool_(False))
 
     def observe(self, state):
         left = (self.chain_length - state.time) / jnp.float32(self.chain_length)
         seen = jnp.stack([state.need, state.have, left]).astype(jnp.float32)
-        return jnp.concatenate(
-            [seen, unpack(state.distractors, self.num_distractors).astype(jnp.float32)]
-        )[None]
+        noise = unpack(state.distractors, self.num_distractors).astype(jnp.float32)
+        return jnp.concatenate([seen, noise])[None]
 
     def render(self, state):
         noise = np.asarray(unpack(state.distractors, self.num_distractors), bool)

@@ -1,10 +1,12 @@
 """Classic control."""
 
 import inspect
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 
+from purerl.envs.base import ContinuousEnvironment
 from purerl.envs.classic.acrobot import Acrobot, AcrobotState
 from purerl.envs.classic.cartpole import CartPole, CartPoleState
 from purerl.envs.classic.mountain_car import MountainCar, MountainCarContinuous, MountainCarState
@@ -24,8 +26,14 @@ __all__ = [
 ]
 
 
-def _discretized(continuous, num_actions):
-    """What builds an environment with continuous actions from its physics, and evenly spaces actions over their bounds."""
+def _discretized(
+    continuous: Callable[..., ContinuousEnvironment], num_actions: int
+) -> Callable[..., DiscretizedActions]:
+    """A function that builds an environment with evenly spaced continuous actions.
+
+    It takes the number of actions, which are spaced over the environment's bounds, and
+    the environment's physics.
+    """
     fields = inspect.signature(continuous).parameters.values()
     number = inspect.Parameter(
         "num_actions", inspect.Parameter.KEYWORD_ONLY, default=num_actions, annotation=int
@@ -38,17 +46,15 @@ def _discretized(continuous, num_actions):
             )
         env = continuous(**physics)
         low, high = env.action_bounds
-        return DiscretizedActions(
-            env,
-            low + (high - low) * jnp.asarray(np.linspace(0, 1, num_actions)[:, None], low.dtype),
-        )
+        fractions = jnp.asarray(np.linspace(0, 1, num_actions)[:, None], low.dtype)
+        return DiscretizedActions(env, low + (high - low) * fractions)
 
     physics = [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in fields]
-    build.__signature__ = inspect.Signature([number, *physics])
+    vars(build)["__signature__"] = inspect.Signature([number, *physics])
     return build
 
 
-# name: (what builds it, after how many steps an episode is truncated)
+# name: (function that builds it, steps after which an episode is truncated)
 ENVIRONMENTS = {
     "CartPole-v0": (CartPole, 200),
     "CartPole-v1": (CartPole, 500),

@@ -15,8 +15,14 @@ from purerl.pytree import Node, static
 
 
 class AcrobotState(NamedTuple):
-    """The first link's angle from hanging down and the second's from the first, in ``[-pi, pi]`` (rad), and their rates
-    (rad/s); float ``[]``."""
+    """Angles and angular velocities of the two links, float ``[]``.
+
+    Attributes:
+        theta1: first link's angle from hanging down, in ``[-pi, pi]``, rad.
+        theta2: second link's angle from the first, in ``[-pi, pi]``, rad.
+        theta1_dot: rad/s.
+        theta2_dot: rad/s.
+    """
 
     theta1: jax.Array
     theta2: jax.Array
@@ -25,34 +31,41 @@ class AcrobotState(NamedTuple):
 
 
 class Acrobot(Node):
-    r"""The acrobot of Sutton, "Generalization in reinforcement learning: successful examples using sparse coarse coding" (NIPS
-    1995), as in Gymnasium's ``Acrobot-v1``.
+    r"""The acrobot of Sutton (1995), as in Gymnasium's ``Acrobot-v1``.
 
-    With masses :math:`m_i`, lengths :math:`l_i`, centers of mass at :math:`c_i`, moments :math:`I` and torque :math:`u`,
+    Sutton, "Generalization in reinforcement learning: successful examples using sparse
+    coarse coding" (NIPS 1995). With masses :math:`m_i`, lengths :math:`l_i`, centers of
+    mass at :math:`c_i`, moments of inertia :math:`I` and torque :math:`u`,
 
     .. math::
-        d_1 &= m_1 c_1^2 + m_2 (l_1^2 + c_2^2 + 2 l_1 c_2 \cos\theta_2) + 2 I, \qquad
-        d_2 = m_2 (c_2^2 + l_1 c_2 \cos\theta_2) + I \\
-        \phi_2 &= m_2 c_2 g \sin(\theta_1 + \theta_2), \qquad
-        \phi_1 = -m_2 l_1 c_2 \dot\theta_2 (\dot\theta_2 + 2 \dot\theta_1) \sin\theta_2
-        + (m_1 c_1 + m_2 l_1) g \sin\theta_1 + \phi_2 \\
-        \ddot\theta_2 &= \frac{u + \frac{d_2}{d_1} \phi_1 - m_2 l_1 c_2 \dot\theta_1^2 \sin\theta_2 - \phi_2}
-        {m_2 c_2^2 + I - d_2^2 / d_1}, \qquad
-        \ddot\theta_1 = -\frac{d_2 \ddot\theta_2 + \phi_1}{d_1}
+        d_1 &= m_1 c_1^2 + m_2 (l_1^2 + c_2^2 + 2 l_1 c_2 \cos\theta_2) + 2 I \\
+        d_2 &= m_2 (c_2^2 + l_1 c_2 \cos\theta_2) + I \\
+        \phi_2 &= m_2 c_2 g \sin(\theta_1 + \theta_2) \\
+        \phi_1 &= -m_2 l_1 c_2 \dot\theta_2 (\dot\theta_2 + 2 \dot\theta_1)
+        \sin\theta_2 + (m_1 c_1 + m_2 l_1) g \sin\theta_1 + \phi_2 \\
+        \ddot\theta_2 &= \frac{u + \frac{d_2}{d_1} \phi_1
+        - m_2 l_1 c_2 \dot\theta_1^2 \sin\theta_2 - \phi_2}
+        {m_2 c_2^2 + I - d_2^2 / d_1} \\
+        \ddot\theta_1 &= -\frac{d_2 \ddot\theta_2 + \phi_1}{d_1}
 
-    over ``tau`` seconds in one Runge-Kutta step of order four, after which angles are wrapped and rates clipped. The paper's
-    own :math:`\ddot\theta_2` leaves out the term in :math:`\dot\theta_1^2`: that is ``dynamics="nips"``; the above is that
-    of Sutton & Barto's book (2nd edition, section 11.3 of the first).
+    over ``tau`` seconds in one Runge-Kutta step of order four, after which angles are
+    wrapped and rates clipped. The paper's own :math:`\ddot\theta_2` leaves out the term
+    in :math:`\dot\theta_1^2`: that is ``dynamics="nips"``. The equations above are
+    those of Sutton & Barto's book (section 11.3 of the first edition),
+    ``dynamics="book"``.
 
-    - Observation: ``(cos(theta1), sin(theta1), cos(theta2), sin(theta2), theta1_dot, theta2_dot)``, float32 ``[6]`` (float64
-      under ``jax_enable_x64``).
-    - Actions: 0, 1, 2: a torque of ``-torque``, 0, ``torque``, plus noise uniform in ``[-torque_noise_max, torque_noise_max)``.
+    - Observation:
+      ``(cos(theta1), sin(theta1), cos(theta2), sin(theta2), theta1_dot, theta2_dot)``,
+      float32 ``[6]`` (float64 under ``jax_enable_x64``).
+    - Actions: 0, 1, 2: a torque of ``-torque``, 0, ``torque``, plus noise uniform in
+      ``[-torque_noise_max, torque_noise_max)``.
     - Reward: -1, and 0 on the step that reaches the goal.
-    - Start: each of the four uniform in ``[-0.1, 0.1)``.
+    - Start: each of the four numbers uniform in ``[-0.1, 0.1)``.
     - Termination: the tip is more than ``target_height`` above the pivot,
-      :math:`-l_1 \cos\theta_1 - l_2 \cos(\theta_1 + \theta_2) > h` (Gymnasium has ones for the lengths here).
+      :math:`-l_1 \cos\theta_1 - l_2 \cos(\theta_1 + \theta_2) > h` (Gymnasium has ones
+      instead of the lengths here).
 
-    Every attribute but the last is a leaf.
+    Every attribute except the last is a leaf.
 
     Attributes:
         link_length_1: :math:`l_1 > 0`, m.
@@ -64,16 +77,18 @@ class Acrobot(Node):
         link_moi: moment of inertia of each link, :math:`I > 0`, kg m^2.
         gravity: :math:`g`, m/s^2.
         torque: N m.
-        torque_noise_max: N m, >= 0. Where it is known to be 0, nothing is drawn.
+        torque_noise_max: N m, >= 0. If it is the Python number 0, nothing is drawn.
         max_vel_1: rad/s, > 0.
         max_vel_2: rad/s, > 0.
         target_height: :math:`h`, m.
-        tau: seconds between two states, > 0. (In one step over many turns there is no accuracy left, and it may overflow.)
+        tau: seconds between two states, > 0. (A step of many turns is inaccurate, and
+            may overflow.)
         dynamics: ``"book"`` or ``"nips"``. Static.
 
     Raises:
-        ValueError: a number given is not finite, or not positive where it must be, or ``dynamics`` is unknown. (Arrays, such
-            as the values of a sweep, are taken as they are.)
+        ValueError: a given number is not finite, or not positive where it must be, or
+            ``dynamics`` is unknown. (Arrays, such as the values of a sweep, are not
+            checked.)
 
     Example:
         >>> import jax
@@ -83,20 +98,20 @@ class Acrobot(Node):
         (True, -1.0)
     """
 
-    link_length_1: float = 1.0
-    link_length_2: float = 1.0
-    link_mass_1: float = 1.0
-    link_mass_2: float = 1.0
-    link_com_pos_1: float = 0.5
-    link_com_pos_2: float = 0.5
-    link_moi: float = 1.0
-    gravity: float = 9.8
-    torque: float = 1.0
-    torque_noise_max: float = 0.0
-    max_vel_1: float = 4 * math.pi
-    max_vel_2: float = 9 * math.pi
-    target_height: float = 1.0
-    tau: float = 0.2
+    link_length_1: float | jax.Array = 1.0
+    link_length_2: float | jax.Array = 1.0
+    link_mass_1: float | jax.Array = 1.0
+    link_mass_2: float | jax.Array = 1.0
+    link_com_pos_1: float | jax.Array = 0.5
+    link_com_pos_2: float | jax.Array = 0.5
+    link_moi: float | jax.Array = 1.0
+    gravity: float | jax.Array = 9.8
+    torque: float | jax.Array = 1.0
+    torque_noise_max: float | jax.Array = 0.0
+    max_vel_1: float | jax.Array = 4 * math.pi
+    max_vel_2: float | jax.Array = 9 * math.pi
+    target_height: float | jax.Array = 1.0
+    tau: float | jax.Array = 0.2
     dynamics: Literal["book", "nips"] = static(default="book")
 
     def __post_init__(self):
@@ -125,15 +140,19 @@ class Acrobot(Node):
 
     def reset(self, key):
         words = jax.random.bits(key, (4,), jnp.uint32)
-        return AcrobotState(
-            *((words[i].astype(jnp.int32) >> 8).astype(float) * (0.1 * 2**-23) for i in range(4))
-        )
+        unit = ((words[i].astype(jnp.int32) >> 8).astype(float) for i in range(4))
+        return AcrobotState(*(u * (0.1 * 2**-23) for u in unit))
 
     def _accelerations(self, state, torque):
         theta1, theta2, theta1_dot, theta2_dot = state
-        m1, m2, moment = self.link_mass_1, self.link_mass_2, self.link_moi
-        l1, c1, c2 = self.link_length_1, self.link_com_pos_1, self.link_com_pos_2
-        (sin1, cos1), (sin2, cos2) = sin_cos(theta1), sin_cos(theta2)
+        m1 = self.link_mass_1
+        m2 = self.link_mass_2
+        moment = self.link_moi
+        l1 = self.link_length_1
+        c1 = self.link_com_pos_1
+        c2 = self.link_com_pos_2
+        sin1, cos1 = sin_cos(theta1)
+        sin2, cos2 = sin_cos(theta2)
         coupling = m2 * l1 * c2
 
         # [[d1, d2], [d2, d3]] (theta1_acc, theta2_acc) = (-phi1, force2)
@@ -146,17 +165,22 @@ class Acrobot(Node):
         force2 = torque - phi2
         if self.dynamics == "book":
             force2 = force2 - coupling * theta1_dot**2 * sin2
-        # d1 * d3 - d2**2, without a difference
+        # d1 * d3 - d2**2, written without a difference
         determinant = d3 * (m1 * c1**2 + moment) + m2 * l1**2 * moment + (coupling * sin2) ** 2
-        return -(d3 * phi1 + d2 * force2) / determinant, (d1 * force2 + d2 * phi1) / determinant
+        theta1_acc = -(d3 * phi1 + d2 * force2) / determinant
+        theta2_acc = (d1 * force2 + d2 * phi1) / determinant
+        return theta1_acc, theta2_acc
 
-    def step(self, key, state, action):
+    def _torque(self, key, action):
         torque = (action - 1) * self.torque
-        if not (isinstance(self.torque_noise_max, (int, float)) and self.torque_noise_max == 0):
-            noise = (jax.random.bits(key, (), jnp.uint32).astype(jnp.int32) >> 8).astype(
-                float
-            ) * 2**-23
-            torque = torque + self.torque_noise_max * noise
+        if isinstance(self.torque_noise_max, (int, float)) and self.torque_noise_max == 0:
+            return torque
+        word = jax.random.bits(key, (), jnp.uint32).astype(jnp.int32)
+        noise = (word >> 8).astype(float) * 2**-23
+        return torque + self.torque_noise_max * noise
+
+    def _integrated(self, state, torque):
+        """The state ``tau`` seconds later, by a Runge-Kutta step of order four."""
 
         def slope(state):
             return AcrobotState(
@@ -171,12 +195,16 @@ class Acrobot(Node):
         k3 = slope(ahead(k2, self.tau / 2))
         k4 = slope(ahead(k3, self.tau))
         mean = (a + 2 * (b + c) + d for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
-        theta1, theta2, theta1_dot, theta2_dot = ahead(mean, self.tau / 6)
+        return ahead(mean, self.tau / 6)
 
-        (sin1, cos1), (sin2, cos2) = sin_cos(theta1), sin_cos(theta2)
+    def step(self, key, state, action):
+        state = self._integrated(state, self._torque(key, action))
+        sin1, cos1 = sin_cos(state.theta1)
+        sin2, cos2 = sin_cos(state.theta2)
         height = -self.link_length_1 * cos1 - self.link_length_2 * (cos1 * cos2 - sin1 * sin2)
-        # Nothing but the sign counts. XLA keeps what a division yields, and works out cheaper things again for each of their
-        # uses, which here are all parts of the state: a third of the time of a step.
+        # Only the sign matters. XLA computes cheap values again for each of their uses,
+        # here all parts of the state, but stores the result of a division. So dividing
+        # saves a third of the time of a step.
         excess = height - self.target_height
         terminated = excess / jnp.abs(excess) > 0
 
@@ -184,22 +212,24 @@ class Acrobot(Node):
             return angle - 2 * math.pi * jnp.round(angle / (2 * math.pi))
 
         state = AcrobotState(
-            theta1=wrapped(theta1),
-            theta2=wrapped(theta2),
-            theta1_dot=jnp.clip(theta1_dot, -self.max_vel_1, self.max_vel_1),
-            theta2_dot=jnp.clip(theta2_dot, -self.max_vel_2, self.max_vel_2),
+            theta1=wrapped(state.theta1),
+            theta2=wrapped(state.theta2),
+            theta1_dot=jnp.clip(state.theta1_dot, -self.max_vel_1, self.max_vel_1),
+            theta2_dot=jnp.clip(state.theta2_dot, -self.max_vel_2, self.max_vel_2),
         )
-        return state, Outcome(
-            jnp.where(terminated, jnp.float32(0), jnp.float32(-1)), terminated, jnp.bool_(False)
-        )
+        reward = jnp.where(terminated, jnp.float32(0), jnp.float32(-1))
+        return state, Outcome(reward, terminated, jnp.bool_(False))
 
     def observe(self, state):
-        (sin1, cos1), (sin2, cos2) = sin_cos(state.theta1), sin_cos(state.theta2)
+        sin1, cos1 = sin_cos(state.theta1)
+        sin2, cos2 = sin_cos(state.theta2)
         return jnp.stack([cos1, sin1, cos2, sin2, state.theta1_dot, state.theta2_dot])
 
     def render(self, state):
-        l1, l2 = float(self.link_length_1), float(self.link_length_2)
-        bearing1, bearing2 = float(state.theta1), float(state.theta1 + state.theta2)
+        l1 = float(self.link_length_1)
+        l2 = float(self.link_length_2)
+        bearing1 = float(state.theta1)
+        bearing2 = float(state.theta1 + state.theta2)
         joint = l1 * np.array([np.sin(bearing1), -np.cos(bearing1)])
         tip = joint + l2 * np.array([np.sin(bearing2), -np.cos(bearing2)])
         reach = 1.1 * (l1 + l2)
@@ -208,8 +238,8 @@ class Acrobot(Node):
             drawing.line((-reach, target), (reach, target), 0.01 * reach, drawing.GRAY),
             drawing.line((0, 0), joint, 0.09 * reach, drawing.BLUE),
             drawing.line(joint, tip, 0.09 * reach, drawing.SKY),
-            drawing.disc(*tip, 0.045 * reach, drawing.SKY),
-            drawing.disc(*joint, 0.055 * reach, drawing.ORANGE),
+            drawing.disc(tip[0], tip[1], 0.045 * reach, drawing.SKY),
+            drawing.disc(joint[0], joint[1], 0.055 * reach, drawing.ORANGE),
             drawing.disc(0, 0, 0.055 * reach, drawing.BLACK),
         ]
         return drawing.draw(shapes, -reach, reach, -reach, reach)

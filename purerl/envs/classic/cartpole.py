@@ -15,7 +15,14 @@ from purerl.pytree import Node, static
 
 
 class CartPoleState(NamedTuple):
-    """The cart's position (m) and velocity (m/s), the pole's angle from upright (rad) and its rate (rad/s); float ``[]``."""
+    """Position and velocity of the cart and of the pole, float ``[]``.
+
+    Attributes:
+        x: the cart's position, m.
+        x_dot: the cart's velocity, m/s.
+        theta: the pole's angle from upright, rad.
+        theta_dot: rad/s.
+    """
 
     x: jax.Array
     x_dot: jax.Array
@@ -24,27 +31,34 @@ class CartPoleState(NamedTuple):
 
 
 class CartPole(Node):
-    r"""The cart and pole of Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult learning control
-    problems" (IEEE Transactions on Systems, Man, and Cybernetics 13(5), 1983), without friction, in Gymnasium's numbers.
+    r"""The cart and pole of Barto, Sutton & Anderson (1983), as in Gymnasium.
 
-    With total mass :math:`M = m_c + m_p`, half the pole's length :math:`l` and force :math:`F = \pm` ``force_mag``,
+    Barto, Sutton & Anderson, "Neuronlike adaptive elements that can solve difficult
+    learning control problems" (IEEE Transactions on Systems, Man, and Cybernetics
+    13(5), 1983), without friction. With total mass :math:`M = m_c + m_p`, half the
+    pole's length :math:`l` and force :math:`F = \pm` ``force_mag``,
 
     .. math::
-        a = \frac{F + m_p l \dot\theta^2 \sin\theta}{M}, \qquad
-        \ddot\theta = \frac{g \sin\theta - a \cos\theta}{l \left(\frac43 - \frac{m_p \cos^2\theta}{M}\right)}, \qquad
-        \ddot x = a - \frac{m_p l\, \ddot\theta \cos\theta}{M},
+        a &= \frac{F + m_p l \dot\theta^2 \sin\theta}{M} \\
+        \ddot\theta &= \frac{g \sin\theta - a \cos\theta}
+        {l \left(\frac43 - \frac{m_p \cos^2\theta}{M}\right)} \\
+        \ddot x &= a - \frac{m_p l\, \ddot\theta \cos\theta}{M},
 
-    integrated by explicit Euler steps of ``tau`` seconds: positions move by the *old* velocities.
+    integrated by explicit Euler steps of ``tau`` seconds: positions change by the *old*
+    velocities.
 
-    - Observation: ``(x, x_dot, theta, theta_dot)``, float32 ``[4]`` (float64 under ``jax_enable_x64``).
+    - Observation: ``(x, x_dot, theta, theta_dot)``, float32 ``[4]`` (float64 under
+      ``jax_enable_x64``).
     - Actions: 0 pushes left, 1 pushes right.
-    - Reward: 1 on every step, the last one too; with ``sutton_barto_reward`` 0, and -1 on the last (Sutton & Barto,
-      *Reinforcement Learning: An Introduction*, 2nd edition, Example 3.4).
-    - Start: each of the four uniform in ``[-0.05, 0.05)``, on a grid of ``2**24`` values.
+    - Reward: 1 on every step, including the last. With ``sutton_barto_reward`` it is 0,
+      and -1 on the last step (Sutton & Barto, *Reinforcement Learning: An
+      Introduction*, 2nd edition, Example 3.4).
+    - Start: each of the four numbers uniform in ``[-0.05, 0.05)``, on a grid of
+      ``2**24`` values.
     - Termination: ``|x| > x_threshold`` or ``|theta| > theta_threshold``.
 
-    Every attribute but the last is a leaf; the total mass and the pole's moment are worked out from them, so that sweeping
-    ``masspole`` alone changes them too.
+    Every attribute except the last is a leaf. The total mass and the pole's moment of
+    inertia are computed from them, so sweeping ``masspole`` alone changes them too.
 
     Attributes:
         gravity: :math:`g`, m/s^2.
@@ -55,28 +69,31 @@ class CartPole(Node):
         tau: seconds between two states, > 0.
         theta_threshold: rad, > 0.
         x_threshold: m, > 0.
-        sutton_barto_reward: whether falling is punished, rather than standing rewarded. Static.
+        sutton_barto_reward: whether falling is punished instead of standing rewarded.
+            Static.
 
     Raises:
-        ValueError: a number given is not finite, or not positive where it must be, or ``sutton_barto_reward`` is not a bool.
-            (Arrays, such as the values of a sweep, are taken as they are.)
+        ValueError: a given number is not finite, or not positive where it must be, or
+            ``sutton_barto_reward`` is not a bool. (Arrays, such as the values of a
+            sweep, are not checked.)
 
     Example:
         >>> import jax
         >>> env = CartPole(gravity=1.6)
-        >>> state, outcome = env.step(jax.random.key(0), CartPoleState(0.0, 0.0, 0.0, 0.0), 1)
+        >>> start = CartPoleState(0.0, 0.0, 0.0, 0.0)
+        >>> state, outcome = env.step(jax.random.key(0), start, 1)
         >>> env.observe(state).tolist() == [0.0, state.x_dot, 0.0, state.theta_dot]
         True
     """
 
-    gravity: float = 9.8
-    masscart: float = 1.0
-    masspole: float = 0.1
-    length: float = 0.5
-    force_mag: float = 10.0
-    tau: float = 0.02
-    theta_threshold: float = 12 * 2 * math.pi / 360
-    x_threshold: float = 2.4
+    gravity: float | jax.Array = 9.8
+    masscart: float | jax.Array = 1.0
+    masspole: float | jax.Array = 0.1
+    length: float | jax.Array = 0.5
+    force_mag: float | jax.Array = 10.0
+    tau: float | jax.Array = 0.02
+    theta_threshold: float | jax.Array = 12 * 2 * math.pi / 360
+    x_threshold: float | jax.Array = 2.4
     sutton_barto_reward: bool = static(default=False)
 
     def __post_init__(self):
@@ -93,12 +110,12 @@ class CartPole(Node):
         return jax.ShapeDtypeStruct((4,), jax.dtypes.canonicalize_dtype(float))
 
     def reset(self, key):
-        # One draw, taken apart before anything is computed with it: under vmap XLA then keeps each word to itself, where
-        # uniform(key, (4,)) makes it build an array [4] first (4,096 environments step at a third of the speed, or less).
+        # One draw, split into words before any arithmetic. With uniform(key, (4,)), XLA
+        # builds an array [4] first, and 4,096 environments step at a third of the
+        # speed.
         words = jax.random.bits(key, (4,), jnp.uint32)
-        return CartPoleState(
-            *((words[i].astype(jnp.int32) >> 8).astype(float) * (0.05 * 2**-23) for i in range(4))
-        )
+        unit = ((words[i].astype(jnp.int32) >> 8).astype(float) for i in range(4))
+        return CartPoleState(*(u * (0.05 * 2**-23) for u in unit))
 
     def step(self, key, state, action):
         del key  # the motion is deterministic
@@ -123,23 +140,19 @@ class CartPole(Node):
         terminated = (jnp.abs(state.x) > self.x_threshold) | (
             jnp.abs(state.theta) > self.theta_threshold
         )
-        reward = (
-            jnp.where(terminated, jnp.float32(-1), jnp.float32(0))
-            if self.sutton_barto_reward
-            else jnp.float32(1)
-        )
+        reward = jnp.float32(1)
+        if self.sutton_barto_reward:
+            reward = jnp.where(terminated, jnp.float32(-1), jnp.float32(0))
         return state, Outcome(reward, terminated, jnp.bool_(False))
 
     def observe(self, state):
         return jnp.stack(state)
 
     def render(self, state):
-        x, theta, limit, length = (
-            float(state.x),
-            float(state.theta),
-            float(self.x_threshold),
-            2 * float(self.length),
-        )
+        x = float(state.x)
+        theta = float(state.theta)
+        limit = float(self.x_threshold)
+        length = 2 * float(self.length)
         axle = np.array([x, 0.25])
         tip = axle + length * np.array([np.sin(theta), np.cos(theta)])
         shapes = [
@@ -151,6 +164,6 @@ class CartPole(Node):
             *(drawing.disc(x + side * 0.14, 0.1, 0.06, drawing.BLACK) for side in (-1, 1)),
             drawing.box(x, 0.22, 0.5, 0.2, drawing.BLUE),
             drawing.line(axle, tip, 0.09, drawing.ORANGE),
-            drawing.disc(*axle, 0.05, drawing.BLACK),
+            drawing.disc(axle[0], axle[1], 0.05, drawing.BLACK),
         ]
         return drawing.draw(shapes, -1.15 * limit, 1.15 * limit, -0.15, max(length + 0.5, 1.2))

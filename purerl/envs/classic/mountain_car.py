@@ -1,7 +1,10 @@
-"""MountainCar: a car in a valley, too weak to drive straight up; with three pushes, or with any force between two bounds."""
+"""MountainCar: a car in a valley, too weak to drive straight up.
+
+It has three pushes, or any force between two bounds.
+"""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +18,52 @@ from purerl.pytree import Node
 
 
 class MountainCarState(NamedTuple):
-    """Where the car is along the track, and how far it goes in a step; float ``[]``."""
+    """Position along the track, and its change per step; float ``[]``."""
 
     position: jax.Array
     velocity: jax.Array
 
 
 def _above(node, field):
-    """A rule: finite, and above another field where that is a number, too."""
+    """Rule for a finite number above another field, where that is a number too."""
     other = getattr(node, field)
     known = isinstance(other, (int, float))
     return (
         f"a finite number above {field}",
         lambda x: np.isfinite(x) & ((x > other) if known else True),
     )
+
+
+class Track(Protocol):
+    """Physics that mountain cars have in common; all floats ``[]``."""
+
+    @property
+    def gravity(self) -> float | jax.Array: ...
+    @property
+    def max_speed(self) -> float | jax.Array: ...
+    @property
+    def min_position(self) -> float | jax.Array: ...
+    @property
+    def max_position(self) -> float | jax.Array: ...
+
+
+def move(
+    track: Track, position: jax.Array, velocity: jax.Array, push: jax.Array, slope: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    r"""Position and velocity of a car one step later.
+
+    Args:
+        track: the physics.
+        position: :math:`x`, float ``[]``.
+        velocity: float ``[]``.
+        push: change of the velocity by the motor, float ``[]``.
+        slope: :math:`\cos 3x`, float ``[]``, in the caller's precision.
+    """
+    velocity = velocity + push - track.gravity * slope
+    velocity = jnp.clip(velocity, -track.max_speed, track.max_speed)
+    position = jnp.clip(position + velocity, track.min_position, track.max_position)
+    at_wall = (position <= track.min_position) & (velocity < 0)
+    return position, jnp.where(at_wall, 0.0, velocity)
 
 
 def _start(key):
@@ -38,16 +73,11 @@ def _start(key):
 
 
 def _roll(env, state, push):
-    """The next state of a car that is pushed, and whether it is the goal."""
-    velocity = state.velocity + push - env.gravity * sin_cos(3 * state.position)[1]
-    velocity = jnp.clip(velocity, -env.max_speed, env.max_speed)
-    position = jnp.clip(state.position + velocity, env.min_position, env.max_position)
-    velocity = jnp.where(
-        (position <= env.min_position) & (velocity < 0), 0.0, velocity
-    )  # the wall on the left takes it all
-    return MountainCarState(position, velocity), (position >= env.goal_position) & (
-        velocity >= env.goal_velocity
-    )
+    """The next state of a pushed car, and whether it has reached the goal."""
+    slope = sin_cos(3 * state.position)[1]
+    position, velocity = move(env, state.position, state.velocity, push, slope)
+    reached = (position >= env.goal_position) & (velocity >= env.goal_velocity)
+    return MountainCarState(position, velocity), reached
 
 
 def _observation():
@@ -78,10 +108,8 @@ def _picture(env, state):
     slope = np.array([1, 1.35 * np.cos(3 * x)]) / np.hypot(1, 1.35 * np.cos(3 * x))
     up = np.array([-slope[1], slope[0]])
     on_track = np.array([x, height(x)]) + 0.01 * up
-    wheels = [
-        drawing.disc(*(on_track + side * 0.045 * slope + 0.025 * up), 0.025, drawing.BLACK)
-        for side in (-1, 1)
-    ]
+    hubs = [on_track + side * 0.045 * slope + 0.025 * up for side in (-1, 1)]
+    wheels = [drawing.disc(hub[0], hub[1], 0.025, drawing.BLACK) for hub in hubs]
     body = drawing.line(
         on_track - 0.075 * slope + 0.06 * up,
         on_track + 0.075 * slope + 0.06 * up,
@@ -92,49 +120,57 @@ def _picture(env, state):
 
 
 class MountainCar(Node):
-    r"""The mountain car of Moore's thesis, "Efficient memory-based learning for robot control" (University of Cambridge, 1990),
-    as in Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 10.1, in Gymnasium's numbers:
+    r"""The mountain car of Moore (1990), as in Gymnasium's ``MountainCar-v0``.
+
+    Moore, "Efficient memory-based learning for robot control" (thesis, University of
+    Cambridge, 1990), in the form of Sutton & Barto, *Reinforcement Learning: An
+    Introduction*, 2nd edition, Example 10.1:
 
     .. math::
-        v' = \operatorname{clip}(v + (a - 1) F - g \cos 3x), \qquad x' = \operatorname{clip}(x + v'),
+        v' = \operatorname{clip}(v + (a - 1) F - g \cos 3x), \qquad
+        x' = \operatorname{clip}(x + v'),
 
-    and a car that runs into the wall on the left stands still.
+    where a car that runs into the wall on the left stops.
 
-    - Observation: ``(position, velocity)``, float32 ``[2]`` (float64 under ``jax_enable_x64``).
+    - Observation: ``(position, velocity)``, float32 ``[2]`` (float64 under
+      ``jax_enable_x64``).
     - Actions: 0 pushes left, 1 does not push, 2 pushes right.
-    - Reward: -1 on every step, the last one too.
+    - Reward: -1 on every step, including the last.
     - Start: at rest, the position uniform in ``[-0.6, -0.4)``.
     - Termination: ``position >= goal_position`` and ``velocity >= goal_velocity``.
 
-    Every attribute is a leaf; positions and velocities are in units of the track, a step being the unit of time.
+    Every attribute is a leaf. Positions and velocities are in units of the track, with
+    one step as the unit of time.
 
     Attributes:
         force: of a push, :math:`F`.
         gravity: :math:`g`.
         min_position: of the wall.
-        max_position: above ``min_position``; the car goes no further, but keeps its velocity.
+        max_position: above ``min_position``. The car stops there, but keeps its
+            velocity.
         max_speed: > 0.
         goal_position: finite.
-        goal_velocity: the least with which the goal counts.
+        goal_velocity: least velocity with which the goal counts as reached.
 
     Raises:
-        ValueError: a number given is not finite, or not as large as it must be. (Arrays, such as the values of a sweep, are
-            taken as they are.)
+        ValueError: a given number is not finite, or too small. (Arrays, such as the
+            values of a sweep, are not checked.)
 
     Example:
         >>> import jax
-        >>> state, outcome = MountainCar().step(jax.random.key(0), MountainCarState(-1.19, -0.05), 0)
+        >>> before_wall = MountainCarState(-1.19, -0.05)
+        >>> state, outcome = MountainCar().step(jax.random.key(0), before_wall, 0)
         >>> float(state.position), float(state.velocity), float(outcome.reward)
         (-1.2, 0.0, -1.0)
     """
 
-    force: float = 0.001
-    gravity: float = 0.0025
-    min_position: float = -1.2
-    max_position: float = 0.6
-    max_speed: float = 0.07
-    goal_position: float = 0.5
-    goal_velocity: float = 0.0
+    force: float | jax.Array = 0.001
+    gravity: float | jax.Array = 0.0025
+    min_position: float | jax.Array = -1.2
+    max_position: float | jax.Array = 0.6
+    max_speed: float | jax.Array = 0.07
+    goal_position: float | jax.Array = 0.5
+    goal_velocity: float | jax.Array = 0.0
 
     def __post_init__(self):
         finite = ("force", "gravity", "min_position", "goal_position", "goal_velocity")
@@ -165,29 +201,34 @@ class MountainCar(Node):
 
 
 class MountainCarContinuous(Node):
-    r"""The mountain car with any force between two bounds, ``MountainCarContinuous-v0`` of Gymnasium: the motion is that of
-    :class:`MountainCar` with a push of ``power`` times the force.
+    r"""The mountain car with a continuous force, as in ``MountainCarContinuous-v0``.
 
-    - Observation: ``(position, velocity)``, float32 ``[2]`` (float64 under ``jax_enable_x64``).
-    - Actions: a force, float ``[1]``; the motion sees it clipped to ``[min_action, max_action]``.
-    - Reward: :math:`-0.1\, a^2` of the force asked for, before it is clipped, and 100 more on reaching the goal.
+    The motion is that of :class:`MountainCar` with a push of ``power`` times the force.
+
+    - Observation: ``(position, velocity)``, float32 ``[2]`` (float64 under
+      ``jax_enable_x64``).
+    - Actions: a force, float ``[1]``, which the motion clips to
+      ``[min_action, max_action]``.
+    - Reward: :math:`-0.1\, a^2` of the force before it is clipped, and 100 more on
+      reaching the goal.
     - Start: at rest, the position uniform in ``[-0.6, -0.4)``.
     - Termination: ``position >= goal_position`` and ``velocity >= goal_velocity``.
 
-    There is no ``num_actions``: agents that choose among finitely many actions take it inside a
-    :class:`~purerl.envs.wrappers.DiscretizedActions`, as ``purerl.make("MountainCarContinuous-v0")`` gives it. (Gymnasium
-    rounds the state to float32 after each step; here it keeps its precision.)
+    There is no ``num_actions``: agents that choose among finitely many actions take it
+    inside a :class:`~purerl.envs.wrappers.DiscretizedActions`, which
+    ``purerl.make("MountainCarContinuous-v0")`` includes. (Gymnasium rounds the state to
+    float32 after each step; here it keeps its precision.)
 
     Attributes:
-        power: the push of a unit of force.
-        gravity: as in :class:`MountainCar`, and so are the five below.
+        power: push per unit of force.
+        gravity: as in :class:`MountainCar`, like the following five.
         min_position: of the wall.
         max_position: above ``min_position``.
         max_speed: > 0.
         goal_position: finite.
-        goal_velocity: the least with which the goal counts.
+        goal_velocity: least velocity with which the goal counts as reached.
         min_action: the least force.
-        max_action: the largest, above ``min_action``.
+        max_action: the largest force, above ``min_action``.
 
     Raises:
         ValueError: as :class:`MountainCar`.
@@ -195,20 +236,21 @@ class MountainCarContinuous(Node):
     Example:
         >>> import jax
         >>> state = MountainCarState(jnp.float32(0.44), jnp.float32(0.05))
-        >>> _, outcome = MountainCarContinuous().step(jax.random.key(0), state, jnp.array([1.0]))
+        >>> force = jnp.array([1.0])
+        >>> _, outcome = MountainCarContinuous().step(jax.random.key(0), state, force)
         >>> float(outcome.reward), bool(outcome.terminated)
         (99.9, True)
     """
 
-    power: float = 0.0015
-    gravity: float = 0.0025
-    min_position: float = -1.2
-    max_position: float = 0.6
-    max_speed: float = 0.07
-    goal_position: float = 0.45
-    goal_velocity: float = 0.0
-    min_action: float = -1.0
-    max_action: float = 1.0
+    power: float | jax.Array = 0.0015
+    gravity: float | jax.Array = 0.0025
+    min_position: float | jax.Array = -1.2
+    max_position: float | jax.Array = 0.6
+    max_speed: float | jax.Array = 0.07
+    goal_position: float | jax.Array = 0.45
+    goal_velocity: float | jax.Array = 0.0
+    min_action: float | jax.Array = -1.0
+    max_action: float | jax.Array = 1.0
 
     def __post_init__(self):
         finite = (
@@ -219,8 +261,13 @@ class MountainCarContinuous(Node):
             "goal_velocity",
             "min_action",
         )
-        above = {f"max_{name}": _above(self, f"min_{name}") for name in ("position", "action")}
-        check_numbers(self, **dict.fromkeys(finite, FINITE), **above, max_speed=POSITIVE)
+        check_numbers(
+            self,
+            max_position=_above(self, "min_position"),
+            max_action=_above(self, "min_action"),
+            max_speed=POSITIVE,
+            **dict.fromkeys(finite, FINITE),
+        )
 
     @property
     def action(self) -> jax.ShapeDtypeStruct:
@@ -229,7 +276,7 @@ class MountainCarContinuous(Node):
 
     @property
     def action_bounds(self) -> tuple[jax.Array, jax.Array]:
-        """The least and the largest action that makes a difference to the motion, each in the shape of one."""
+        """The least and the largest action with an effect on the motion."""
         shape, dtype = self.action.shape, self.action.dtype
         return jnp.full(shape, self.min_action, dtype), jnp.full(shape, self.max_action, dtype)
 

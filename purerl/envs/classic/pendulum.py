@@ -1,4 +1,4 @@
-"""Pendulum: to be swung up, and held there, by a torque too weak to lift it."""
+"""Pendulum: to be swung up and held by a torque too weak to lift it directly."""
 
 import math
 from typing import NamedTuple
@@ -15,31 +15,40 @@ from purerl.pytree import Node
 
 
 class PendulumState(NamedTuple):
-    """The angle from upright, counted on through whole turns (rad), and its rate (rad/s); float ``[]``."""
+    """Angle and angular velocity of the rod, float ``[]``.
+
+    Attributes:
+        theta: angle from upright, not wrapped at whole turns, rad.
+        theta_dot: rad/s.
+    """
 
     theta: jax.Array
     theta_dot: jax.Array
 
 
 class Pendulum(Node):
-    r"""A rod on a pivot with a motor, ``Pendulum-v1`` of Gymnasium.
+    r"""A rod on a pivot with a motor, Gymnasium's ``Pendulum-v1``.
 
-    A rod of mass :math:`m` and length :math:`l`, whose moment about its end is :math:`m l^2 / 3`, under torque :math:`u`:
+    A rod of mass :math:`m` and length :math:`l`, whose moment of inertia about its end
+    is :math:`m l^2 / 3`, under torque :math:`u`:
 
     .. math::
-        \dot\theta' = \operatorname{clip}\left(\dot\theta
-        + \tau \left(\frac{3 g}{2 l} \sin\theta + \frac{3}{m l^2} u\right)\right),
-        \qquad \theta' = \theta + \tau \dot\theta'.
+        \dot\theta' &= \operatorname{clip}\left(\dot\theta
+        + \tau \left(\frac{3 g}{2 l} \sin\theta + \frac{3}{m l^2} u\right)\right) \\
+        \theta' &= \theta + \tau \dot\theta'.
 
-    - Observation: ``(cos(theta), sin(theta), theta_dot)``, float32 ``[3]`` (float64 under ``jax_enable_x64``).
+    - Observation: ``(cos(theta), sin(theta), theta_dot)``, float32 ``[3]`` (float64
+      under ``jax_enable_x64``).
     - Actions: a torque, float ``[1]``, clipped to ``[-max_torque, max_torque]``, N m.
-    - Reward: :math:`-(\theta^2 + 0.1\, \dot\theta^2 + 0.001\, u^2)` of the state stepped from and the clipped torque,
-      :math:`\theta` brought into :math:`[-\pi, \pi]`.
+    - Reward: :math:`-(\theta^2 + 0.1\, \dot\theta^2 + 0.001\, u^2)` of the state before
+      the step and the clipped torque, with :math:`\theta` wrapped to :math:`[-\pi,
+      \pi]`.
     - Start: ``theta`` uniform in :math:`[-\pi, \pi)`, ``theta_dot`` in ``[-1, 1)``.
     - Termination: never.
 
-    There is no ``num_actions``: agents that choose among finitely many actions take it inside a
-    :class:`~purerl.envs.wrappers.DiscretizedActions`, as ``purerl.make("Pendulum-v1")`` gives it.
+    There is no ``num_actions``: agents that choose among finitely many actions take it
+    inside a :class:`~purerl.envs.wrappers.DiscretizedActions`, which
+    ``purerl.make("Pendulum-v1")`` includes.
 
     Attributes:
         max_speed: rad/s, > 0.
@@ -50,8 +59,8 @@ class Pendulum(Node):
         length: :math:`l > 0`, m.
 
     Raises:
-        ValueError: a number given is not finite, or not positive where it must be. (Arrays, such as the values of a sweep,
-            are taken as they are.)
+        ValueError: a given number is not finite, or not positive where it must be.
+            (Arrays, such as the values of a sweep, are not checked.)
 
     Example:
         >>> import jax
@@ -61,12 +70,12 @@ class Pendulum(Node):
         (1.3, -0.104)
     """
 
-    max_speed: float = 8.0
-    max_torque: float = 2.0
-    tau: float = 0.05
-    gravity: float = 10.0
-    mass: float = 1.0
-    length: float = 1.0
+    max_speed: float | jax.Array = 8.0
+    max_torque: float | jax.Array = 2.0
+    tau: float | jax.Array = 0.05
+    gravity: float | jax.Array = 10.0
+    mass: float | jax.Array = 1.0
+    length: float | jax.Array = 1.0
 
     def __post_init__(self):
         positive = ("max_speed", "max_torque", "tau", "mass", "length")
@@ -79,7 +88,7 @@ class Pendulum(Node):
 
     @property
     def action_bounds(self) -> tuple[jax.Array, jax.Array]:
-        """The least and the largest action that makes a difference, each in the shape of one."""
+        """The least and the largest action with an effect of its own."""
         largest = jnp.full(self.action.shape, self.max_torque, self.action.dtype)
         return -largest, largest
 
@@ -89,9 +98,8 @@ class Pendulum(Node):
 
     def reset(self, key):
         words = jax.random.bits(key, (2,), jnp.uint32)
-        theta, theta_dot = (
-            (words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(2)
-        )
+        unit = [(words[i].astype(jnp.int32) >> 8).astype(float) * 2**-23 for i in range(2)]
+        theta, theta_dot = unit
         return PendulumState(theta * math.pi, theta_dot)
 
     def step(self, key, state, action):
@@ -115,7 +123,10 @@ class Pendulum(Node):
         length = float(self.length)
         tip = np.array([-np.sin(state.theta), np.cos(state.theta)]) * length
         rod = drawing.line((0, 0), tip, 0.16 * length, drawing.ORANGE)
-        ends = [drawing.disc(*end, 0.08 * length, drawing.ORANGE) for end in ((0, 0), tip)]
+        ends = [
+            drawing.disc(0, 0, 0.08 * length, drawing.ORANGE),
+            drawing.disc(tip[0], tip[1], 0.08 * length, drawing.ORANGE),
+        ]
         axle = drawing.disc(0, 0, 0.04 * length, drawing.BLACK)
         reach = 1.25 * length
         return drawing.draw([rod, *ends, axle], -reach, reach, -reach, reach)

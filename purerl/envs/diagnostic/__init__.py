@@ -1,4 +1,4 @@
-"""Small problems with known answers."""
+"""Small problems with known answers, for testing algorithms."""
 
 from functools import partial
 
@@ -38,7 +38,7 @@ __all__ = [
     "river_swim",
 ]
 
-# name: (what builds it, after how many steps an episode is truncated)
+# name: (function that builds it, steps after which an episode is truncated)
 ENVIRONMENTS = {
     "RandomWalk-v0": (random_walk, None),
     "RandomWalk5-v0": (partial(random_walk, 5, left_reward=0.0), None),

@@ -1,4 +1,4 @@
-"""Finite environments whose states lie in a row, or are seen by their features."""
+"""Finite environments drawn as a row of states, or observed by features."""
 
 import jax
 import jax.numpy as jnp
@@ -12,36 +12,42 @@ WHOLE: Rule = (
     "a whole number of at least 1",
     lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 1),
 )
-LONGEST_ROW = 40  # states that are drawn in one row
+LONGEST_ROW = 40  # largest number of states drawn in one row
 
 
 class Chain(FiniteEnvironment):
-    """A finite environment drawn as a row of states: the present one blue, those where episodes end gray."""
+    """A finite environment drawn as a row of states.
+
+    The present state is blue; states in which episodes end are gray.
+    """
 
     def render(self, state):
         if self.num_states > LONGEST_ROW:
             return super().render(state)
-        mdp = jax.tree.map(np.asarray, self.mdp)
-        goes_on = mdp.initial > 0
-        goes_on[mdp.next_state[(mdp.probability > 0) & ~mdp.terminated]] = True
-        colors = np.where(goes_on[:, None], drawing.PALE, drawing.GRAY)
+        possible = np.asarray(self.mdp.probability) > 0
+        continues = possible & ~np.asarray(self.mdp.terminated)
+        occupied = np.asarray(self.mdp.initial) > 0
+        occupied[np.asarray(self.mdp.next_state)[continues]] = True
+        colors = np.where(occupied[:, None], drawing.PALE, drawing.GRAY)
         colors[int(state)] = drawing.BLUE
         return drawing.cells(colors[None], 24)
 
 
 class Featured(Chain):
-    """A finite environment that observes features of its states, as linear function approximation wants them.
+    """A finite environment that observes features of its states.
 
-    The state is still the index in :attr:`mdp`; ``FiniteEnvironment.of(env.mdp)`` is the same problem, observed by index.
+    They are meant for linear function approximation. The state is still the index in
+    :attr:`mdp`; ``FiniteEnvironment.of(env.mdp)`` is the same problem observed by
+    index.
 
     Attributes:
-        features: ``x(s)``, float32 ``[S, d]``, the rows of which are the observations.
+        features: ``x(s)``, float32 ``[S, d]``, whose rows are the observations.
     """
 
     features: jax.Array
 
     @property
-    def observation(self):
+    def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.features.shape[-1:], jnp.float32)
 
     def observe(self, state):

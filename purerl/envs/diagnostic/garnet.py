@@ -1,4 +1,4 @@
-"""Garnets: random models as environments."""
+"""Garnets: randomly generated models as environments."""
 
 import purerl.random
 from purerl.envs.finite import FiniteEnvironment
@@ -8,12 +8,12 @@ from purerl.mdp import construct
 def garnet(
     num_states: int = 30, num_actions: int = 4, branching: int = 2, *, seed: int = 0
 ) -> FiniteEnvironment:
-    """A random problem without an end: see :func:`purerl.mdp.construct.garnet` for its law and its sources.
+    """A random continuing problem, see :func:`purerl.mdp.construct.garnet`.
 
     - Observation: the state, int32 ``[]``.
     - Actions: each leads to one of ``branching`` states.
-    - Reward: of each outcome, drawn once from the standard normal law.
-    - Start: any state, each as likely.
+    - Reward: of each outcome, drawn once from the standard normal distribution.
+    - Start: any state, equally likely.
     - Termination: never.
 
     Args:

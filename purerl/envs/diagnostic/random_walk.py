@@ -10,12 +10,16 @@ from purerl.mdp.model import FiniteMDP
 def random_walk(
     length: int = 19, *, reach: int = 1, left_reward: float = -1.0, right_reward: float = 1.0
 ) -> Chain:
-    r"""A walk over a row of states, to be predicted (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition).
+    r"""A walk over a row of states, for prediction.
 
-    - Observation: the state, int32 ``[]``: 1 to ``length`` as the book counts them, 0 and ``length + 1`` the two ends.
-    - Actions: one. It moves by 1 to ``reach`` states to the left or right, each move as likely; those that would lead
-      beyond an end lead to it.
-    - Reward: ``left_reward`` on reaching the left end, ``right_reward`` on reaching the right one, 0 otherwise.
+    Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition.
+
+    - Observation: the state, int32 ``[]``: 1 to ``length`` as in the book; 0 and
+      ``length + 1`` are the two ends.
+    - Actions: one. It moves by 1 to ``reach`` states to the left or right, each move
+      equally likely; moves beyond an end lead to that end.
+    - Reward: ``left_reward`` on reaching the left end, ``right_reward`` on reaching the
+      right one, 0 otherwise.
     - Start: the middle, ``(length + 1) // 2``.
     - Termination: at an end.
 
@@ -23,20 +27,23 @@ def random_walk(
 
     .. math:: v(s) = r_{left} + (r_{right} - r_{left}) \frac{s}{length + 1}.
 
-    Example 6.2 has five states and rewards 0 and 1 (``RandomWalk5-v0``), Examples 7.1 and 12.1 have 19 and -1 and 1
-    (``RandomWalk-v0``), Example 9.1 has 1,000, reaches 100 and has -1 and 1 (``RandomWalk1000-v0``).
+    Example 6.2 has five states and rewards 0 and 1 (``RandomWalk5-v0``). Examples 7.1
+    and 12.1 have 19 states and rewards -1 and 1 (``RandomWalk-v0``). Example 9.1 has
+    1,000 states, a reach of 100, and rewards -1 and 1 (``RandomWalk1000-v0``).
 
     Args:
-        length: the number of states that are not ends.
+        length: number of states that are not ends.
         reach: the longest move.
         left_reward: finite.
         right_reward: finite.
 
     Returns:
-        An environment whose ``mdp`` has ``S = length + 2``, ``A = 1``, ``K = 2 * reach``.
+        An environment whose ``mdp`` has ``S = length + 2``, ``A = 1``,
+        ``K = 2 * reach``.
 
     Raises:
-        ValueError: ``length`` or ``reach`` is no positive whole number, or a reward is not finite.
+        ValueError: ``length`` or ``reach`` is not a positive whole number, or a reward
+            is not finite.
     """
     check_values(
         "random_walk",
@@ -48,12 +55,11 @@ def random_walk(
         },
         {"length": WHOLE, "reach": WHOLE, "left_reward": FINITE, "right_reward": FINITE},
     )
-    states, last = np.arange(length + 2), length + 1
+    last = length + 1
+    states = np.arange(length + 2)[:, None, None]
     moves = np.concatenate([np.arange(-reach, 0), np.arange(1, reach + 1)])
-    is_end = np.isin(states, [0, last])[:, None, None]
-    next_state = np.where(
-        is_end, states[:, None, None], np.clip(states[:, None, None] + moves, 0, last)
-    )
+    is_end = np.isin(states, [0, last])
+    next_state = np.where(is_end, states, np.clip(states + moves, 0, last))
     reward = np.select(
         [is_end, next_state == 0, next_state == last], [0.0, left_reward, right_reward], 0.0
     )

@@ -15,19 +15,24 @@ AT_LEAST_THREE: Rule = (
 def river_swim(
     num_states: int = 6, *, left_reward: float = 5.0, right_reward: float = 10_000.0
 ) -> Chain:
-    """RiverSwim, which takes patience to explore (Strehl & Littman, "An analysis of model-based interval estimation for Markov
-    decision processes", Journal of Computer and System Sciences 74, 2008).
+    """RiverSwim, which requires deep exploration.
+
+    Strehl & Littman, "An analysis of model-based interval estimation for Markov
+    decision processes" (Journal of Computer and System Sciences 74, 2008).
 
     - Observation: the state, int32 ``[]``, 0 at the left bank.
-    - Actions: 0 swims left, with the current, and moves there surely; 1 swims right, against it: one state to the right with
-      probability 0.3, none with 0.6, one to the left with 0.1. At the left bank it stays with 0.7, at the right bank with 0.3
-      and else is swept one back.
-    - Reward: ``left_reward`` for swimming left at the left bank, ``right_reward`` for staying at the right one, 0 otherwise.
-    - Start: state 1 or 2, each as likely.
+    - Actions: 0 swims left, with the current, and always moves there. 1 swims right,
+      against it: one state to the right with probability 0.3, none with 0.6, one to the
+      left with 0.1. At the left bank it stays with 0.7; at the right bank it stays with
+      0.3 and is otherwise swept back by one state.
+    - Reward: ``left_reward`` for swimming left at the left bank, ``right_reward`` for
+      staying at the right one, 0 otherwise.
+    - Start: state 1 or 2, equally likely.
     - Termination: never.
 
-    To swim right always is best with the default numbers. It spends the fractions ``1, 3, 9, 27, 81, 243/7`` of 1090/7 of its
-    time in the six states, so that its average reward, the optimal gain, is ``0.3 * 10000 * 243 / 1090 = 668.8``.
+    With the default parameters it is optimal to always swim right. The stationary
+    distribution over the six states is then ``1, 3, 9, 27, 81, 243/7`` times 7/1090, so
+    the optimal gain is ``0.3 * 10000 * 243 / 1090 = 668.8``.
 
     Args:
         num_states: at least 3.
@@ -46,11 +51,9 @@ def river_swim(
         {"num_states": AT_LEAST_THREE, "left_reward": FINITE, "right_reward": FINITE},
     )
     here = np.arange(num_states)
-    left, right, last = (
-        np.maximum(here - 1, 0),
-        np.minimum(here + 1, num_states - 1),
-        num_states - 1,
-    )
+    last = num_states - 1
+    left = np.maximum(here - 1, 0)
+    right = np.minimum(here + 1, last)
     transition = np.zeros((num_states, 2, num_states))
     transition[here, 0, left] = 1.0
     for there, chance in ((left, 0.1), (here, 0.6), (right, 0.3)):

@@ -14,35 +14,44 @@ from purerl.pytree import Node, static
 
 
 class TestbedState(NamedTuple):
-    """The mean reward of each action, float32 ``[A]``, and the action taken last, -1 before the first, int32 ``[]``."""
+    """The bandit, and the last action.
+
+    Attributes:
+        means: mean reward of each action, float32 ``[A]``.
+        action: the action taken last, -1 before the first, int32 ``[]``.
+    """
 
     means: jax.Array
     action: jax.Array
 
 
 class Testbed(Node):
-    r"""Bandits drawn at random, a new one at every reset (Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd
-    edition, section 2.3; with ``spread = 0`` and a ``walk`` the non-stationary ones of exercise 2.5).
+    r"""Random bandits, a new one at every reset.
+
+    Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, section 2.3.
+    With ``spread = 0`` and a ``walk``, the nonstationary ones of exercise 2.5.
 
     - Observation: 0, int32 ``[]``, the index of the only state.
     - Actions: the ``arms``.
     - Reward: normal around the action's mean, with a standard deviation of 1.
-    - Start: means :math:`q_*(a) \sim \mathcal N(\text{mean}, \text{spread}^2)`, independent of each other.
-    - Termination: never. A learner of one-step rewards wants a discount of 0.
+    - Start: means :math:`q_*(a) \sim \mathcal N(\text{mean}, \text{spread}^2)`,
+      independent.
+    - Termination: never. Use a discount of 0.
 
-    Every step reports ``reward`` and ``optimal_action``, whether the action was one of largest mean.
+    Every step reports ``reward`` and ``optimal_action``, whether the action was one of
+    largest mean.
 
     Attributes:
         arms: at least 1. Static.
         mean: of the means.
-        spread: their standard deviation, not negative.
-        walk: standard deviation of what is added to each mean after a step, not negative.
+        spread: standard deviation of the means, at least 0.
+        walk: standard deviation of the increment of each mean per step, at least 0.
 
     Raises:
         ValueError: a number out of its range.
     """
 
-    __test__ = False  # pytest looks for names that begin like this one
+    __test__ = False  # pytest collects names that begin like this one
 
     arms: int = static(default=10)
     mean: float | jax.Array = 0.0
@@ -64,9 +73,8 @@ class Testbed(Node):
         return jax.ShapeDtypeStruct((), jnp.int32)
 
     def reset(self, key):
-        return TestbedState(
-            self.mean + self.spread * jax.random.normal(key, (self.arms,)), jnp.int32(-1)
-        )
+        means = self.mean + self.spread * jax.random.normal(key, (self.arms,))
+        return TestbedState(means, jnp.int32(-1))
 
     def step(self, key, state, action):
         reward_key, walk_key = jax.random.split(key)
@@ -78,15 +86,14 @@ class Testbed(Node):
             "reward": Mean(reward, jnp.float32(1)),
             "optimal_action": Mean(best, jnp.float32(1)),
         }
-        return TestbedState(means, jnp.int32(action)), Outcome(
-            reward, jnp.bool_(False), jnp.bool_(False), metrics
-        )
+        outcome = Outcome(reward, jnp.bool_(False), jnp.bool_(False), metrics)
+        return TestbedState(means, jnp.int32(action)), outcome
 
     def observe(self, state):
         return jnp.int32(0)
 
     def render(self, state):
-        """A bar for the mean of each action, from -3 to 3; the action taken last is blue."""
+        """Bars for the means, from -3 to 3; that of the last action is blue."""
         means = np.clip(np.asarray(state.means, float), -3, 3)
         shapes = [drawing.box(self.arms / 2, 0, self.arms, 0.03, drawing.GRAY)]
         for i, mean in enumerate(means):

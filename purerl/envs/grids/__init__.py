@@ -1,4 +1,4 @@
-"""Gridworlds of the literature."""
+"""Gridworlds from the literature."""
 
 from purerl.envs.grids.four_rooms import four_rooms
 from purerl.envs.grids.key_door import KeyDoor, key_door
@@ -26,7 +26,7 @@ __all__ = [
     "windy_grid",
 ]
 
-# name: (what builds it, after how many steps an episode is truncated)
+# name: (function that builds it, steps after which an episode is truncated)
 ENVIRONMENTS = {
     "FourRooms-v0": (four_rooms, 500),
     "WindyGrid-v0": (windy_grid, None),

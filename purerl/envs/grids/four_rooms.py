@@ -1,4 +1,4 @@
-"""Four rooms joined by four hallways."""
+"""Four rooms connected by four hallways."""
 
 from collections.abc import Sequence
 
@@ -26,13 +26,13 @@ ROOMS = (
 
 
 def _floor(name, cell):
-    """The cell as a pair of whole numbers, unless it is a wall or off the map."""
+    """The cell as a pair of whole numbers, if it lies on the floor."""
     inside = len(cell) == 2 and all(
         isinstance(at, (int, np.integer)) and 0 <= at < 13 for at in cell
     )
     if not inside or ROOMS[cell[0]][cell[1]] == "#":
         raise ValueError(
-            f"{name} is {cell}; allowed: the (row, column) of a cell that is no wall, as (7, 9)"
+            f"{name} is {cell}; allowed: the (row, column) of a floor cell, such as (7, 9)"
         )
     return tuple(cell)
 
@@ -40,30 +40,35 @@ def _floor(name, cell):
 def four_rooms(
     *, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = None, slip: float = 1 / 3
 ) -> GridWorld:
-    """The rooms of Sutton, Precup & Singh, "Between MDPs and semi-MDPs: a framework for temporal abstraction in reinforcement
-    learning" (Artificial Intelligence 112, 1999), Figure 2, the way round in which the paper draws them.
+    """The four rooms of Sutton, Precup & Singh (1999).
 
-    There are 104 cells to be in, 11 by 11 of the 13 by 13 less the walls between rooms; the hallways are ``(3, 6)`` in the
-    north, ``(6, 2)`` in the west, ``(7, 9)`` in the east and ``(10, 6)`` in the south, as (row, column).
+    "Between MDPs and semi-MDPs: a framework for temporal abstraction in reinforcement
+    learning" (Artificial Intelligence 112), Figure 2, in the orientation of the paper.
+
+    There are 104 floor cells, 11 by 11 of the 13 by 13 less the walls between rooms.
+    The hallways are ``(3, 6)`` in the north, ``(6, 2)`` in the west, ``(7, 9)`` in the
+    east and ``(10, 6)`` in the south, as (row, column).
 
     - Observation: the cell, ``13 * row + column``, int32 ``[]``.
-    - Actions: up, right, down, left. With probability ``1 - slip`` one moves that way, with ``slip / 3`` each in one of the
-      three other directions (backwards too); where a wall is in the way one stays.
+    - Actions: up, right, down, left. The agent moves in that direction with probability
+      ``1 - slip``, and in each of the three other directions with ``slip / 3``; it
+      stays if a wall is in the way.
     - Reward: 1 for reaching the goal, 0 elsewhere.
-    - Start: anywhere but on the goal, each cell as likely, or on ``start``.
+    - Start: uniformly random among the floor cells except the goal, or ``start``.
     - Termination: on the goal.
 
     Args:
-        goal: its (row, column); the paper's first goal, the eastern hallway, by default.
+        goal: (row, column); by default the paper's first goal, the eastern hallway.
         start: (row, column) of the only start.
-        slip: probability of going astray, in ``[0, 1]``; the paper's is 1/3.
+        slip: probability of another direction, in ``[0, 1]``; 1/3 in the paper.
 
     Returns:
-        An environment whose ``mdp`` has ``S = 169`` (walls are numbered too), ``A = 4`` and ``K = 4``: outcome ``k`` of every
-        action is a move in direction ``k``.
+        An environment whose ``mdp`` has ``S = 169`` (walls are states too), ``A = 4``
+        and ``K = 4``: outcome ``k`` of every action is a move in direction ``k``.
 
     Raises:
-        ValueError: a cell that is a wall or not on the map, a start on the goal, or ``slip`` out of its range.
+        ValueError: a cell that is a wall or not on the map, a start on the goal, or
+            ``slip`` out of its range.
 
     Example:
         >>> env = four_rooms(start=(1, 1))
@@ -84,17 +89,18 @@ def four_rooms(
             raise ValueError(f"start is {start}; allowed: a cell other than the goal")
         letters[tuple(start)] = "S"
 
-    # Where each direction leads is gridworld's to say; here every action may turn out to be any of them.
-    sure = gridworld(["".join(row) for row in np.where(starts, "S", letters)]).mdp
+    # The four moves of the deterministic gridworld become outcomes of every action.
+    rows = ["".join(row) for row in np.where(starts, "S", letters)]
+    deterministic = gridworld(rows).mdp
 
     def outcomes(table):
         return jnp.broadcast_to(table[:, None, :, 0], (169, 4, 4))
 
-    mdp = sure.replace(
+    mdp = deterministic.replace(
         probability=np.broadcast_to(np.where(np.eye(4), 1 - slip, slip / 3), (169, 4, 4)),
-        next_state=outcomes(sure.next_state),
-        reward=outcomes(sure.reward),
-        terminated=outcomes(sure.terminated),
+        next_state=outcomes(deterministic.next_state),
+        reward=outcomes(deterministic.reward),
+        terminated=outcomes(deterministic.terminated),
     )
     return GridWorld.of(
         mdp, rows=tuple("".join(row) for row in letters), directions=("up", "right", "down", "left")

@@ -1,4 +1,4 @@
-"""Mazes to plan in: one that stays as it is, and two whose walls change."""
+"""Mazes for planning: a constant one, and two whose walls change."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,12 +32,13 @@ STEPS = ("a whole number in [0, 2**31)", lambda x: (x >= 0) & (x < 2**31) & (x =
 
 
 def dyna_maze() -> GridWorld:
-    """The maze of Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 8.1 (Figure 8.2).
+    """The maze of Sutton & Barto, Example 8.1 (Figure 8.2).
 
-    Six rows and nine columns; the shortest way takes 14 steps.
+    *Reinforcement Learning: An Introduction*, 2nd edition. Six rows and nine columns;
+    the shortest path takes 14 steps.
 
     - Observation: the cell, ``9 * row + column``, int32 ``[]``.
-    - Actions: up, right, down, left; a wall or the border leaves one where one is.
+    - Actions: up, right, down, left; at a wall or the border the agent stays in place.
     - Reward: 1 for reaching the goal, 0 elsewhere (the book discounts by 0.95).
     - Start: ``(2, 0)``, as (row, column).
     - Termination: on the goal, ``(0, 8)``.
@@ -46,19 +47,26 @@ def dyna_maze() -> GridWorld:
 
 
 class MazeState(NamedTuple):
-    """The cell, and how many steps are left until the walls change (0 from then on); int32 ``[]`` each."""
+    """The agent's cell, and the clock; int32 ``[]``.
+
+    Attributes:
+        cell: row by row.
+        remaining: steps until the walls change, 0 from then on.
+    """
 
     cell: jax.Array
     remaining: jax.Array
 
 
 class ChangingMaze(Node):
-    """A maze whose walls change once, after a number of steps counted over all episodes. :func:`changing_maze` makes one.
+    """A maze whose walls change once. Make one with :func:`changing_maze`.
 
-    The clock goes on from one episode to the next (``restart``); only a fresh ``reset`` turns it back. Who stands where a wall
-    is put can still walk out of it.
+    They change after a number of steps, counted over all episodes. The clock continues
+    from one episode to the next (``restart``); only ``reset`` sets it back. An agent on
+    a cell that becomes a wall can still move out of it.
 
-    - Observation: the cell, ``row * width + column``, int32 ``[]``; the clock is not seen.
+    - Observation: the cell, ``row * width + column``, int32 ``[]``; the clock is not
+      observed.
     - Actions: up, right, down, left.
     - Reward: 1 for reaching the goal, 0 elsewhere.
     - Start: the map's.
@@ -67,7 +75,7 @@ class ChangingMaze(Node):
     Attributes:
         before: the maze of the first ``change`` steps.
         after: the maze from then on.
-        change: a number of steps, whole, in ``[0, 2**31)``.
+        change: number of steps, whole, in ``[0, 2**31)``.
     """
 
     before: GridWorld
@@ -91,7 +99,7 @@ class ChangingMaze(Node):
 
     @property
     def mdp_before(self) -> FiniteMDP:
-        """The exact model up to the change."""
+        """The exact model before the change."""
         return self.before.mdp
 
     @property
@@ -101,7 +109,7 @@ class ChangingMaze(Node):
 
     @property
     def mdp(self) -> FiniteMDP:
-        """``mdp_after``: what holds for good."""
+        """``mdp_after``, the permanent model."""
         return self.mdp_after
 
     def states(self) -> MazeState:
@@ -127,7 +135,7 @@ class ChangingMaze(Node):
         return self.before if state.remaining > 0 else self.after
 
     def ascii(self, state: MazeState) -> str:
-        """The map as it is now, with the agent on it."""
+        """The map as it is now, with ``@`` for the agent."""
         return self._now(state).ascii(state.cell)
 
     def render(self, state):
@@ -135,22 +143,27 @@ class ChangingMaze(Node):
 
 
 def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> ChangingMaze:
-    """The :class:`ChangingMaze` of two maps (see :mod:`purerl.envs.grids.gridworld` for their letters).
+    """The :class:`ChangingMaze` of two maps.
+
+    :mod:`purerl.envs.grids.gridworld` lists the letters.
 
     Args:
         before: strings of equal length.
-        after: the same but for walls ``#`` where there was floor ``.``, and the other way round.
-        change: after how many steps the walls change, counted over all episodes.
+        after: the same, except that floor ``.`` may become walls ``#`` and the other
+            way round.
+        change: number of steps, counted over all episodes, until the walls change.
 
     Raises:
-        ValueError: a wrong map, maps that differ in more than walls, or ``change`` out of its range.
+        ValueError: a wrong map, maps that differ in more than walls, or ``change`` out
+            of its range.
     """
     old, new = gridworld(before), gridworld(after)
     if [row.replace("#", ".") for row in old.rows] != [row.replace("#", ".") for row in new.rows]:
         raise ValueError(
             f"after is {new.rows}; allowed: the map before, {old.rows}, with other walls"
         )
-    # Walls end an episode in gridworld's model. Here somebody may be caught in one, and leaves it as a cell of floor.
+    # In gridworld's model, walls end an episode. Here an agent may stand in a new wall,
+    # so that cell gets the transitions of floor.
     mdp = new.mdp
     for cell, (was, is_now) in enumerate(zip("".join(old.rows), "".join(new.rows), strict=True)):
         if (was, is_now) == (".", "#"):
@@ -165,18 +178,20 @@ def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> C
 
 
 def blocking_maze(change: int = 1000) -> ChangingMaze:
-    """The blocking maze of Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 8.2 (Figure 8.4).
+    """The blocking maze of Sutton & Barto, Example 8.2 (Figure 8.4).
 
-    After ``change`` steps the short way from ``(5, 3)`` to ``(0, 8)``, of 10 steps round the right end of a wall, is closed,
-    and a long one, of 16 round the left end, opened.
+    *Reinforcement Learning: An Introduction*, 2nd edition. After ``change`` steps the
+    short path from ``(5, 3)`` to ``(0, 8)``, of 10 steps around the right end of a
+    wall, is closed, and a long one of 16 steps around its left end is opened.
     """
     return changing_maze(OPEN_RIGHT, OPEN_LEFT, change)
 
 
 def shortcut_maze(change: int = 3000) -> ChangingMaze:
-    """The shortcut maze of Sutton & Barto, *Reinforcement Learning: An Introduction*, 2nd edition, Example 8.3 (Figure 8.5).
+    """The shortcut maze of Sutton & Barto, Example 8.3 (Figure 8.5).
 
-    After ``change`` steps a way of 10 steps is opened, round the right end of a wall, and the one of 16 round its left end
-    is left as it was: who does not explore will not notice.
+    *Reinforcement Learning: An Introduction*, 2nd edition. After ``change`` steps a
+    path of 10 steps around the right end of a wall is opened; the path of 16 steps
+    around its left end remains, so an agent that does not explore will not notice.
     """
     return changing_maze(OPEN_LEFT, OPEN_BOTH, change)

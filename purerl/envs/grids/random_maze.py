@@ -1,4 +1,4 @@
-"""A maze that is another one in every episode."""
+"""A maze that is drawn anew in every episode."""
 
 from typing import NamedTuple
 
@@ -14,27 +14,32 @@ from purerl.pytree import Node, static
 
 
 def draw_maze(words: jax.Array) -> jax.Array:
-    """A perfect maze (between any two cells there is one way), by the sidewinder method on whole rows of bits.
+    """Draw a perfect maze, in which there is one path between any two cells.
 
-    A row of ``n`` cells is cut into runs by tossing a coin between neighbors. The cells of a run are joined, and one of them
-    is joined to the row above: the leftmost, the next, ... with probability 1/2, 1/4, ..., and the last with what remains. The
-    uppermost row is a single run. So mazes are not equally likely: each has a corridor along its whole upper side, to which
-    there is a way from everywhere that never turns down.
+    This is the sidewinder method on whole rows of bits. Coin tosses between neighboring
+    cells cut a row of ``n`` cells into runs. The cells of a run are joined, and one of
+    them is joined to the row above: the leftmost, the next, ... with probability 1/2,
+    1/4, ..., and the last with the remaining probability. The uppermost row is a single
+    run. So mazes are not equally likely: each has a corridor along its whole upper
+    side, and from every cell there is a path to it that never goes down.
 
     Args:
         words: random words, uint32 ``[n]``, ``2 <= n <= 15``; the first is not used.
 
     Returns:
-        uint32 ``[2 n + 1]``: bit ``j`` of word ``i`` tells whether there is a wall in row ``i`` and column ``j``. Cells lie
-        at odd rows and columns; the bits beyond the maze are zero.
+        uint32 ``[2 n + 1]``. Bit ``j`` of word ``i`` tells whether there is a wall in
+        row ``i`` and column ``j``. Cells lie at odd rows and columns; the bits beyond
+        the maze are zero.
     """
     n = words.shape[0]
-    every, last = jnp.uint32(2**n - 1), jnp.uint32(2 ** (n - 1))
+    every = jnp.uint32(2**n - 1)
+    last = jnp.uint32(2 ** (n - 1))
     below = jnp.arange(n) > 0
     ends = jnp.where(below, words & every, 0) | last
     starts = (ends << 1 | 1) & every
-    # Each run is a number with at least one bit set. To take one from all of them at once clears each run's lowest such bit and
-    # sets those below it, without a borrow from one run to the next.
+    # Each run is a number with at least one bit set. Subtracting one from all runs at
+    # once clears each run's lowest such bit and sets those below it, without a borrow
+    # from the next run.
     candidates = words >> 16 & every | ends
     up = jnp.where(below, candidates & ~(candidates - starts), 0)
 
@@ -45,14 +50,22 @@ def draw_maze(words: jax.Array) -> jax.Array:
 
 
 def _spread(word):
-    """Bit ``j`` to bit ``2 j``, of sixteen."""
+    """Move bit ``j`` to bit ``2 j``, for sixteen bits."""
     for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):
         word = (word | word << shift) & jnp.uint32(mask)
     return word
 
 
 class RandomMazeState(NamedTuple):
-    """The walls, uint32 ``[size]`` as of :func:`draw_maze`; the agent's and the goal's place, int32 ``[]`` each."""
+    """The walls, and the positions of agent and goal.
+
+    Attributes:
+        walls: uint32 ``[size]``, as returned by :func:`draw_maze`.
+        row: the agent's, int32 ``[]``.
+        column: the agent's, int32 ``[]``.
+        goal_row: int32 ``[]``.
+        goal_column: int32 ``[]``.
+    """
 
     walls: jax.Array
     row: jax.Array
@@ -62,22 +75,25 @@ class RandomMazeState(NamedTuple):
 
 
 class RandomMaze(Node):
-    """A maze drawn anew at every reset by :func:`draw_maze`, in which there is always a way to the goal, and only one.
+    """A maze drawn by :func:`draw_maze` at every reset, with one path to the goal.
 
-    - Observation: the planes wall, agent, goal, bool ``[size, size, 3]``; with ``view`` only the square of that side around
-      the agent, bool ``[view, view, 3]``, in which everything beyond the border is wall.
-    - Actions: up, right, down, left; a wall leaves one where one is.
+    - Observation: the planes wall, agent, goal, bool ``[size, size, 3]``. With
+      ``view``, only the square of that side around the agent, bool ``[view, view, 3]``,
+      in which everything beyond the border is wall.
+    - Actions: up, right, down, left; at a wall the agent stays in place.
     - Reward: 1 for reaching the goal, 0 elsewhere.
-    - Start: in one of the four corners, each as likely; the goal is in the opposite one.
-    - Termination: on the goal; with ``holes`` also on a wall, which then is a hole in the ice, as in FrozenLake.
+    - Start: in one of the four corners, equally likely; the goal is in the opposite
+      one.
+    - Termination: on the goal. With ``holes`` also on a wall, which then is a hole in
+      the ice, as in FrozenLake.
 
     Attributes:
         size: side of the maze with its border, odd, in ``[5, 31]``. Static.
-        view: side of the square that is seen, odd; None for the whole. Static.
-        holes: whether one falls where walls would be. Static.
+        view: side of the observed square, odd; None for the whole maze. Static.
+        holes: whether walls are holes. Static.
 
     Raises:
-        ValueError: ``size`` or ``view`` is not as said.
+        ValueError: ``size`` or ``view`` is not as above.
 
     Example:
         >>> env = RandomMaze(size=7)
@@ -119,56 +135,55 @@ class RandomMaze(Node):
     def reset(self, key):
         words = jax.random.bits(key, (self.size // 2,), jnp.uint32)
         far = self.size - 3
-        row, column = (
-            1 + far * (words[0] & 1).astype(jnp.int32),
-            1 + far * (words[0] >> 1 & 1).astype(jnp.int32),
-        )
+        row = 1 + far * (words[0] & 1).astype(jnp.int32)
+        column = 1 + far * (words[0] >> 1 & 1).astype(jnp.int32)
         return RandomMazeState(
-            draw_maze(words), row, column, self.size - 1 - row, self.size - 1 - column
+            walls=draw_maze(words),
+            row=row,
+            column=column,
+            goal_row=self.size - 1 - row,
+            goal_column=self.size - 1 - column,
         )
 
     def step(self, key, state, action):
-        del key  # moves are certain
+        del key  # the motion is deterministic
         row = state.row + (action == 2) - (action == 0)
         column = state.column + (action == 1) - (action == 3)
         wall = (state.walls[row] >> column.astype(jnp.uint32) & 1) == 1
         if not self.holes:
-            row, column = jnp.where(wall, state.row, row), jnp.where(wall, state.column, column)
+            row = jnp.where(wall, state.row, row)
+            column = jnp.where(wall, state.column, column)
         arrived = (row == state.goal_row) & (column == state.goal_column)
         terminated = arrived | wall if self.holes else arrived
-        return state._replace(row=row, column=column), Outcome(
-            arrived.astype(jnp.float32), terminated, jnp.bool_(False)
-        )
+        outcome = Outcome(arrived.astype(jnp.float32), terminated, jnp.bool_(False))
+        return state._replace(row=row, column=column), outcome
 
     def observe(self, state):
-        # The rows and columns of the map that are seen, some of them maybe beyond it.
+        # The observed rows and columns, some of which may lie beyond the map
         if self.view is None:
             rows = columns = jnp.arange(self.size)
             words = state.walls
         else:
             margin = self.view // 2
-            rows, columns = (
-                at + jnp.arange(-margin, margin + 1) for at in (state.row, state.column)
-            )
+            offsets = jnp.arange(-margin, margin + 1)
+            rows = state.row + offsets
+            columns = state.column + offsets
             padded = jnp.pad(state.walls, margin, constant_values=np.uint32(2**32 - 1))
             words = lax.dynamic_slice(padded, (state.row,), (self.view,))
-        wall = (
-            (words[:, None] >> columns.astype(jnp.uint32) & 1 == 1)
-            | (columns < 0)
-            | (columns >= self.size)
-        )
+        wall = words[:, None] >> columns.astype(jnp.uint32) & 1 == 1
+        wall = wall | (columns < 0) | (columns >= self.size)
         agent = (rows[:, None] == state.row) & (columns == state.column)
         goal = (rows[:, None] == state.goal_row) & (columns == state.goal_column)
         return jnp.stack([wall, agent, goal], axis=-1)
 
     def _picture(self, state):
-        """The map, and where the agent is."""
+        """The map, and the agent's (row, column)."""
         letters = np.where(np.asarray(state.walls)[:, None] >> np.arange(self.size) & 1, "#", ".")
         letters[int(state.goal_row), int(state.goal_column)] = "G"
         return ["".join(row) for row in letters], (int(state.row), int(state.column))
 
     def ascii(self, state: RandomMazeState) -> str:
-        """The map with the agent on it, ``@``."""
+        """The map, with ``@`` for the agent."""
         return drawing.text(*self._picture(state))
 
     def render(self, state):

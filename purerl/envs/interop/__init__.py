@@ -1,18 +1,22 @@
-"""Adapters from and to other libraries. Each is imported only when it is asked for, and needs its library installed.
+"""Adapters from and to other libraries.
 
-============================= =======================================================================================
-name                          what it makes
-============================= =======================================================================================
-``from_gymnax``               a purerl environment from one of gymnax (1.0 or later)
-``from_jumanji``              ... of jumanji
-``from_navix``                ... of navix
-``from_pgx``                  ... of pgx, for its games with one player
-``from_gymnasium``            a :class:`~purerl.mdp.FiniteMDP` from a tabular environment of Gymnasium;
-                              :meth:`FiniteEnvironment.of <purerl.envs.FiniteEnvironment.of>` makes an environment of it
-``to_gymnax``                 a gymnax environment from any of purerl
-``to_gymnasium``              a Gymnasium ``Env`` ...
-``to_gymnasium_vector``       a Gymnasium ``VectorEnv`` of many, stepped as one ...
-============================= =======================================================================================
+Each is imported on first use, and needs its library installed.
+
+=========================== ==========================================================
+name                        result
+=========================== ==========================================================
+``from_gymnax``             a purerl environment from one of gymnax (1.0 or later)
+``from_jumanji``            ... of jumanji
+``from_navix``              ... of navix
+``from_pgx``                ... of pgx, for its single-player games
+``from_gymnasium``          a :class:`~purerl.mdp.FiniteMDP` from a tabular
+                            environment of Gymnasium; :meth:`FiniteEnvironment.of
+                            <purerl.envs.FiniteEnvironment.of>` makes an environment
+                            of it
+``to_gymnax``               a gymnax environment from any of purerl
+``to_gymnasium``            a Gymnasium ``Env`` ...
+``to_gymnasium_vector``     a Gymnasium ``VectorEnv`` of many, stepped as one ...
+=========================== ==========================================================
 
 Example:
     >>> import gymnasium
@@ -23,8 +27,16 @@ Example:
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
 from purerl.mdp import from_gymnasium
+
+if TYPE_CHECKING:
+    from purerl.envs.interop.gymnasium import to_gymnasium, to_gymnasium_vector
+    from purerl.envs.interop.gymnax import from_gymnax, to_gymnax
+    from purerl.envs.interop.jumanji import from_jumanji
+    from purerl.envs.interop.navix import from_navix
+    from purerl.envs.interop.pgx import from_pgx
 
 _MODULES = {
     "from_gymnax": "gymnax",
@@ -36,7 +48,16 @@ _MODULES = {
     "to_gymnax": "gymnax",
 }
 
-__all__ = ["from_gymnasium", *_MODULES]
+__all__ = [
+    "from_gymnasium",
+    "from_gymnax",
+    "from_jumanji",
+    "from_navix",
+    "from_pgx",
+    "to_gymnasium",
+    "to_gymnasium_vector",
+    "to_gymnax",
+]
 
 
 def __getattr__(name):

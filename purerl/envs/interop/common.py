@@ -1,4 +1,4 @@
-"""What the adapters have in common: an environment of another library, and how an observation is bounded."""
+"""Common parts of the adapters to other libraries."""
 
 import functools
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.envs import drawing
-from purerl.envs.base import Environment
+from purerl.envs.base import Environment, has_model
 from purerl.pytree import Node, static
 
 
@@ -21,21 +21,23 @@ class ForeignState(NamedTuple):
 
 @functools.cache
 def _made(kind, name, settings):
-    with (
-        jax.ensure_compile_time_eval()
-    ):  # whatever it holds must be arrays, even if it is first asked for under jit
+    # The environment must hold arrays, even if the first request comes from inside jit.
+    with jax.ensure_compile_time_eval():
         return kind.make(name, **dict(settings))
 
 
 class Foreign(Node):
-    """An environment of another library. A subclass has ``make``, which makes one by its name, and the rest of the contract.
+    """An environment of another library.
 
-    The observation is kept in the state as it was given: elsewhere it may depend on a key or on the action.
+    Subclasses define ``make``, which makes one by name, and the rest of the protocol of
+    :class:`~purerl.envs.base.Environment`. The observation is kept in the state as it
+    was given, since elsewhere it may depend on a key or on the action.
 
     Attributes:
-        source: the name that the other library knows the environment by, or such an environment. Static. Only what is named
-            can be recorded by a sweep, and shares its compiled programs with whatever has the same name and settings.
-        settings: what it is made with beside the name, as pairs. Static.
+        source: the other library's name of the environment, or such an environment.
+            Static. Only environments given by name can be recorded by a sweep, and
+            share their compiled programs with others of the same name and settings.
+        settings: further arguments that it is made with, as pairs. Static.
     """
 
     source: Any = static()
@@ -44,15 +46,16 @@ class Foreign(Node):
     @property
     def theirs(self) -> Any:
         """The other library's environment."""
-        return (
-            _made(type(self), self.source, self.settings)
-            if isinstance(self.source, str)
-            else self.source
-        )
+        if isinstance(self.source, str):
+            return _made(type(self), self.source, self.settings)
+        return self.source
+
+    def reset(self, key: jax.Array) -> Any:
+        raise NotImplementedError
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
-        # Looked at rather than asked for: what spaces say of shapes and dtypes is not always so.
+        # Taken from an observation, because spaces may state other shapes and dtypes.
         shown = jax.eval_shape(lambda: self.reset(jax.random.key(0))).observation
         return jax.ShapeDtypeStruct(shown.shape, shown.dtype)
 
@@ -64,36 +67,38 @@ class Foreign(Node):
 
 
 def described(source: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """``source`` and ``settings`` as :class:`Foreign` wants them.
+    """Fields ``source`` and ``settings`` of a :class:`Foreign`.
 
     Raises:
-        ValueError: settings were given with an environment, which is made already.
+        ValueError: settings were given together with an environment, not with a name.
     """
     if settings and not isinstance(source, str):
         raise ValueError(
-            f"{', '.join(settings)} given with an environment that is made already; allowed: with a name"
+            f"{', '.join(settings)} given with an environment that is made already; "
+            "allowed: with a name"
         )
     return {"source": source, "settings": tuple(sorted(settings.items()))}
 
 
 def strong(state: Any) -> Any:
-    """A state whose arrays have the dtypes they had, but none of them a weak one, as numbers of Python leave behind: a state
-    would otherwise have another type after its first step, and what is compiled for it compile twice."""
+    """The state without weak types, which Python numbers leave behind.
+
+    Otherwise the state would change its type after the first step, and programs would
+    be compiled twice. Dtypes stay the same.
+    """
 
     def settle(x):
         x = jnp.asarray(x)
-        return (
-            x
-            if jnp.issubdtype(x.dtype, jax.dtypes.extended)
-            else jax.lax.convert_element_type(x, x.dtype)
-        )
+        if jnp.issubdtype(x.dtype, jax.dtypes.extended):
+            return x
+        return jax.lax.convert_element_type(x, x.dtype)
 
     return jax.tree.map(settle, state)
 
 
 def num_states(env: Environment) -> int | None:
-    """The number of observations, where the observation is the index of a finite model's state."""
-    return env.mdp.num_states if env.observation.shape == () and hasattr(env, "mdp") else None
+    """``S``, if observations are the states of a finite model; otherwise None."""
+    return env.mdp.num_states if env.observation.shape == () and has_model(env) else None
 
 
 def bounds(dtype: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Gymnasium (https://gymnasium.farama.org): our environments there, one or many at a time."""
+"""Gymnasium (https://gymnasium.farama.org): purerl's environments there."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,12 +13,15 @@ from gymnasium.vector.utils import batch_space
 
 import purerl.random
 from purerl.checks import check_size
-from purerl.envs.base import Environment, State, restart
+from purerl.envs.base import Environment, State, can_render, restart
 from purerl.envs.interop.common import bounds, num_states
 
 
 class Lane(NamedTuple):
-    """One environment under way. Its ``count``-th draw, be it a step or a reset, is with ``fold_in(key, count)``."""
+    """One running environment.
+
+    Its ``count``-th draw, whether a step or a reset, uses ``fold_in(key, count)``.
+    """
 
     key: jax.Array
     count: jax.Array
@@ -32,10 +35,8 @@ def _begin(env, seed):
 
 
 def _again(env, lane):
-    lane = Lane(
-        lane.key, lane.count + 1, restart(env, jax.random.fold_in(lane.key, lane.count), lane.state)
-    )
-    return lane, env.observe(lane.state)
+    state = restart(env, jax.random.fold_in(lane.key, lane.count), lane.state)
+    return Lane(lane.key, lane.count + 1, state), env.observe(state)
 
 
 def _advance(env, lane, action):
@@ -68,7 +69,7 @@ def _lanes(function):
     return jax.jit(lambda env, *args: jax.vmap(partial(function, env))(*args))
 
 
-# The environment is an argument, so that those of one kind share their compiled programs.
+# The environment is an argument, so that environments of one type share programs.
 _begin_one, _again_one, _advance_one = map(jax.jit, (_begin, _again, _advance))
 _begin_all, _again_all = map(_lanes, (_begin, _again))
 _ADVANCE_ALL = {
@@ -78,10 +79,17 @@ _ADVANCE_ALL = {
 
 
 def _observation_space(env):
-    if (states := num_states(env)) is not None:
+    states = num_states(env)
+    if states is not None:
         return spaces.Discrete(states)
     low, high = bounds(env.observation.dtype)
     return spaces.Box(low, high, env.observation.shape, env.observation.dtype)
+
+
+def _picture(env: Environment, state: State) -> np.ndarray:
+    if not can_render(env):
+        raise NotImplementedError(f"{type(env).__name__} has no render")
+    return env.render(state)
 
 
 def _check_render_mode(render_mode):
@@ -97,9 +105,8 @@ class ToGymnasium(gymnasium.Env):
 
     def __init__(self, env: Environment, render_mode: str | None = None):
         self.source = env
-        self.device_source = jax.tree.map(
-            jnp.asarray, env
-        )  # else every step would carry its numbers over again
+        # Otherwise every step would transfer the environment's numbers to the device.
+        self.device_source = jax.tree.map(jnp.asarray, env)
         self.render_mode = _check_render_mode(render_mode)
         self.action_space = spaces.Discrete(env.num_actions)
         self.observation_space = _observation_space(env)
@@ -119,7 +126,7 @@ class ToGymnasium(gymnasium.Env):
             raise gymnasium.error.ResetNeeded("step before the first reset")
         if not self.action_space.contains(action):
             raise ValueError(
-                f"action is {action!r}; allowed: an integer in [0, {self.action_space.n})"
+                f"action is {action!r}; allowed: an integer in [0, {self.source.num_actions})"
             )
         self.lane, observation, outcome = _advance_one(
             self.device_source, self.lane, np.int32(action)
@@ -128,18 +135,23 @@ class ToGymnasium(gymnasium.Env):
         return self._shown(observation), float(reward), bool(terminated), bool(truncated), {}
 
     def render(self):
-        return None if self.render_mode is None else self.source.render(self.lane.state)
+        if self.render_mode is None:
+            return None
+        if self.lane is None:
+            raise gymnasium.error.ResetNeeded("render before the first reset")
+        return _picture(self.source, self.lane.state)
 
     def _shown(self, observation):
-        return (
-            int(observation)
-            if isinstance(self.observation_space, spaces.Discrete)
-            else np.array(observation)
-        )
+        if isinstance(self.observation_space, spaces.Discrete):
+            return int(observation)
+        return np.array(observation)
 
 
 class ToGymnasiumVector(gymnasium.vector.VectorEnv):
-    """Many of a purerl environment in Gymnasium. Make them with :func:`to_gymnasium_vector`."""
+    """Several copies of a purerl environment in Gymnasium.
+
+    Make them with :func:`to_gymnasium_vector`.
+    """
 
     def __init__(
         self,
@@ -188,15 +200,17 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP and self.ended.any():
             final = self._shown(final)
             for i in np.flatnonzero(self.ended):
-                infos = self._add_info(infos, {"final_obs": final[i], "final_info": {}}, i)
+                infos = self._add_info(infos, {"final_obs": final[i], "final_info": {}}, int(i))
         return self._shown(observation), rewards, terminated, truncated, infos
 
     def render(self):
         if self.render_mode is None:
             return None
+        if self.lanes is None:
+            raise gymnasium.error.ResetNeeded("render before the first reset")
         states = jax.device_get(self.lanes.state)
         return tuple(
-            self.source.render(jax.tree.map(lambda x, i=i: x[i], states))
+            _picture(self.source, jax.tree.map(lambda x, i=i: x[i], states))
             for i in range(self.num_envs)
         )
 
@@ -207,12 +221,15 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
 def to_gymnasium(env: Environment, render_mode: str | None = None) -> ToGymnasium:
     """A purerl environment as Gymnasium's ``Env``.
 
-    Actions are ``Discrete``; observations too where they are the states of a finite model, ``Box`` otherwise. A step is
-    truncated where ``env`` says so, which is to say by its :class:`~purerl.envs.TimeLimit`.
+    Actions are ``Discrete``; observations too if they are the states of a finite model,
+    and ``Box`` otherwise. Steps are truncated as ``env`` does it, that is, by its
+    :class:`~purerl.envs.TimeLimit`.
 
-    After ``reset(seed=s)``, the ``n``-th draw is with the key ``fold_in(purerl.random.key(s), n)``, ``s`` modulo ``2**32``:
-    that reset is number 0, and then steps and unseeded resets count as they come. A seeded reset starts everything anew, an
-    unseeded one keeps what ``env`` remembers from one episode to the next.
+    After ``reset(seed=s)``, the ``n``-th draw uses the key
+    ``fold_in(purerl.random.key(s), n)``, with ``s`` modulo ``2**32``. That reset is
+    number 0, and later steps and unseeded resets are counted in order. A seeded reset
+    starts everything anew; an unseeded one keeps what ``env`` carries from one episode
+    to the next.
 
     Args:
         env: any environment.
@@ -238,17 +255,20 @@ def to_gymnasium_vector(
     autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
     render_mode: str | None = None,
 ) -> ToGymnasiumVector:
-    """``num_envs`` of a purerl environment as Gymnasium's ``VectorEnv``: one compiled step for all of them.
+    """A purerl environment as Gymnasium's ``VectorEnv``, ``num_envs`` stepped as one.
 
-    It draws what a ``SyncVectorEnv`` of as many :func:`to_gymnasium` with the same mode would: after ``reset(seed=s)``
-    environment ``i`` is the one with seed ``s + i``.
+    It draws the same as a ``SyncVectorEnv`` of equally many :func:`to_gymnasium` with
+    the same mode: after ``reset(seed=s)``, environment ``i`` is the one with seed
+    ``s + i``.
 
     Args:
         env: any environment.
-        num_envs: how many, at least 1.
-        autoreset_mode: when an episode that has ended is followed by the next, as ``metadata`` says too. ``NEXT_STEP``: the
-            step after the end resets, ignores its action and yields a reward of 0. ``SAME_STEP``: the step that ends the
-            episode returns the next one's first observation; the last of the one that ended is ``infos["final_obs"][i]``.
+        num_envs: at least 1.
+        autoreset_mode: when an episode is followed by the next, also found in
+            ``metadata``. ``NEXT_STEP``: the step after the end resets, ignores its
+            action and yields a reward of 0. ``SAME_STEP``: the step that ends the
+            episode returns the next episode's first observation; the last one of the
+            ended episode is ``infos["final_obs"][i]``.
         render_mode: None or ``"rgb_array"``, for a tuple of pictures.
 
     Raises:

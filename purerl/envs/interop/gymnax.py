@@ -1,4 +1,7 @@
-"""gymnax (https://github.com/RobertTLange/gymnax), from its version 1.0 on: its environments here, and ours there."""
+"""gymnax (https://github.com/RobertTLange/gymnax): its environments, and ours there.
+
+Version 1.0 or later.
+"""
 
 from functools import partial
 from typing import Any
@@ -18,7 +21,8 @@ class Gymnax(Foreign):
     """A gymnax environment. Make one with :func:`from_gymnax`.
 
     Attributes:
-        params: gymnax's ``EnvParams``, whose leaves sweep, ``max_steps_in_episode`` among them.
+        params: gymnax's ``EnvParams``. Its leaves sweep, including
+            ``max_steps_in_episode``.
     """
 
     params: Any
@@ -32,7 +36,8 @@ class Gymnax(Foreign):
         space = self.theirs.action_space(self.params)
         if not isinstance(space, spaces.Discrete):
             raise ValueError(
-                f"{self.theirs.name} has actions {space}; allowed: Discrete (a wrapper may choose among others)"
+                f"{self.theirs.name} has actions {space}; "
+                "allowed: Discrete (a wrapper may choose among others)"
             )
         return space.n
 
@@ -63,22 +68,25 @@ class Gymnax(Foreign):
 def from_gymnax(env: str | environment.Environment, params: Any = None, **settings) -> Gymnax:
     """A gymnax environment as one of purerl.
 
-    It is stepped by gymnax's ``step_env``, which does not reset. Its time limit stays gymnax's own,
-    ``params.max_steps_in_episode``: that truncates, and gymnax 1.0 keeps it apart from termination (a step that does both
-    is terminated and not truncated here). :func:`~purerl.envs.interact` with some key does what gymnax's ``step`` does with it,
-    draw by draw.
+    It is stepped by gymnax's ``step_env``, which does not reset. The time limit remains
+    gymnax's own, ``params.max_steps_in_episode``. It truncates, which gymnax 1.0 tells
+    apart from termination (here a step that does both is terminated and not truncated).
+    :func:`~purerl.envs.interact` uses a key exactly as gymnax's ``step`` does.
 
-    What gymnax derives from other parameters stays a parameter, such as ``total_mass`` in its CartPole: sweep them together.
-    What its DeepSea adds up over episodes, in ``step``, begins anew with each of them.
+    Parameters that gymnax derives from others remain parameters, such as ``total_mass``
+    in its CartPole: sweep them together. What its DeepSea accumulates over episodes, in
+    ``step``, starts anew with each episode.
 
     Args:
-        env: one of ``gymnax.registered_envs``, or an environment (not a wrapper of gymnax, which resets: wrap the result).
-        params: gymnax's ``EnvParams``; its default ones if None.
-        **settings: for ``gymnax.make``, of an environment given by name.
+        env: one of ``gymnax.registered_envs``, or an environment (not a wrapper of
+            gymnax, which resets: wrap the result instead).
+        params: gymnax's ``EnvParams``; its defaults if None.
+        **settings: for ``gymnax.make``, if the environment is given by name.
 
     Raises:
-        ValueError: an unknown name, a wrapper, or settings given with an environment. Actions that are not discrete are
-            refused where ``num_actions`` is asked for, so that a wrapper may offer a choice of them.
+        ValueError: an unknown name, a wrapper, or settings given with an environment.
+            Actions that are not discrete are only refused by ``num_actions``, so that a
+            wrapper may offer a choice among them.
 
     Example:
         >>> env = from_gymnax("CartPole-v1")
@@ -91,7 +99,8 @@ def from_gymnax(env: str | environment.Environment, params: Any = None, **settin
         made.theirs, "is_truncated"
     ):
         raise ValueError(
-            f"env is {env!r}; allowed: a name, or an environment of gymnax 1.0 or later, without wrappers"
+            f"env is {env!r}; "
+            "allowed: a name, or an environment of gymnax 1.0 or later, without wrappers"
         )
     return made.replace(params=made.theirs.default_params if params is None else params)
 
@@ -123,7 +132,7 @@ class ToGymnax(environment.Environment):
 
     @property
     def name(self) -> str:
-        env = self.default
+        env: Any = self.default
         while hasattr(env, "env"):
             env = env.env
         return type(env).__name__
@@ -144,7 +153,10 @@ class ToGymnax(environment.Environment):
 
     @partial(jax.jit, static_argnames=("self",))
     def step(self, key, state, action, params=None):
-        """As gymnax's own, but what ``params`` remembers from one episode to the next is kept."""
+        """One step, as gymnax defines it, except for resets.
+
+        A reset keeps what ``params`` carries from one episode to the next.
+        """
         params = self.default if params is None else params
         step_key, reset_key = jax.random.split(as_key(key))
         observation, reached, reward, terminated, info = self.step_env(
@@ -171,7 +183,8 @@ class ToGymnax(environment.Environment):
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params=None) -> spaces.Discrete | spaces.Box:
-        if (states := num_states(self.default)) is not None:
+        states = num_states(self.default)
+        if states is not None:
             return spaces.Discrete(states)
         shape, dtype = self.default.observation.shape, self.default.observation.dtype
         return spaces.Box(*bounds(dtype), shape, dtype)
@@ -180,18 +193,19 @@ class ToGymnax(environment.Environment):
 def to_gymnax(env: Environment) -> ToGymnax:
     """A purerl environment as one of gymnax, for code such as PureJaxRL's.
 
-    Its ``EnvParams`` are the environment itself, so that physics are changed, swept and vmapped as in gymnax. The time limit is
-    that of the :class:`~purerl.envs.TimeLimit` around it, and there is none without. ``step`` does with a key
-    what :func:`~purerl.envs.interact` does with it, draw by draw; ``info`` has ``final_observation``, the one the action
-    really led to, and the step's ``metrics``.
+    Its ``EnvParams`` are the environment itself, so physics are changed, swept and
+    vmapped as in gymnax. The time limit is that of the :class:`~purerl.envs.TimeLimit`
+    around it; without one there is none. ``step`` uses a key exactly as
+    :func:`~purerl.envs.interact` does; ``info`` has ``final_observation``, the one the
+    action actually led to, and the step's ``metrics``.
 
     Example:
         >>> import purerl
         >>> env = to_gymnax(purerl.make("CartPole-v1"))
         >>> params = env.default_params
         >>> key = purerl.random.key(0)
-        >>> observation, state = env.reset(key, params)
-        >>> observation, state, reward, terminated, truncated, info = env.step(key, state, 1, params)
+        >>> _, state = env.reset(key, params)
+        >>> _, state, reward, *_ = env.step(key, state, 1, params)
         >>> float(reward), int(state.time)
         (1.0, 1)
     """

@@ -1,5 +1,9 @@
-"""jumanji (https://github.com/instadeepai/jumanji): its environments with one agent here. Tried with version 1.1.2."""
+"""jumanji (https://github.com/instadeepai/jumanji): its environments with one agent.
 
+Tried with version 1.1.2.
+"""
+
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,20 +20,22 @@ class Jumanji(Foreign):
     """A jumanji environment. Make one with :func:`from_jumanji`.
 
     Attributes:
-        view: the part of the observation that is shown: the name of a field, or a function. Static.
+        view: the part of the observation to show: the name of a field, or a function.
+            Static.
     """
 
     view: str | Callable[[Any], jax.Array] = static()
 
     @staticmethod
     def make(name, **settings):
-        import jumanji
-
-        return jumanji.make(name, **settings)
+        return importlib.import_module("jumanji").make(name, **settings)
 
     @property
     def choices(self) -> tuple[int, ...]:
-        """How many values each part of an action has; there is one part where jumanji's action is a number."""
+        """Number of values of each part of an action.
+
+        There is one part where jumanji's action is a number.
+        """
         return tuple(int(n) for n in np.atleast_1d(self.theirs.action_spec.num_values))
 
     @property
@@ -40,43 +46,46 @@ class Jumanji(Foreign):
         return self._kept(*self.theirs.reset(key))
 
     def step(self, key, state, action):
-        del key  # what jumanji draws, it draws with the key in its own state
+        del key  # jumanji draws with the key in its own state
         if self.theirs.action_spec.shape:
             action = jnp.stack(jnp.unravel_index(action, self.choices)).astype(
                 self.theirs.action_spec.dtype
             )
         inner, timestep = self.theirs.step(state.inner, action)
-        last, ends = timestep.last(), timestep.discount == 0
-        return self._kept(inner, timestep), Outcome(
-            jnp.float32(timestep.reward), last & ends, last & ~ends
-        )
+        last = timestep.last()
+        ends = timestep.discount == 0
+        outcome = Outcome(jnp.float32(timestep.reward), last & ends, last & ~ends)
+        return self._kept(inner, timestep), outcome
 
     def _kept(self, inner, timestep):
-        view = (
-            (lambda shown: getattr(shown, self.view)) if isinstance(self.view, str) else self.view
-        )
-        return strong(ForeignState(inner, view(timestep.observation)))
+        shown = timestep.observation
+        view = self.view
+        seen = getattr(shown, view) if isinstance(view, str) else view(shown)
+        return strong(ForeignState(inner, seen))
 
 
 def from_jumanji(env: Any, view: str | Callable[[Any], jax.Array], **settings) -> Jumanji:
     """A jumanji environment as one of purerl.
 
-    An action of several parts (jumanji's ``MultiDiscreteArray``) is numbered in row-major order. Which actions are valid is
-    jumanji's ``state.inner.action_mask`` or the like; purerl's agents do not ask for it.
+    An action of several parts (jumanji's ``MultiDiscreteArray``) is numbered in
+    row-major order. jumanji marks the valid actions in ``state.inner.action_mask`` or
+    similar; purerl's agents do not read it.
 
-    A last step with discount 0 is terminated, another truncated. **jumanji's own time limits end with discount 0**: they
-    cannot be told from termination. Make the environment with a ``time_limit`` out of reach, and put
+    A last step with discount 0 is terminated, any other is truncated. **jumanji's own
+    time limits end with discount 0**, so they cannot be told from termination. Make the
+    environment with a ``time_limit`` that is never reached, and put
     :class:`~purerl.envs.TimeLimit` around it.
 
     Args:
         env: a name that ``jumanji.make`` knows, or an environment of jumanji.
-        view: the observation's field to show, such as ``"grid"`` (the rest of it is not seen), or a function from the
-            observation to an array.
-        **settings: for ``jumanji.make``, of an environment given by name.
+        view: the observation's field to show, such as ``"grid"`` (the rest is not
+            seen), or a function from the observation to an array.
+        **settings: for ``jumanji.make``, if the environment is given by name.
 
     Raises:
-        ValueError: several agents, actions that are not discrete or number more than int32 holds, an observation that is not
-            an array, or settings given with an environment.
+        ValueError: several agents, actions that are not discrete or more than int32
+            holds, an observation that is not an array, or settings given with an
+            environment.
     """
     made = Jumanji(**described(env, settings), view=view)
     theirs = made.theirs
@@ -95,6 +104,7 @@ def from_jumanji(env: Any, view: str | Callable[[Any], jax.Array], **settings) -
         raise ValueError(f"view is {view!r}; allowed: {', '.join(fields)} or a function")
     if not hasattr(jax.eval_shape(lambda: made.reset(jax.random.key(0))).observation, "dtype"):
         raise ValueError(
-            f"view is {view!r}, which is no array; allowed: one of {', '.join(fields)} that is, or a function"
+            f"view is {view!r}, which is no array; "
+            f"allowed: one of {', '.join(fields)} that is, or a function"
         )
     return made

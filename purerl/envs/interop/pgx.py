@@ -1,5 +1,9 @@
-"""pgx (https://github.com/sotetsuk/pgx): its games with one player here. Tried with version 2.6.0."""
+"""pgx (https://github.com/sotetsuk/pgx): its single-player games.
 
+Tried with version 2.6.0.
+"""
+
+import importlib
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,13 +13,14 @@ from purerl.envs.interop.common import Foreign, described, strong
 
 
 class Pgx(Foreign):
-    """A pgx game with one player, whose state is pgx's ``State``. Make one with :func:`from_pgx`."""
+    """A pgx game with one player, whose state is pgx's ``State``.
+
+    Make one with :func:`from_pgx`.
+    """
 
     @staticmethod
     def make(name):
-        import pgx
-
-        return pgx.make(name)
+        return importlib.import_module("pgx").make(name)
 
     @property
     def num_actions(self) -> int:
@@ -31,16 +36,18 @@ class Pgx(Foreign):
 
 
 def from_pgx(env: Any) -> Pgx:
-    """A pgx game with one player as an environment of purerl: ``"2048"``, and ``"minatar-..."`` with ``pgx-minatar`` installed.
+    """A single-player game of pgx as an environment of purerl.
 
-    pgx ends an episode at an illegal action, with a reward of -1. Which are legal is ``state.legal_action_mask``; purerl's
-    agents do not ask for it. It has no time limits.
+    These are ``"2048"`` and, with ``pgx-minatar`` installed, ``"minatar-..."``. pgx
+    ends an episode at an illegal action, with a reward of -1;
+    ``state.legal_action_mask`` marks the legal ones, and purerl's agents do not read
+    it. There are no time limits.
 
     Args:
         env: a name that ``pgx.make`` knows, or a game of pgx.
 
     Raises:
-        ValueError: an unknown name, or a game with more players than one.
+        ValueError: an unknown name, or a game with more than one player.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""MinAtar: five Atari games in miniature (Young & Tian, 2019), as version 1.0.15 plays them."""
+"""MinAtar: five Atari games in miniature (Young & Tian, 2019), as in version 1.0.15."""
 
 from functools import partial
 
@@ -21,8 +21,9 @@ def _with_ramp(game, actions, /, *, sticky: float = 0.1, ramping: bool = True) -
     return StickyActions(game(ramping=ramping, actions=actions), sticky)
 
 
-# name: (what builds it, after how many steps an episode is truncated). As MinAtar registers them, v0 has all six actions and
-# v1 those that make a difference, and neither has a time limit.
+# name: (function that builds it, steps after which an episode is truncated). As
+# registered by MinAtar, v0 has all six actions and v1 those with an effect in the game;
+# neither has a time limit.
 ENVIRONMENTS = {
     f"MinAtar/{game.__name__}-v{version}": (partial(build, game, actions), None)
     for game, build in {

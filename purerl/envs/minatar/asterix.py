@@ -11,17 +11,23 @@ from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, SIZE, UP, RampingMinAtar
 
 ONES = jnp.uint32(0x11111111)  # a bit in each of the eight digits
 PLAYER, ENEMY, TRAIL, GOLD = range(4)
-SPAWN_INTERVAL, MOVE_INTERVAL, RAMP_INTERVAL, LAST_RAMP = 10, 5, 100, 9
+SPAWN_INTERVAL = 10
+MOVE_INTERVAL = 5
+RAMP_INTERVAL = 100
+LAST_RAMP = 9
 
 
 class AsterixState(NamedTuple):
-    """A :class:`Situation` in three numbers, uint32 ``[]``: XLA works a step out anew for each array of the state.
+    """A :class:`Situation` in three numbers, uint32 ``[]``.
+
+    They are few because XLA computes a step anew for each array of the state.
 
     Attributes:
-        left: the same as there.
-        kind: the same as there.
-        numbers: from the lowest bit on ``x``, ``y``, ``spawn_timer``, ``move_timer`` and ``ramp`` in four bits each, and
-            ``ramp_timer + 1`` in those above.
+        left: as in :class:`Situation`.
+        kind: as in :class:`Situation`.
+        numbers: from the lowest bit on ``x``, ``y``, ``spawn_timer``, ``move_timer``
+            and ``ramp`` in four bits each, and ``ramp_timer + 1`` in the remaining
+            ones.
     """
 
     left: jax.Array
@@ -29,6 +35,7 @@ class AsterixState(NamedTuple):
     numbers: jax.Array
 
     def unpacked(self) -> "Situation":
+        """The fields as numbers of their own."""
         x, y, spawn_timer, move_timer, ramp = (
             (self.numbers >> 4 * i & 15).astype(jnp.int32) for i in range(5)
         )
@@ -37,18 +44,22 @@ class AsterixState(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """Rows 1 to 8 hold one thing each. ``left`` and ``kind`` have a digit of four bits for each, row 1's the lowest; they are
-    uint32, the rest is int32 ``[]``.
+    """The board, on whose rows 1 to 8 there is at most one thing each, and the clocks.
+
+    ``left`` and ``kind`` have a digit of four bits for each of these rows, that of row
+    1 the lowest. They are uint32, the rest is int32 ``[]``.
 
     Attributes:
-        left: in how many moves each thing will have left the board, 10 at the edge where it came in; 0 where there is none.
-        kind: each thing's heading (1: to the right) plus 2 if it is gold. Means nothing where there is none.
+        left: number of moves until each thing will have left the board, 10 at the edge
+            where it entered; 0 where there is none.
+        kind: each thing's heading (1: to the right) plus 2 if it is gold. Meaningless
+            where there is none.
         x: the player's column.
         y: the player's row, 1 to 8.
-        spawn_timer: steps until something comes in.
+        spawn_timer: steps until something enters.
         move_timer: steps until everything moves.
-        ramp: how often the game has become harder, up to 9.
-        ramp_timer: steps until it does again, less one: 100 down to -1.
+        ramp: number of times the game has become harder, up to 9.
+        ramp_timer: steps until it does so again, minus one: 100 down to -1.
     """
 
     left: jax.Array
@@ -61,23 +72,27 @@ class Situation(NamedTuple):
     ramp_timer: jax.Array
 
     def packed(self) -> AsterixState:
+        """The fields in three numbers."""
         digits = self.x, self.y, self.spawn_timer, self.move_timer, self.ramp, self.ramp_timer + 1
-        return AsterixState(
-            self.left,
-            self.kind,
-            sum(digit.astype(jnp.uint32) << 4 * i for i, digit in enumerate(digits)),
-        )
+        numbers = jnp.uint32(0)
+        for i, digit in enumerate(digits):
+            numbers = numbers + (digit.astype(jnp.uint32) << 4 * i)
+        return AsterixState(self.left, self.kind, numbers)
 
 
 class Asterix(RampingMinAtar):
-    """Pick up gold and keep away from enemies, which cross the board row by row.
+    """Gold to be picked up among enemies, all of which cross the board in rows.
 
-    Every ``10 - ramp`` steps (at least 1) something comes in, from the left or from the right, as likely. It is gold with
-    probability 1/3 (to a 16-bit number's precision), and takes one of the empty rows, as likely; if there is none it stays out.
-    Every ``5 - ramp // 2`` steps all things move by a cell. ``ramp`` grows by 1 every 102 steps, up to 9.
+    Every ``10 - ramp`` steps (at least 1) something enters, from the left or from the
+    right, equally likely. It is gold with probability 1/3 (to a 16-bit number's
+    precision), and takes one of the empty rows, equally likely; if there is none it
+    does not enter. Every ``5 - ramp // 2`` steps all things move by one cell. ``ramp``
+    grows by 1 every 102 steps, up to 9.
 
-    - Observation: bool ``[10, 10, 4]``, planes of the player, enemies, where things were before, gold.
-    - Actions: left, up, right, down move the player by a cell, in rows 1 to 8; fire does nothing. ``MINIMAL``: all but fire.
+    - Observation: bool ``[10, 10, 4]``, planes of the player, enemies, previous
+      positions of things, gold.
+    - Actions: left, up, right, down move the player by one cell, in rows 1 to 8; fire
+      has no effect. ``MINIMAL``: all except fire.
     - Reward: 1 for gold.
     - Start: the player in row 5, column 5, and nothing else.
     - Termination: the player and an enemy are in one cell, before or after things move.
@@ -86,11 +101,11 @@ class Asterix(RampingMinAtar):
         ramping: whether the game becomes harder. bool.
 
     Raises:
-        ValueError: ``actions`` or ``ramping`` is none of the allowed.
+        ValueError: a wrong value of ``actions`` or ``ramping``.
     """
 
     CHANNELS: ClassVar = ("player", "enemy", "trail", "gold")
-    ColorS: ClassVar = (drawing.SKY, drawing.RED, drawing.GRAY, drawing.YELLOW)
+    COLORS: ClassVar = (drawing.SKY, drawing.RED, drawing.GRAY, drawing.YELLOW)
     MINIMAL: ClassVar = (0, LEFT, UP, RIGHT, DOWN)
 
     def reset(self, key):
@@ -108,31 +123,23 @@ class Asterix(RampingMinAtar):
         return start.packed()
 
     def step(self, key, state, action):
-        state, action = state.unpacked(), self.meaning(action)
-        spawns, moves = state.spawn_timer == 0, state.move_timer == 0
+        state = state.unpacked()
+        action = self.meaning(action)
+        spawns = state.spawn_timer == 0
+        moves = state.move_timer == 0
 
-        # Something comes in. Each digit of ``rank`` counts the empty rows up to its own, so that all before the one with
-        # number ``pick`` have ranks up to ``pick``: they fill up with ones, and a carry runs through them to it. Where no
-        # row is empty the carry runs out of the word and leaves 0.
         word = jax.random.bits(key, (), jnp.uint32)
-        rank = (ONES ^ _occupied(state.left)) * ONES
-        pick = (word & 0xFFFF) * (rank >> 28) >> 16
-        before = ((pick + 8) * ONES - rank) >> 3 & ONES
-        row = jnp.where(spawns, before * 15 + 1, 0)
+        row = jnp.where(spawns, _empty_row(state.left, word & 0xFFFF), 0)
         drawn = (word >> 16) * 6 >> 16  # of 0 to 5, the last two are gold
         left = state.left | row * SIZE
         kind = state.kind & ~(row * 3) | row * jnp.where(drawn < 2, drawn, drawn - 2)
 
-        x = jnp.clip(
-            state.x + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0),
-            0,
-            SIZE - 1,
-        )
-        y = jnp.clip(
-            state.y + jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0), 1, SIZE - 2
-        )
+        right = jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0)
+        down = jnp.where(action == DOWN, 1, 0) - jnp.where(action == UP, 1, 0)
+        x = jnp.clip(state.x + right, 0, SIZE - 1)
+        y = jnp.clip(state.y + down, 1, SIZE - 2)
 
-        # Only what is in the player's row can touch it: where it is now, or a move later.
+        # Only a thing in the player's row can touch it: where it is, or a move later.
         digit = 4 * (y - 1).astype(jnp.uint32)
         there = (left >> digit & 15).astype(jnp.int32)
         touching = jnp.where(kind >> digit & 1 == 1, SIZE - x, x + 1)
@@ -143,31 +150,31 @@ class Asterix(RampingMinAtar):
         left = jnp.where(moves, left - _occupied(left), left)
         left = jnp.where(taken, left & ~(jnp.uint32(15) << digit), left)
 
-        changes = self.ramping & (state.ramp < LAST_RAMP)
-        harder = changes & (state.ramp_timer < 0)
+        ramps = self.ramping & (state.ramp < LAST_RAMP)
+        harder = ramps & (state.ramp_timer < 0)
+        spawn_interval = jnp.maximum(SPAWN_INTERVAL - state.ramp, 1)
+        move_interval = MOVE_INTERVAL - (state.ramp >> 1)
         reached = Situation(
             left=left,
             kind=kind,
             x=x,
             y=y,
-            spawn_timer=jnp.where(
-                spawns, jnp.maximum(SPAWN_INTERVAL - state.ramp, 1), state.spawn_timer
-            )
-            - 1,
-            move_timer=jnp.where(moves, MOVE_INTERVAL - (state.ramp >> 1), state.move_timer) - 1,
+            spawn_timer=jnp.where(spawns, spawn_interval, state.spawn_timer) - 1,
+            move_timer=jnp.where(moves, move_interval, state.move_timer) - 1,
             ramp=state.ramp + harder,
-            ramp_timer=jnp.where(harder, RAMP_INTERVAL, state.ramp_timer - changes),
+            ramp_timer=jnp.where(harder, RAMP_INTERVAL, state.ramp_timer - ramps),
         )
-        return reached.packed(), Outcome(
-            taken.astype(jnp.float32), touched & ~is_gold, jnp.bool_(False)
-        )
+        outcome = Outcome(taken.astype(jnp.float32), touched & ~is_gold, jnp.bool_(False))
+        return reached.packed(), outcome
 
     def observe(self, state):
         state = state.unpacked()
-        # A word for each half of a row, in whose lowest 20 bits bit 4 * column + channel is set where something is. Shifts by
-        # less than 0 or more than 31 leave nothing: no row but 1 to 8 has a digit, and no column but 0 to 9 is seen.
+        # A word for each half of a row. Of its lowest 20 bits, bit 4 * column + channel
+        # tells whether something is there. Shifts by less than 0 or more than 31 leave
+        # 0: only rows 1 to 8 have a digit, and only columns 0 to 9 are observed.
         half = jnp.arange(2 * SIZE)
-        y, start = half >> 1, 20 * (half & 1)
+        y = half >> 1
+        start = 20 * (half & 1)
 
         def bit(x, channel):
             return jnp.uint32(1) << (4 * x + channel - start).astype(jnp.uint32)
@@ -183,6 +190,20 @@ class Asterix(RampingMinAtar):
         return cells.reshape(SIZE, SIZE, 4)
 
 
+def _empty_row(left, word):
+    """1 in the digit of an empty row chosen by a 16-bit number; 0 if there is none.
+
+    Each digit of ``rank`` counts the empty rows up to its own. All digits before the
+    row with number ``pick`` have ranks up to ``pick``, so they fill up with ones, and a
+    carry runs through them to that row. If no row is empty, the carry runs out of the
+    word.
+    """
+    rank = (ONES ^ _occupied(left)) * ONES
+    pick = word * (rank >> 28) >> 16
+    before = ((pick + 8) * ONES - rank) >> 3 & ONES
+    return before * 15 + 1
+
+
 def _occupied(digits):
-    """1 in each digit that is not 0."""
+    """1 in each digit that is not 0, else 0."""
     return (digits | digits >> 1 | digits >> 2 | digits >> 3) & ONES

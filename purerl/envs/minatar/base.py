@@ -1,6 +1,6 @@
-"""What the five games of MinAtar have in common: a board of 10 by 10 cells, six actions, and a picture in bits."""
+"""Common parts of MinAtar's games: a board of 10 by 10 cells, and six actions."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,12 @@ NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 
 
 def expand(words: jax.Array) -> jax.Array:
-    """The observation, bool ``[10, 10, C]``, of planes in words of 25 cells, uint32 ``[4, C]``, of 20, ``[5, C]``, or of 10.
+    """The observation of planes packed into words, bool ``[10, 10, C]``.
 
-    Written this way because XLA moves all that follows from an ``arange`` alone out of a loop and keeps it as an array: here
-    only a bare one is shifted by, and a word's cells times C channels are one block of bit tests.
+    The planes are words of 25 cells, uint32 ``[4, C]``, of 20, ``[5, C]``, or of 10.
+    XLA moves everything computed from an ``arange`` alone out of a loop, and keeps it
+    as an array. So shift amounts are a bare ``arange`` here, and a word's cells times
+    ``C`` channels are one block of bit tests.
     """
     cells = SIZE * SIZE // words.shape[0]
     bits = words[:, None, :] >> jnp.arange(cells, dtype=jnp.uint32)[:, None] & 1
@@ -26,31 +28,34 @@ def expand(words: jax.Array) -> jax.Array:
 
 
 class MinAtar(Node):
-    """A game of MinAtar (Young & Tian, "MinAtar: An Atari-inspired testbed for thorough and reproducible reinforcement learning
-    experiments", 2019), exactly as version 1.0.15 plays it, sticky actions apart: these are the wrapper
-    :class:`~purerl.envs.wrappers.StickyActions`, which :func:`purerl.make` puts around it.
+    """A game of MinAtar, exactly as in version 1.0.15, without sticky actions.
 
-    Boards are kept as bits of ``uint32`` words and objects as single numbers, so that a step is arithmetic without an array.
+    Young & Tian, "MinAtar: An Atari-inspired testbed for thorough and reproducible
+    reinforcement learning experiments" (2019). Sticky actions are the wrapper
+    :class:`~purerl.envs.wrappers.StickyActions`, which :func:`purerl.make` puts around
+    it.
+
+    Boards are kept as bits of ``uint32`` words, and objects as single numbers, so that
+    a step is arithmetic without arrays.
 
     Attributes:
-        actions: what action ``0, 1, ...`` means, of 0 nothing, 1 left, 2 up, 3 right, 4 down, 5 fire. Static. ``MINIMAL`` has
-            those that make a difference in the game.
+        actions: the meanings of actions ``0, 1, ...``: 0 nothing, 1 left, 2 up, 3
+            right, 4 down, 5 fire. Static. ``MINIMAL`` has those with an effect in the
+            game.
     """
 
     CHANNELS: ClassVar[tuple[str, ...]]
-    ColorS: ClassVar[
-        tuple[drawing.Color, ...]
-    ]  # of the channels; a later one is drawn over an earlier one
+    COLORS: ClassVar[tuple[drawing.Color, ...]]  # of the channels
     MINIMAL: ClassVar[tuple[int, ...]]
 
     actions: tuple[int, ...] = static(default=tuple(range(6)), kw_only=True)
 
     def __post_init__(self):
-        if not self.actions or not all(
-            type(action) is int and 0 <= action < 6 for action in self.actions
-        ):
+        known = all(type(action) is int and 0 <= action < 6 for action in self.actions)
+        if not self.actions or not known:
             raise ValueError(
-                f"{type(self).__name__}: actions is {self.actions!r}; allowed: a tuple of numbers from 0 to 5"
+                f"{type(self).__name__}: actions is {self.actions!r}; "
+                "allowed: a tuple of numbers from 0 to 5"
             )
 
     @property
@@ -62,23 +67,30 @@ class MinAtar(Node):
         return jax.ShapeDtypeStruct((SIZE, SIZE, len(self.CHANNELS)), jnp.bool_)
 
     def meaning(self, action: jax.Array) -> jax.Array:
-        """Which of the six actions an index stands for. The table is a number whose base-8 digits are looked up by a shift."""
+        """The meaning of an action: one of the six of MinAtar, int32 ``[]``.
+
+        The table is a number whose base-8 digits are read by a shift.
+        """
         table = sum(meaning << 3 * i for i, meaning in enumerate(self.actions))
         return jnp.right_shift(jnp.int32(table), 3 * jnp.asarray(action, jnp.int32)) & 7
 
-    def render(self, state) -> np.ndarray:
+    def observe(self, state: Any) -> jax.Array:
+        raise NotImplementedError
+
+    def render(self, state: Any) -> np.ndarray:
+        """The board; a later channel is drawn over an earlier one."""
         seen = np.asarray(jax.jit(type(self).observe)(self, state))
         colors = np.full((SIZE, SIZE, 3), drawing.BLACK, np.uint8)
-        for channel, color in enumerate(self.ColorS):
+        for channel, color in enumerate(self.COLORS):
             colors[seen[..., channel]] = color
         return drawing.cells(colors, size=24)
 
 
 class RampingMinAtar(MinAtar):
-    """A game that becomes harder while it lasts.
+    """A game that becomes harder as it goes on.
 
     Attributes:
-        ramping: whether it does. bool.
+        ramping: whether it does so. bool.
     """
 
     ramping: bool | jax.Array = True

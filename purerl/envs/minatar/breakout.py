@@ -10,16 +10,26 @@ from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import LEFT, RIGHT, SIZE, MinAtar, expand
 
 WALL = jnp.uint32(2**30 - 1)  # three full rows
-WORDS, CELLS = (
-    4,
-    25,
-)  # a plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25
+
+# A plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25.
+WORDS = 4
+CELLS = 25
 
 
 class BreakoutState(NamedTuple):
-    """All int32 ``[]`` but the last two: ``bricks`` uint32, bit ``10 * (row - 1) + column`` of rows 1 to 3; ``strike`` bool.
+    """Ball, paddle and bricks; int32 ``[]`` unless stated otherwise.
 
-    ``strike``: a brick was broken by the step before, so that a ball inside another brick passes through it.
+    Attributes:
+        ball_x: column.
+        ball_y: row.
+        ball_dx: -1 or 1.
+        ball_dy: -1 or 1.
+        last_x: the ball's previous column.
+        last_y: the ball's previous row.
+        paddle: column.
+        bricks: uint32, bit ``10 * (row - 1) + column`` for rows 1 to 3.
+        strike: whether the previous step broke a brick, so that a ball inside another
+            brick passes through it. bool.
     """
 
     ball_x: jax.Array
@@ -34,26 +44,31 @@ class BreakoutState(NamedTuple):
 
 
 class Breakout(MinAtar):
-    """Keep a ball in play with a paddle, and break bricks with it.
+    """A ball to be kept in play with a paddle, which breaks bricks.
 
-    The ball moves diagonally, a cell a step, and is reflected by walls, bricks and the paddle: by its middle as by a mirror, by
-    its edge back to where it came from.
+    The ball moves diagonally, one cell per step, and is reflected by walls, bricks and
+    the paddle: by the paddle's middle as by a mirror, by its edge back to where it came
+    from.
 
-    - Observation: bool ``[10, 10, 4]``, planes of the paddle, the ball, where the ball was, the bricks.
-    - Actions: left and right move the paddle by a cell; the others do nothing. ``MINIMAL``: nothing, left, right.
-    - Reward: 1 for a brick. When none is left and the ball comes down, there are three rows again.
-    - Start: the ball in the lowest row of bricks, at the left or the right edge, as likely, moving down and inwards; the
-      paddle in column 4.
+    - Observation: bool ``[10, 10, 4]``, planes of the paddle, the ball, the ball's
+      previous position, the bricks.
+    - Actions: left and right move the paddle by one cell; the others have no effect.
+      ``MINIMAL``: nothing, left, right.
+    - Reward: 1 for a brick. When none is left and the ball comes down, there are three
+      rows again.
+    - Start: the ball in the lowest row of bricks, at the left or the right edge,
+      equally likely, moving down and inwards; the paddle in column 4.
     - Termination: the ball reaches the last row where the paddle is not.
     """
 
     CHANNELS: ClassVar = ("paddle", "ball", "trail", "brick")
-    ColorS: ClassVar = (drawing.SKY, drawing.YELLOW, drawing.GRAY, drawing.RED)
+    COLORS: ClassVar = (drawing.SKY, drawing.YELLOW, drawing.GRAY, drawing.RED)
     MINIMAL: ClassVar = (0, LEFT, RIGHT)
 
     def reset(self, key):
         right = jax.random.bits(key, (), jnp.uint32) >> 31 == 1
-        x, y = jnp.where(right, SIZE - 1, 0), jnp.int32(3)
+        x = jnp.where(right, SIZE - 1, 0)
+        y = jnp.int32(3)
         return BreakoutState(
             ball_x=x,
             ball_y=y,
@@ -67,20 +82,17 @@ class Breakout(MinAtar):
         )
 
     def step(self, key, state, action):
-        del key  # chance plays at the start only
+        del key  # only the start is random
         action = self.meaning(action)
-        paddle = jnp.clip(
-            state.paddle + jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0),
-            0,
-            SIZE - 1,
-        )
+        right = jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0)
+        paddle = jnp.clip(state.paddle + right, 0, SIZE - 1)
 
         ahead = state.ball_x + state.ball_dx
         x = jnp.clip(ahead, 0, SIZE - 1)
         dx = jnp.where(x == ahead, state.ball_dx, -state.ball_dx)
         y = state.ball_y + state.ball_dy
 
-        # A shift by a negative number or by 32 and more gives 0: there is no brick outside of rows 1 to 3.
+        # A shift by less than 0 or more than 31 gives 0: only rows 1 to 3 have bricks.
         here = jnp.uint32(1) << (SIZE * (y - 1) + x).astype(jnp.uint32)
         on_brick = state.bricks & here != 0
         breaks = on_brick & ~state.strike
@@ -90,9 +102,10 @@ class Breakout(MinAtar):
         reflected = (y < 0) | breaks | middle | edge
 
         bricks = jnp.where(breaks, state.bricks ^ here, state.bricks)
+        inside = jnp.where(reflected, state.ball_y, y)
         reached = BreakoutState(
             ball_x=x,
-            ball_y=jnp.where(y < 0, 0, jnp.where(reflected, state.ball_y, y)),
+            ball_y=jnp.where(y < 0, 0, inside),
             ball_dx=jnp.where(edge, -dx, dx),
             ball_dy=jnp.where(reflected, -state.ball_dy, state.ball_dy),
             last_x=state.ball_x,
@@ -105,21 +118,23 @@ class Breakout(MinAtar):
         return reached, Outcome(breaks.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        bricks = (
-            state.bricks << SIZE & (1 << CELLS) - 1,
-            state.bricks >> CELLS - SIZE,
-        )  # they begin with the second row
+        # The bricks begin with the second row.
+        first_bricks = state.bricks << SIZE & (1 << CELLS) - 1
+        last_bricks = state.bricks >> CELLS - SIZE
         planes = (
             _cell(SIZE * (SIZE - 1) + state.paddle),
             _cell(SIZE * state.ball_y + state.ball_x),
             _cell(SIZE * state.last_y + state.last_x),
-            _plane(*bricks),
+            _plane(first_bricks, last_bricks),
         )
         return expand(jnp.stack(planes, axis=-1))
 
 
 def _cell(index: jax.Array) -> jax.Array:
-    """The plane with one cell set, ``index = 10 * row + column``, int32 ``[]``; none where that is outside of the board.
+    """The plane with one cell set, or none if it lies outside the board.
+
+    Args:
+        index: ``10 * row + column``, int32 ``[]``.
 
     Returns:
         uint32 ``[4]``.
@@ -133,8 +148,14 @@ def _cell(index: jax.Array) -> jax.Array:
 
 
 def _plane(*words: jax.Array) -> jax.Array:
-    """Up to four words, each ``[]``, as a plane, uint32 ``[4]``. Chosen, for XLA
-    makes slow loops of what is concatenated."""
+    """A plane from up to four words, each ``[]``.
+
+    The words are selected with ``where``, because XLA makes slow loops of
+    concatenations.
+
+    Returns:
+        uint32 ``[4]``.
+    """
     chosen = jnp.zeros(WORDS, jnp.uint32)
     for i, word in enumerate(words):
         chosen = jnp.where(jnp.arange(WORDS) == i, word, chosen)

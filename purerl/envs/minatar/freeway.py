@@ -12,13 +12,26 @@ from purerl.envs.minatar.base import DOWN, SIZE, UP, MinAtar, expand
 
 CARS = 8
 MIDDLE = 4  # the column in which the chicken walks
-ONES = 0x11111111  # a number for each car, in the eight digits of a word to base 16: that of car i is in row i + 1
+
+# The eight hexadecimal digits of a word hold a number for each car, car i being in row
+# i + 1.
+ONES = 0x11111111
 
 
 class FreewayState(NamedTuple):
-    """``column``, ``wait``, ``speed``, ``right`` have a hexadecimal digit for each car, uint32 ``[]``: where it is, how many
-    steps until it moves, how many it waits each time (1 to 5), and 1 if it moves to the right. The others are int32 ``[]``:
-    ``row`` of the chicken, steps until it can move (``rest``), and steps until the end (``remaining``).
+    """Cars and chicken.
+
+    ``column``, ``wait``, ``speed`` and ``right`` have a hexadecimal digit for each car,
+    uint32 ``[]``; the others are int32 ``[]``.
+
+    Attributes:
+        column: of each car.
+        wait: steps until each car moves.
+        speed: steps that each car waits every time, 1 to 5.
+        right: 1 for each car that moves to the right.
+        row: of the chicken.
+        rest: steps until the chicken can move.
+        remaining: steps until the end.
     """
 
     column: jax.Array
@@ -31,21 +44,26 @@ class FreewayState(NamedTuple):
 
 
 class Freeway(MinAtar):
-    """Bring a chicken across eight lanes of traffic, as often as time allows.
+    """A chicken to be brought across eight lanes of traffic, as often as possible.
 
-    A car drives around the board at its own speed: it waits 1 to 5 steps between two moves. The eight cars are eight digits of
-    one word and move together, by arithmetic that never carries from one digit to the next.
+    Cars drive around the board at their own speed, waiting 1 to 5 steps between two
+    moves. The eight cars are eight digits of one word and move together, by arithmetic
+    that never carries from one digit to the next.
 
-    - Observation: bool ``[10, 10, 7]``, planes of the chicken, the cars, and the cells behind cars of speed 1, 2, 3, 4, 5.
-    - Actions: up and down move the chicken by a row, at most every third step; the others do nothing. ``MINIMAL``: nothing, up,
-      down.
-    - Reward: 1 for reaching the top row. The chicken is then put back to the bottom row, and all cars get new speeds and
-      directions, each as likely. Being hit by a car puts it back too.
-    - Start: the chicken in the bottom row, all cars in column 0, with random speeds and directions.
-    - Termination: after ``time_limit + 1`` steps. The game ends so by its own rules: nothing is worth anything afterwards.
+    - Observation: bool ``[10, 10, 7]``, planes of the chicken, the cars, and the cells
+      behind cars of speed 1, 2, 3, 4, 5.
+    - Actions: up and down move the chicken by one row, at most every third step; the
+      others have no effect. ``MINIMAL``: nothing, up, down.
+    - Reward: 1 for reaching the top row. The chicken then returns to the bottom row,
+      and all cars get new speeds and directions, uniformly at random. A chicken hit by
+      a car also returns.
+    - Start: the chicken in the bottom row, all cars in column 0, with random speeds and
+      directions.
+    - Termination: after ``time_limit + 1`` steps. That limit is one of the game's
+      rules, so it counts as terminal.
 
     Attributes:
-        player_speed: steps from one move of the chicken to the next, a leaf.
+        player_speed: steps from one move of the chicken to the next. A leaf.
         time_limit: a leaf.
 
     Raises:
@@ -53,7 +71,7 @@ class Freeway(MinAtar):
     """
 
     CHANNELS: ClassVar = ("chicken", "car", "speed1", "speed2", "speed3", "speed4", "speed5")
-    ColorS: ClassVar = (
+    COLORS: ClassVar = (
         drawing.YELLOW,
         drawing.RED,
         *((shade, shade, shade) for shade in (230, 190, 150, 110, 70)),
@@ -82,9 +100,8 @@ class Freeway(MinAtar):
     def step(self, key, state, action):
         action = self.meaning(action)
         moves = (state.rest == 0) & ((action == UP) | (action == DOWN))
-        row = jnp.where(
-            moves, jnp.clip(state.row + jnp.where(action == UP, -1, 1), 0, SIZE - 1), state.row
-        )
+        ahead = jnp.clip(state.row + jnp.where(action == UP, -1, 1), 0, SIZE - 1)
+        row = jnp.where(moves, ahead, state.row)
         rest = jnp.where(moves, jnp.int32(self.player_speed), state.rest)
 
         arrives = row == 0
@@ -96,8 +113,10 @@ class Freeway(MinAtar):
 
         drives = _is(wait, 0)
         wait = wait - (ONES ^ drives) | speed & 15 * drives
-        first, last = _is(state.column, 0), _is(state.column, SIZE - 1)
-        to_right, to_left = drives & right, drives & ~right
+        first = _is(state.column, 0)
+        last = _is(state.column, SIZE - 1)
+        to_right = drives & right
+        to_left = drives & ~right
         column = (
             state.column
             + (to_right & ~last)
@@ -107,9 +126,8 @@ class Freeway(MinAtar):
         )
 
         hits = _is(state.column, MIDDLE) | _is(column, MIDDLE)
-        hit = (
-            hits >> (4 * (row - 1)).astype(jnp.uint32) & 1 == 1
-        )  # in the bottom row a shift by 32, which gives 0
+        # In the bottom row this is a shift by 32, which gives 0.
+        hit = hits >> (4 * (row - 1)).astype(jnp.uint32) & 1 == 1
         remaining = state.remaining - 1
         reached = FreewayState(
             column=column,
@@ -123,24 +141,22 @@ class Freeway(MinAtar):
         return reached, Outcome(arrives.astype(jnp.float32), remaining < 0, jnp.bool_(False))
 
     def observe(self, state):
-        row, channel = jnp.arange(SIZE), jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
-        # The digits of the car in each row. In the first and the last row a shift by 32 and more: no car, and no speed.
+        row = jnp.arange(SIZE)
+        channel = jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
+        # The digits of the car in each row. In the first and the last row this is a
+        # shift by 32 or more, which gives no car and speed 0.
         digit = (4 * (row - 1)).astype(jnp.uint32)
-        column, speed, right = (
-            digits >> digit & 15 for digits in (state.column, state.speed, state.right)
-        )
-        left_of, right_of = (
-            jnp.where(column == 0, 9, column - 1),
-            jnp.where(column == 9, 0, column + 1),
-        )
+        column = state.column >> digit & 15
+        speed = state.speed >> digit & 15
+        right = state.right >> digit & 15
+        left_of = jnp.where(column == 0, 9, column - 1)
+        right_of = jnp.where(column == 9, 0, column + 1)
+        behind = jnp.where(right == 1, left_of, right_of)
         chicken = jnp.where(row == state.row, jnp.uint32(1 << MIDDLE), 0)
         car = jnp.where(speed > 0, jnp.uint32(1) << column, 0)
-        trail = jnp.where(speed > 0, jnp.uint32(1) << jnp.where(right == 1, left_of, right_of), 0)
-        others = jnp.where(
-            channel == 1,
-            car[:, None],
-            jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0)),
-        )
+        trail = jnp.where(speed > 0, jnp.uint32(1) << behind, 0)
+        trails = jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0))
+        others = jnp.where(channel == 1, car[:, None], trails)
         rows = jnp.where(channel == 0, chicken[:, None], others)
         return expand(rows[::2] | rows[1::2] << SIZE)
 
@@ -154,7 +170,10 @@ def _is(digits, value):
 
 
 def _traffic(key):
-    """Speeds and directions of eight cars, one of ten possibilities from each half of four random words."""
+    """Speeds and directions of eight cars, from each half of four random words.
+
+    There are ten equally likely pairs.
+    """
     words = jax.random.bits(key, (CARS // 2,), jnp.uint32)
     speed = right = jnp.uint32(0)
     for car in range(CARS):

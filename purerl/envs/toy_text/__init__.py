@@ -1,4 +1,4 @@
-"""Finite MDPs of Gymnasium's toy text family."""
+"""Gymnasium's toy text family, as finite MDPs."""
 
 from functools import partial
 
@@ -19,8 +19,9 @@ __all__ = [
     "taxi",
 ]
 
-# name: (what builds it, after how many steps an episode is truncated). Taxi's versions differ only in how Gymnasium's v3 made
-# rain and fickle passengers, which v4 mended: here both are v4's.
+# name: (function that builds it, steps after which an episode is truncated).
+# Gymnasium's Taxi-v4 corrected rain and fickle passengers of v3; here both are as in
+# v4.
 ENVIRONMENTS = {
     "FrozenLake-v1": (frozen_lake, 100),
     "FrozenLake8x8-v1": (partial(frozen_lake, "8x8"), 200),

@@ -1,4 +1,4 @@
-"""FrozenLake: to the goal over ice, past the holes."""
+"""FrozenLake: across slippery ice to a goal, past holes."""
 
 import math
 from collections.abc import Sequence
@@ -29,20 +29,21 @@ def frozen_lake(
     """FrozenLake as Gymnasium defines it (``FrozenLake-v1``).
 
     - Observation: the cell, ``row * width + column``, int32 ``[]``.
-    - Actions: 0 left, 1 down, 2 right, 3 up; on ice one slips to either side.
+    - Actions: 0 left, 1 down, 2 right, 3 up; on ice the agent may slip to either side.
     - Reward: that of the cell moved onto, by default 1 on the goal and 0 elsewhere.
-    - Start: the cell ``S``; where there are several, each is as likely.
+    - Start: the cell ``S``; several are equally likely.
     - Termination: on the goal ``G`` and in a hole ``H``.
 
     Args:
         rows: ``"4x4"``, ``"8x8"`` or a map.
-        slip: probability of going astray: 2/3 is Gymnasium's ``is_slippery=True``, each of three directions equally likely;
-            0 its ``is_slippery=False``; ``1 - success_rate`` in general.
+        slip: probability of slipping: 2/3 is Gymnasium's ``is_slippery=True``, with
+            three equally likely directions; 0 its ``is_slippery=False``;
+            ``1 - success_rate`` in general.
         reward_schedule: rewards of reaching the goal, a hole, and ice.
 
     Raises:
-        ValueError: as :func:`~purerl.envs.grids.gridworld.gridworld`, an unknown map name, or a schedule that is not three finite
-            numbers.
+        ValueError: as :func:`~purerl.envs.grids.gridworld.gridworld`, an unknown map
+            name, or a schedule that is not three finite numbers.
 
     Example:
         >>> print(frozen_lake().ascii(14))
@@ -53,11 +54,13 @@ def frozen_lake(
     """
     if isinstance(rows, str) and rows not in FROZEN_LAKES:
         raise ValueError(
-            f"rows is {rows!r}; allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings"
+            f"rows is {rows!r}; "
+            f"allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings"
         )
     if len(reward_schedule) != 3 or not all(map(math.isfinite, reward_schedule)):
         raise ValueError(
-            f"reward_schedule is {reward_schedule!r}; allowed: three finite numbers (goal, hole, ice)"
+            f"reward_schedule is {reward_schedule!r}; "
+            "allowed: three finite numbers (goal, hole, ice)"
         )
     goal, hole, ice = reward_schedule
     return gridworld(

@@ -1,4 +1,4 @@
-"""Taxi: fetch a passenger and bring them where they want to go."""
+"""Taxi: a passenger to be fetched and taken to a destination."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,9 @@ from purerl.mdp.model import FiniteMDP
 
 STANDS = ((0, 0), (0, 4), (4, 0), (4, 3))  # red, green, yellow, blue
 WALLS = ((0, 1), (1, 1), (3, 0), (3, 2), (4, 0), (4, 2))  # each on the east side of its cell
-HEADINGS = ("down", "up", "right", "left")  # what actions 0 to 3 mean
-LEFT_OF, RIGHT_OF = (
-    (2, 3, 1, 0),
-    (3, 2, 0, 1),
-)  # what lies to the left and right of each, as seen by the driver
+HEADINGS = ("down", "up", "right", "left")  # of actions 0 to 3
+LEFT_OF = (2, 3, 1, 0)  # heading to the driver's left, by heading
+RIGHT_OF = (3, 2, 0, 1)
 IN_TAXI = 4
 
 # Gymnasium's 500 states, [row, column, passenger, destination] unrolled.
@@ -27,7 +25,8 @@ _ROW, _COLUMN, _PASSENGER, _DESTINATION = np.unravel_index(np.arange(500), _SHAP
 _CELL = _ROW * 5 + _COLUMN
 _STAND = np.array([row * 5 + column for row, column in STANDS])
 
-# Where the destination may still change: the passenger waits, or has been picked up and not been moved yet.
+# States where the destination may still change: the passenger waits, or has been picked
+# up and not moved yet.
 _WAITING = (_PASSENGER < IN_TAXI) & (_PASSENGER != _DESTINATION)
 _BOARDED = (_PASSENGER == IN_TAXI) & np.isin(_CELL, _STAND) & (_STAND[_DESTINATION] != _CELL)
 _UNSETTLED = np.flatnonzero(_WAITING | _BOARDED)
@@ -36,10 +35,14 @@ _UNSETTLED_INDEX[_UNSETTLED] = 500 + np.arange(len(_UNSETTLED))
 
 
 class TaxiState(NamedTuple):
-    """A state taken apart, int32 ``[]`` each but for ``settled``, bool ``[]``.
+    """The parts of a state, int32 ``[]`` each except ``settled``, bool ``[]``.
 
-    ``row`` and ``column`` are the taxi's. ``passenger`` and ``destination`` are stands (0 red, 1 green, 2 yellow, 3 blue); a
-    passenger numbered 4 is in the taxi. ``settled`` is False where the destination may still change.
+    Attributes:
+        row: of the taxi.
+        column: of the taxi.
+        passenger: a stand (0 red, 1 green, 2 yellow, 3 blue), or 4 in the taxi.
+        destination: a stand.
+        settled: False while the destination may still change.
     """
 
     row: jax.Array
@@ -59,23 +62,35 @@ class Taxi(FiniteEnvironment):
         [3, 1, 2, 0, 1]
         """
         settled = jnp.asarray(state) < 500
-        index = jnp.where(
-            settled, state, jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)]
-        )
-        return TaxiState(*jnp.unravel_index(index, _SHAPE), settled)
+        unsettled = jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)]
+        index = jnp.where(settled, state, unsettled)
+        row, column, passenger, destination = jnp.unravel_index(index, _SHAPE)
+        return TaxiState(row, column, passenger, destination, settled)
 
-    def encode(self, row, column, passenger, destination, settled=True) -> jax.Array:
-        """The index of a state, int32 ``[]``; -1 where the destination has to be settled and is not said to be."""
+    def encode(
+        self,
+        row: jax.Array | int,
+        column: jax.Array | int,
+        passenger: jax.Array | int,
+        destination: jax.Array | int,
+        settled: jax.Array | bool = True,
+    ) -> jax.Array:
+        """The index of a state, int32 ``[]``.
+
+        It is -1 for an unsettled state whose destination can no longer change.
+        """
         index = ((row * 5 + column) * 5 + passenger) * 4 + destination
         return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX)[index]).astype(jnp.int32)
 
     def render(self, state):
-        """The city, its stands in their colors; the passenger is black, the destination a target, the taxi orange."""
+        """The city, with its stands in their colors.
+
+        The passenger is black, the destination a target, the taxi orange.
+        """
         row, column, passenger, destination, _ = map(int, self.decode(int(state)))
         shapes = [drawing.box(c, -r, 0.94, 0.94, drawing.PALE) for r in range(5) for c in range(5)]
-        for (r, c), color in zip(
-            STANDS, (drawing.RED, drawing.GREEN, drawing.YELLOW, drawing.BLUE), strict=True
-        ):
+        stand_colors = (drawing.RED, drawing.GREEN, drawing.YELLOW, drawing.BLUE)
+        for (r, c), color in zip(STANDS, stand_colors, strict=True):
             shapes.append(drawing.box(c, -r, 0.94, 0.94, color))
         r, c = STANDS[destination]
         target = (0.42, drawing.WHITE), (0.34, drawing.BLACK), (0.26, drawing.WHITE)
@@ -101,11 +116,15 @@ class Taxi(FiniteEnvironment):
 
 
 def _neighbors():
-    """The cell that lies in each direction of each cell, the cell itself where something is in the way: [25, 4]."""
+    """The neighboring cell of each cell in each direction, ``[25, 4]``.
+
+    It is the cell itself where a wall or the border is in the way.
+    """
     row, column = np.divmod(np.arange(25), 5)
     reached = []
     for down, right in (MOVES[heading] for heading in HEADINGS):
-        to_row, to_column = np.clip(row + down, 0, 4), np.clip(column + right, 0, 4)
+        to_row = np.clip(row + down, 0, 4)
+        to_column = np.clip(column + right, 0, 4)
         walled = [
             right != 0 and (r, min(a, b)) in WALLS
             for r, a, b in zip(row, column, to_column, strict=True)
@@ -115,9 +134,14 @@ def _neighbors():
 
 
 def _city(straight):
-    """What happens while the destination stays as it is: next state and reward [500, 6, K], termination, probability.
+    """The tables of a city where the destination never changes.
 
-    ``straight`` are the probabilities of going ahead, to the left and to the right, or of going ahead alone.
+    Args:
+        straight: probabilities of going ahead, to the left and to the right, or of
+            going ahead only; their number is ``K``.
+
+    Returns:
+        Probability, next state, reward and termination, ``[500, 6, K]`` each.
     """
     num_outcomes = len(straight)
     probability = np.tile(np.eye(1, num_outcomes), (500, 6, 1))
@@ -147,30 +171,30 @@ def _city(straight):
 
 
 def _fickle(probability, next_state, reward, terminated, change):
-    """The same, and states in which the destination may still change, [812, 6, 4 K].
+    """The tables with states added in which the destination may change.
 
-    Outcome ``j * K + k`` is outcome ``k`` with the destination moved on by ``j``.
+    They are ``[812, 6, 4 K]``. Outcome ``j * K + k`` is outcome ``k`` with the
+    destination moved on by ``j``.
     """
     origin = np.concatenate([np.arange(500), _UNSETTLED])
     unsettled = (np.arange(len(origin)) >= 500)[:, None, None]
-    probability, next_state, reward, terminated = (
-        table[origin] for table in (probability, next_state, reward, terminated)
-    )
-    decides = (
-        unsettled
-        & (_PASSENGER[origin] == IN_TAXI)[:, None, None]
-        & (_CELL[next_state] != _CELL[origin][:, None, None])
-    )
-    finished = terminated | decides | ~unsettled
-    stays = np.where(finished, next_state, _UNSETTLED_INDEX[next_state])
-    changed = [
-        next_state - _DESTINATION[next_state] + (_DESTINATION[next_state] + j) % 4
-        for j in (1, 2, 3)
-    ]
+    probability = probability[origin]
+    next_state = next_state[origin]
+    reward = reward[origin]
+    terminated = terminated[origin]
+
+    aboard = (_PASSENGER[origin] == IN_TAXI)[:, None, None]
+    driven = _CELL[next_state] != _CELL[origin][:, None, None]
+    decides = unsettled & aboard & driven
+    settled = terminated | decides | ~unsettled
+    unchanged = np.where(settled, next_state, _UNSETTLED_INDEX[next_state])
+    destination = _DESTINATION[next_state]
+    changed = [next_state - destination + (destination + j) % 4 for j in (1, 2, 3)]
     chance = np.where(decides, change, 0.0)
+    probabilities = [probability * (1 - chance), *[probability * chance / 3] * 3]
     return (
-        np.concatenate([probability * (1 - chance), *[probability * chance / 3] * 3], axis=-1),
-        np.concatenate([stays, *changed], axis=-1),
+        np.concatenate(probabilities, axis=-1),
+        np.concatenate([unchanged, *changed], axis=-1),
         np.tile(reward, 4),
         np.tile(terminated, 4),
     )
@@ -183,29 +207,39 @@ def taxi(
     rainy_probability: float = 0.8,
     fickle_probability: float = 0.3,
 ) -> Taxi:
-    """The taxi of Dietterich, "Hierarchical reinforcement learning with the MAXQ value function decomposition" (JAIR 13,
-    2000), sections 2 and 7.1, with Gymnasium's tables (``Taxi-v4``).
+    """The taxi of Dietterich (2000), with Gymnasium's tables (``Taxi-v4``).
 
-    A city of five by five cells has walls and four stands: red, green, yellow and blue.
+    "Hierarchical reinforcement learning with the MAXQ value function decomposition"
+    (JAIR 13), sections 2 and 7.1. A city of five by five cells has walls and four
+    stands: red, green, yellow and blue.
 
-    - Observation: the state, ``((row * 5 + column) * 5 + passenger) * 4 + destination``, int32 ``[]`` in ``[0, 500)``; see
-      :class:`TaxiState` for what these are, and below for the 312 states more that a fickle passenger needs.
-    - Actions: 0 south, 1 north, 2 east, 3 west, 4 picks the passenger up, 5 puts them down.
-    - Reward: 20 for putting the passenger down at the destination, -10 for picking up nobody and for putting down nobody or
-      away from a stand, -1 otherwise.
-    - Start: taxi anywhere, passenger at a stand, destination another one: 300 states, each as likely.
+    - Observation: the state,
+      ``((row * 5 + column) * 5 + passenger) * 4 + destination``, int32 ``[]`` in
+      ``[0, 500)``; see :class:`TaxiState` for the parts, and below for the 312
+      additional states of a fickle passenger.
+    - Actions: 0 south, 1 north, 2 east, 3 west, 4 picks the passenger up, 5 puts them
+      down.
+    - Reward: 20 for putting the passenger down at the destination; -10 for picking up
+      nobody, and for putting down nobody or away from a stand; -1 otherwise.
+    - Start: taxi anywhere, passenger at a stand, destination another one: 300 states,
+      equally likely.
     - Termination: the passenger is put down at the destination.
 
-    **Rain.** Where the way ahead is free, the taxi goes ahead with probability ``rainy_probability`` and to either side of it
-    with half of the rest each (and stays, where a wall is to that side); where it is not free, it stays.
+    **Rain.** If the way ahead is free, the taxi goes ahead with probability
+    ``rainy_probability`` and to either side of it with half of the remainder each (and
+    stays, if there is a wall on that side). If the way ahead is not free, it stays.
 
-    **A fickle passenger** changes destination with probability ``fickle_probability``, to any other stand alike, when first
-    driven from one cell to another, and never again. So the future depends on whether that has happened. In states 0 to 499 it
-    has, and their rows are Gymnasium's. State ``500 + i`` is the ``i``-th of Gymnasium's, in its order, of those in which it
-    can be yet to come: the passenger waits at a stand other than the destination (300, where episodes start), or sits in the
-    taxi at such a stand (12). No fewer would do, as each can be reached and its future is not that of its number below 500.
-    Gymnasium shows the number below 500 in either case, which is therefore no Markov state; and it tosses its coin at the
-    start and hides the result, where here it is tossed when it counts: what is shown has the same law.
+    **A fickle passenger** changes destination with probability ``fickle_probability``,
+    to any other stand equally likely, when first driven from one cell to another, and
+    never again. So the future depends on whether that has happened. In states 0 to 499
+    it has happened, and their rows are Gymnasium's. State ``500 + i`` is the ``i``-th,
+    in Gymnasium's order, of those states in which it may still happen: the passenger
+    waits at a stand other than the destination (300, where episodes start), or sits in
+    the taxi at such a stand (12). All of these states are necessary, because each can
+    be reached and its future differs from that of its number below 500. Gymnasium shows
+    the number below 500 in both cases, which is not a Markov state. It also draws the
+    change of mind at the start of the episode and hides it, while here it is drawn when
+    it takes effect; observations have the same distribution.
 
     Args:
         is_rainy: whether it rains.
@@ -214,18 +248,20 @@ def taxi(
         fickle_probability: in ``[0, 1]``.
 
     Returns:
-        An environment whose ``mdp`` has ``A = 6``, ``S = 500`` (fickle: 812), and ``K`` = 1 (rain: 3; four times as many if
-        fickle).
+        An environment whose ``mdp`` has ``A = 6``, ``S = 500`` (fickle: 812), and ``K``
+        = 1 (rain: 3; four times as many if fickle).
 
     Raises:
-        ValueError: a probability is none.
+        ValueError: a number is not a probability.
     """
     chances = {"rainy_probability": rainy_probability, "fickle_probability": fickle_probability}
     check_values("taxi", chances, dict.fromkeys(chances, UNIT_INTERVAL))
     aside = (1.0 - rainy_probability) / 2.0
-    tables = _city((rainy_probability, aside, aside) if is_rainy else (1.0,))
+    straight = (rainy_probability, aside, aside) if is_rainy else (1.0,)
+    tables = _city(straight)
     initial = np.zeros(500 + len(_UNSETTLED) * fickle_passenger)
     initial[_UNSETTLED_INDEX[_WAITING] if fickle_passenger else _WAITING] = 1 / np.sum(_WAITING)
     if fickle_passenger:
         tables = _fickle(*tables, fickle_probability)
-    return Taxi.of(FiniteMDP(*tables, initial))
+    probability, next_state, reward, terminated = tables
+    return Taxi.of(FiniteMDP(probability, next_state, reward, terminated, initial))

@@ -1,4 +1,5 @@
-"""Methods of prediction: against the book's boxes in plain Python, step by step, and against the points they converge to."""
+"""Methods of prediction: against the book's boxes in plain Python, step by step, and
+against the points they converge to."""
 
 import functools
 
@@ -6,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.agents.lived import lived
 
 import purerl
 import purerl.random
@@ -14,6 +14,7 @@ from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
 from purerl.envs.diagnostic import baird_star, boyan_chain
 from purerl.run import evaluation, training
+from tests.agents.lived import lived
 
 GAMMA, ALPHA, START = 0.9, 0.2, 0.3
 RNG = np.random.default_rng(11)
@@ -121,7 +122,8 @@ def td_lambda(experience, features, lam, kind, off=False):
 
 
 def monte_carlo(experience, features, visit, weighted=False, off=False):
-    """Sections 5.1, 5.5 and 5.6: all returns kept, and averaged or weighted at the end of each episode."""
+    """Sections 5.1, 5.5 and 5.6: all returns kept, and averaged or weighted at the
+    end of each episode."""
     values, kept, steps = np.full(len(features), START), {}, []
     for _x, r, _x2, rho, _ends, done, s in facts(experience, features, off):
         steps.append((s, r, rho))
@@ -214,7 +216,8 @@ BOXES = {
         {"lam": 0.5, "kind": "accumulating", "off": True},
     ),
     **{
-        f"monte carlo, {visit}, {'weighted' if weighted else 'ordinary'}, {'off' if off else 'on'}-policy": (
+        f"monte carlo, {visit}, {'weighted' if weighted else 'ordinary'}, "
+        f"{'off' if off else 'on'}-policy": (
             agents.MonteCarloPrediction(
                 env=ENV, visit=visit, weighted=weighted, **BASICS, **(OFF if off else {})
             ),
@@ -314,7 +317,8 @@ def learned(agent, num_steps):
 
 
 def reaches(agent, expected, num_steps=40_000, tolerance=0.35):
-    """Whether the mean over the seeds is the point, within what their spread allows, and each of them near it."""
+    """Whether the mean over the seeds is the point, within what their spread allows,
+    and each of them near it."""
     found = learned(agent, num_steps)
     error_of_mean = found.std(axis=0, ddof=1) / np.sqrt(NUM_SEEDS)
     close = np.abs(found.mean(axis=0) - expected) < 5 * error_of_mean + 0.02
@@ -421,7 +425,8 @@ class OnePower(agents.NStepTD):
 
 
 class WrongSign(agents.TDC):
-    """Corrects in the wrong direction; its fixed point is the same, but it does not hold."""
+    """Corrects in the wrong direction; its fixed point is the same, but it does not
+    hold."""
 
     def direction(self, step, delta, second, discount):
         return delta * step.features + discount * step.next_features * (step.features @ second)

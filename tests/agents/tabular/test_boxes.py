@@ -1,6 +1,8 @@
-"""Every method of control against the box of Sutton & Barto's book (or of its paper) in plain Python, step by step.
+"""Every method of control against the box of Sutton & Barto's book (or of its paper) in
+plain Python, step by step.
 
-An agent's experience is written down, and the box, fed with it, must have the agent's table after each step.
+An agent's experience is written down, and the box, fed with it, must have the agent's
+table after each step.
 """
 
 import dataclasses
@@ -10,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import rlax
-from tests.agents.lived import lived
 
 import purerl
 import purerl.random
 from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
+from tests.agents.lived import lived
 
 GAMMA, ALPHA, EPSILON, START = 0.9, 0.25, 0.4, 0.3
 
@@ -45,7 +47,8 @@ def table(env=ENV):
 
 
 def facts(experience):
-    """(S, A, R, S', terminated, ended, A'): the last None where the episode has ended."""
+    """(S, A, R, S', terminated, ended, A'): the last None where the episode has
+    ended."""
     for now, later in zip(experience, [*experience[1:], None], strict=True):
         done = bool(now.terminated | now.truncated)
         next_action = None if done or later is None else int(later.action)
@@ -91,7 +94,8 @@ def double_q(experience, learn_keys):
 
 
 def n_step_sarsa(experience, n, importance=None, **_):
-    """Sections 7.2 and 7.3. ``importance(s, a)`` is the ratio of two policies that do not learn."""
+    """Sections 7.2 and 7.3. ``importance(s, a)`` is the ratio of two policies that
+    do not learn."""
     q, steps = table(), []
     for s, a, r, s2, ends, done, a2 in facts(experience):
         steps.append((s, a, r))
@@ -145,7 +149,8 @@ def tree_backup(experience, n, target=soft, **_):
 
 
 def sarsa_lambda(experience, lam, kind, **_):
-    """Sections 12.7 and, for dutch traces, the box of true online Sarsa, both with one-hot features."""
+    """Sections 12.7 and, for dutch traces, the box of true online Sarsa, both with
+    one-hot features."""
     q, z, q_old = table(), np.zeros(table().shape), 0.0
     for s, a, r, s2, ends, done, a2 in facts(experience):
         following = 0.0 if ends else q[s2, a2 if a2 is not None else 0]
@@ -225,7 +230,8 @@ def ucb(experience, horizon, c, iota, **_):
 
 
 def differential_q(experience, eta, r_learning=False, **_):
-    """Equations 5 and 6 of Wan et al., and Schwartz's; an episode that ends goes on where the next begins."""
+    """Equations 5 and 6 of Wan et al., and Schwartz's; an episode that ends goes on
+    where the next begins."""
     q, mean = table(), 0.0
     for i, (s, a, r, s2, ends, _done, _) in enumerate(facts(experience)):
         if i + 1 == len(experience):
@@ -253,7 +259,8 @@ def gradient_bandit(experience, baseline, **_):
 
 
 def dyna_q(experience, learn_keys, n, curiosity=None):
-    """Section 8.2 and, where curious, 8.3; what is imagined is drawn as the agent draws it."""
+    """Section 8.2 and, where curious, 8.3; what is imagined is drawn as the agent
+    draws it."""
     q, model, last, order = table(CERTAIN), {}, {}, []
     for t, ((s, a, r, s2, ends, _done, _), key) in enumerate(
         zip(facts(experience), learn_keys, strict=True)
@@ -282,7 +289,8 @@ def dyna_q(experience, learn_keys, n, curiosity=None):
 
 
 def prioritized_sweeping(experience, n, theta, **_):
-    """Section 8.4, the queue a dictionary; up to where rounding decides which of two is the first in it."""
+    """Section 8.4, the queue a dictionary; up to where rounding decides which of two
+    is the first in it."""
     q, model, queue = table(CERTAIN), {}, {}
 
     def priority(pair):

@@ -1,4 +1,5 @@
-"""Methods that must be one another at some setting, and what holds of every model: step by step, over random tables."""
+"""Methods that must be one another at some setting, and what holds of every model:
+step by step, over random tables."""
 
 import functools
 
@@ -79,7 +80,8 @@ def methods(alpha, exponent, discount, epsilon):
 
 @functools.cache
 def learned():
-    """``(q, stream, seed, settings) -> {name: (q after each transition, visits in the end)}``, compiled once for all."""
+    """A function compiled once for all: ``(q, stream, seed, settings) ->
+    {name: (q after each transition, visits in the end)}``."""
 
     def run(q, stream, seed, settings):
         keys = jax.random.split(purerl.random.key(seed, "pcg4d"), STEPS)
@@ -111,7 +113,8 @@ SAME = {
 
 @given(q=tables, stream=streams, seed=seeds, settings=settings)
 def test_methods_that_are_one_another(q, stream, seed, settings):
-    """n = 1, lambda = 0 and a greedy target give the one-step methods, whatever the transitions, and count as they do."""
+    """n = 1, lambda = 0 and a greedy target give the one-step methods, whatever the
+    transitions, and count as they do."""
     found = learned()(q, stream, seed, settings)
     for special, plain in SAME.items():
         np.testing.assert_allclose(
@@ -148,7 +151,8 @@ def test_they_are_not_at_other_settings(special, plain):
 
 @functools.cache
 def doubled():
-    """From one table twice: what Double Q-learning makes of each transition, what Q-learning does, and the coin."""
+    """From one table twice: what Double Q-learning makes of each transition, what
+    Q-learning does, and the coin."""
 
     @jax.jit
     def run(q, stream, seed, alpha, discount):
@@ -190,7 +194,8 @@ def test_the_coin_of_double_q_learning_falls_on_either_side():
 
 @functools.cache
 def whole_episodes():
-    """Tables of Sarsa(1) with dutch traces and of every-visit Monte Carlo after each of 60 steps of the former."""
+    """Tables of Sarsa(1) with dutch traces and of every-visit Monte Carlo after each
+    of 60 steps of the former."""
 
     @jax.jit
     def run(q, pi, alpha, seed):
@@ -228,7 +233,8 @@ def whole_episodes():
     seed=seeds,
 )
 def test_true_online_sarsa_1_is_monte_carlo_at_the_end_of_each_episode(q, weights, alpha, seed):
-    """With a step size that is constant and no discount; between the ends it learns, and Monte Carlo does not."""
+    """With a step size that is constant and no discount; between the ends it learns,
+    and Monte Carlo does not."""
     pi = weights / weights.sum(axis=1, keepdims=True)
     traces, returns, done = map(np.asarray, whole_episodes()(q, pi, alpha, seed))
     assert done.sum() > 5

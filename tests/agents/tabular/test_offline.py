@@ -81,7 +81,8 @@ def test_collecting_is_by_the_policy():
 
 
 def test_batch_q_learning_finds_the_optimum_of_the_empirical_model():
-    """And not that of the model that the data were drawn from, which is another for so few of them."""
+    """And not that of the model that the data were drawn from, which is another for
+    so few of them."""
     model, env = model_and_env(2, 3)
     data = collect(env, UNIFORM, purerl.random.key(3, "pcg4d"), 150)
     agent = agents.QLearning(
@@ -115,7 +116,8 @@ METHODS = [  # the last two look at transitions that follow each other
     ids=[f"{name}, {shuffled}" for name, _, shuffled in METHODS],
 )
 def test_off_policy_methods_learn_from_whatever_was_done(name, fields, shuffled):
-    """The optimum, without error where nothing is random, from a policy that seldom does what is best."""
+    """The optimum, without error where nothing is random, from a policy that seldom
+    does what is best."""
     model, env = model_and_env(5, 1)
     optimum = np.asarray(mdp.optimal_q(model, DISCOUNT))
     worst = np.full((S, A), 0.2) + 0.6 * np.eye(A)[optimum.argmin(axis=1)]
@@ -128,7 +130,7 @@ def test_off_policy_methods_learn_from_whatever_was_done(name, fields, shuffled)
     state, _ = jax.jit(lambda key: training.segment(offline, offline.init(key), 0, 40_000))(
         purerl.random.key(7, "pcg4d")
     )
-    q = np.asarray(jax.vmap(lambda s: offline.values(state, s))(jnp.arange(S)))
+    q = np.asarray(jax.vmap(lambda s: offline.values(offline.snapshot(state), s))(jnp.arange(S)))
     np.testing.assert_allclose(q[met], optimum[met], atol=1e-4)
     assert met.all()
 
@@ -183,7 +185,9 @@ def test_it_is_judged_as_other_agents_are():
         offline, offline.init(purerl.random.key(7, "pcg4d")), 0, 5_000
     )
     assert metrics == {}
-    found = judge(offline, state, purerl.random.key(8, "pcg4d"), judge.prepare(offline))
+    found = judge(
+        offline, offline.snapshot(state), purerl.random.key(8, "pcg4d"), judge.prepare(offline)
+    )
     best = np.asarray(model.initial) @ np.asarray(mdp.optimal_q(model, DISCOUNT)).max(axis=1)
     np.testing.assert_allclose(found["policy_value"], best, rtol=1e-5)
 
@@ -195,6 +199,6 @@ def test_columns_of_unequal_length_are_refused(lengths):
     data = jax.tree.map(lambda x: x[: lengths[0]], data)._replace(reward=data.reward[: lengths[1]])
     with pytest.raises(
         ValueError,
-        match=r"Offline: the columns of data have lengths \[.*\]; allowed: one length, of at least 1",
+        match=r"Offline: data has columns of lengths \[.*\]; allowed: one length, of at least 1",
     ):
         Offline(agent=agents.QLearning(env=env), data=data).init(purerl.random.key(0))

@@ -1,4 +1,5 @@
-"""Tabular Q-learning, against hand-computed numbers, a plain NumPy implementation and exact solutions."""
+"""Tabular Q-learning, against hand-computed numbers, a plain NumPy implementation
+and exact solutions."""
 
 import functools
 import operator
@@ -60,7 +61,8 @@ def test_steps_by_hand():
 
 
 def test_step_sizes_by_visits_or_by_time():
-    """With a step size of ``1 / (1 + n)`` a value is the mean of its targets, if ``n`` counts the visits."""
+    """With a step size of ``1 / (1 + n)`` a value is the mean of its targets, if
+    ``n`` counts the visits."""
     env = FiniteEnvironment.of(
         one_way([2.0, 4.0], [True, True]).replace(
             next_state=jnp.ones((2, 1, 1), int), initial=[0.5, 0.5]
@@ -145,7 +147,8 @@ def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_
 
 
 def test_behavior_is_epsilon_greedy():
-    """Greedy but for a share of epsilon, of which a uniform choice hits the greedy action now and then too."""
+    """Greedy but for a share of epsilon, of which a uniform choice hits the greedy
+    action now and then too."""
     best = np.random.default_rng(0).integers(4, size=16)
     agent = purerl.QLearning(
         env=purerl.make("FrozenLake-v1"), learning_rate=0.0, epsilon=0.4, count_visits=True
@@ -174,7 +177,8 @@ def test_a_one_hot_observation_is_refused():
 
 
 def regret(model, discount, q):
-    """By how much the greedy policy of each table falls short of the optimum, at worst over all states that can be reached."""
+    """By how much the greedy policy of each table falls short of the optimum, at
+    worst over all states that can be reached."""
     optimal = mdp.policy_iteration(model, discount).values
     values = jax.vmap(lambda q: mdp.evaluate_policy(model, mdp.greedy(q), discount).values)(q)
     reached, live = (
@@ -231,7 +235,8 @@ def test_a_cliff_without_chance_is_learnt_exactly():
 
 @pytest.mark.slow
 def test_every_seed_finds_an_optimal_policy_of_random_models():
-    """On twenty garnets, the first whose best actions are all better by 0.2: in a closer race a finite sample may err."""
+    """On twenty garnets, the first whose best actions are all better by 0.2: in a
+    closer race a finite sample may err."""
     discount = 0.8
     models = jax.vmap(lambda i: mdp.garnet(purerl.random.seed_key(7, i), 6, 2, 3))(jnp.arange(400))
     q = np.sort(jax.vmap(lambda model: mdp.optimal_q(model, discount))(models), axis=-1)
@@ -253,7 +258,8 @@ def test_every_seed_finds_an_optimal_policy_of_random_models():
 
 @pytest.mark.parametrize("exponent", [0.6, 0.8])
 def test_the_error_falls_at_the_rate_of_its_step_sizes(exponent):
-    r"""Step sizes of :math:`n^{-\omega}`, :math:`\omega \in (1/2, 1)`, leave an error of :math:`O(n^{-\omega / 2})`."""
+    r"""Step sizes of :math:`n^{-\omega}`, :math:`\omega \in (1/2, 1)`, leave an
+    error of :math:`O(n^{-\omega / 2})`."""
     env = FiniteEnvironment.of(mdp.garnet(purerl.random.key(3), 4, 2, 2))
     exact = mdp.optimal_q(env.mdp, 0.5)
     agent = purerl.QLearning(

@@ -1,4 +1,5 @@
-"""The Behaviour Suite's environments: equal to bsuite 0.3.6 at every step, whose random numbers are scripted to be ours."""
+"""The Behaviour Suite's environments: equal to bsuite 0.3.6 at every step, whose random
+numbers are scripted to be ours."""
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,8 @@ def uniform(key, env, state, lane):
 
 
 def rollout(make, parameters, steps, policy=uniform):
-    """Ours, recorded, for each parameter (a lane): states, actions, transitions ``[lanes, steps]``, episodes in a row."""
+    """Ours, recorded, for each parameter (a lane): states, actions, transitions
+    ``[lanes, steps]``, episodes in a row."""
 
     def one(parameter, lane):
         env = make(parameter)
@@ -90,7 +92,8 @@ def starts(state, done):
 def compare(
     theirs_of, script_of, states, transitions, atol=1e-7, put=lambda theirs, state, t: None
 ):
-    """Step bsuite's through the same actions, lane by lane, with ``put`` before each. Returns how many steps were compared."""
+    """Step bsuite's through the same actions, lane by lane, with ``put`` before each.
+    Returns how many steps were compared."""
     lanes, steps = transitions.reward.shape
     for lane in range(lanes):
         state, ours = jax.tree.map(lambda x, i=lane: x[i], (states, transitions))
@@ -128,7 +131,7 @@ def no_draws(state, ours, lane):
     return Script()
 
 
-# ---- parity ---------------------------------------------------------------------------------------------------------
+# ---- parity ------------------------------------------------------------------
 
 
 def test_bandit_equals_bsuite_and_arms_are_not_shuffled_again_at_a_reset():
@@ -278,7 +281,8 @@ def test_deep_sea_equals_bsuite(stochastic):
 
 
 def pump(key, env, state, lane):
-    """Energy is pumped in, less and less reliably; the last lanes act at random, and never arrive."""
+    """Energy is pumped in, less and less reliably; the last lanes act at random, and
+    never arrive."""
     return jnp.where(
         jax.random.uniform(key) < lane / 8,
         uniform(key, env, state, lane),
@@ -336,8 +340,9 @@ def cartpole_script(around=0.0):
 
 
 def test_cartpole_equals_bsuite_under_x64():
-    """Balanced to the end in some lanes, driven off the table in others, and dropped in the rest. A balanced pole stays up for
-    ten seconds, in which rounding grows e**40 times: so each step starts from our state, but for the time."""
+    """Balanced to the end in some lanes, driven off the table in others, and dropped in
+    the rest. A balanced pole stays up for ten seconds, in which rounding grows e**40
+    times: so each step starts from our state, but for the time."""
     with jax.enable_x64(True):
         states, transitions = rollout(lambda _: Cartpole(), np.zeros(len(GAINS)), 8_500, controller)
 
@@ -356,7 +361,8 @@ def test_cartpole_equals_bsuite_under_x64():
 
 
 def test_cartpole_swingup_equals_bsuite_under_x64():
-    """Nothing but the start and the actions in common, over whole episodes, under settings from the easiest to the hardest."""
+    """Nothing but the start and the actions in common, over whole episodes, under
+    settings from the easiest to the hardest."""
     settings = [
         EXPERIMENTS["cartpole_swingup"].settings[i] for i in (0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 19)
     ]
@@ -418,7 +424,7 @@ def test_float32_steps_are_bsuites_to_rounding(ours, theirs, low, high):
     np.testing.assert_array_equal(outcome.terminated, [timestep.last() for timestep in timesteps])
 
 
-# ---- chance ---------------------------------------------------------------------------------------------------------
+# ---- chance ------------------------------------------------------------------
 
 
 def many(function, n=50_000):
@@ -461,7 +467,7 @@ def test_starts_of_cars_and_poles_are_uniform():
             assert stats.kstest(x, stats.uniform(-0.05, 0.1).cdf).pvalue > 1e-4
 
 
-# ---- the rest -------------------------------------------------------------------------------------------------------
+# ---- the rest ----------------------------------------------------------------
 
 
 def test_observations_keep_bsuites_leading_axis():

@@ -50,7 +50,8 @@ def innermost(env):
 
 
 def test_every_id_builds_what_bsuite_builds():
-    """Shapes, mappings for every seed in use, noise, scale and what else a setting sets."""
+    """Shapes, mappings for every seed in use, noise, scale and what else a setting
+    sets."""
     for bsuite_id in IDS:
         env, theirs = purerl.make(f"bsuite/{bsuite_id}"), bsuite.load_from_id(bsuite_id)
         raw, inside = getattr(theirs, "raw_env", theirs), innermost(env)
@@ -115,7 +116,7 @@ def test_wrong_arguments_are_refused(build, message):
         build()
 
 
-# ---- the record -----------------------------------------------------------------------------------------------------
+# ---- the record --------------------------------------------------------------
 
 
 def experience(env, steps, policy, seed=0):
@@ -176,7 +177,8 @@ def test_logged_episodes_are_bsuites():
 
 
 def test_solved_episode_is_the_first_logged_one_with_few_bad_episodes():
-    """Of divers who err less and less, each at a pace of its own, by the criteria of both experiments."""
+    """Of divers who err less and less, each at a pace of its own, by the criteria of
+    both experiments."""
     criteria = (
         (9, 1),
         (8, 100),

@@ -1,4 +1,5 @@
-"""Classic control: start states, sweeps, extremes, what is refused, pictures, and the sine and cosine underneath."""
+"""Classic control: start states, sweeps, extremes, what is refused, pictures, and the
+sine and cosine underneath."""
 
 import dataclasses
 
@@ -137,7 +138,8 @@ def test_torque_noise_is_uniform():
     noisy, noisier, quiet = jax.jit(jax.vmap(rate))(jnp.array([0.5, 1.0, 0.0]))
     np.testing.assert_allclose(noisier, 2 * noisy, rtol=1e-4, atol=1e-9)
     assert not quiet.any()
-    # [[4.5, 1.75], [1.75, 1.25]] (acc1, acc2) = (0, u), hence acc2 = 4.5 u / (4.5 * 1.25 - 1.75**2)
+    # [[4.5, 1.75], [1.75, 1.25]] (acc1, acc2) = (0, u), hence acc2 = 4.5 u / (4.5 *
+    # 1.25 - 1.75**2)
     torque = np.asarray(noisier) / 1e-3 * (4.5 * 1.25 - 1.75**2) / 4.5
     assert stats.kstest(torque, stats.uniform(-1, 2).cdf).pvalue > 1e-4
 
@@ -156,7 +158,8 @@ POSITIVE = {
 
 @of_every_env
 def test_never_a_nan(env):
-    """Whatever the action, the numbers and the state: even an int32 that is no action, and angles of many turns."""
+    """Whatever the action, the numbers and the state: even an int32 that is no action,
+    and angles of many turns."""
     state_type = type(jax.eval_shape(env.reset, KEY))
     step = jax.jit(
         lambda env, key, state, action: (*env.step(key, state, action), env.observe(state))
@@ -173,9 +176,8 @@ def test_never_a_nan(env):
         "target_height",
     } & set(leaves)
     widest, most, actions = 1e6, 8, st.integers(-(2**31), 2**31 - 1)
-    if isinstance(
-        env, Acrobot
-    ):  # whose integration is to the fourth order: its masses, times and rates stay what they can be
+    if isinstance(env, Acrobot):
+        # Integrated to the fourth order: masses, times and rates stay moderate.
         widest, most, actions = 16, 2, st.integers(0, 2)
 
     @given(

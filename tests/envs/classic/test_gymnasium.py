@@ -1,7 +1,9 @@
-"""Classic control: equal to Gymnasium's over 100,000 steps each, and with each of its numbers changed.
+"""Classic control: equal to Gymnasium's over 100,000 steps each, and with each of its
+numbers changed.
 
-Gymnasium goes first. Its steps are recorded and ours are taken from the same states, all at once: rounding cannot add up, so
-that a difference of 1e-12 shows even in what is chaotic.
+Gymnasium goes first. Its steps are recorded and ours are taken from the same states,
+all at once: rounding cannot add up, so that a difference of 1e-12 shows even in what is
+chaotic.
 """
 
 import dataclasses
@@ -176,7 +178,8 @@ def take(env, state, action):
 
 
 def record(case, num_steps):
-    """Episodes of a policy that gets somewhere, each to its end or 150 steps; every other one starts off the beaten track."""
+    """Episodes of a policy that gets somewhere, each to its end or 150 steps; every
+    other one starts off the beaten track."""
     rng = np.random.default_rng(0)
     env = reference_of(case)
     numbers, rows, episode, steps = rng.random(num_steps).tolist(), [], 0, 0
@@ -196,7 +199,8 @@ def record(case, num_steps):
 
 @pytest.fixture(scope="module", autouse=True)
 def unrounded():
-    """MountainCarContinuous rounds its state to float32 after each step; here it does not."""
+    """MountainCarContinuous rounds its state to float32 after each step; here it does
+    not."""
     in_float64 = types.SimpleNamespace(
         array=lambda x, dtype=None: np.array(x, np.float64), float32=np.float32
     )
@@ -212,7 +216,7 @@ def recorded(request):
 
 
 def ours(case, records, dtype):
-    """The same steps: states [N, .], observations [N, .], rewards [N], terminated [N]."""
+    """The same steps: states and observations [N, .], rewards and terminated [N]."""
 
     def one(state, action):
         state, outcome = case.env.step(jax.random.key(0), case.state(*state), action)
@@ -223,7 +227,8 @@ def ours(case, records, dtype):
 
 
 def difference(case, a, b):
-    """Of states, ``|a - b|``; Acrobot's angles, which must be wrapped, round the circle."""
+    """Of states, ``|a - b|``; Acrobot's angles, which must be wrapped, round the
+    circle."""
     apart = a - b
     if isinstance(case.env, Acrobot):
         assert np.abs(a[:, :2]).max() <= np.pi + 1e-6
@@ -248,7 +253,8 @@ def test_equals_gymnasium_under_x64(recorded):
 
 
 def test_equals_gymnasium_in_float32(recorded):
-    """To rounding; where that decides on which side of a border a step ends, it may be the other."""
+    """To rounding; where that decides on which side of a border a step ends, it may be
+    the other."""
     case, theirs = recorded
     state, observation, reward, terminated = ours(case, theirs, np.float32)
     assert state.dtype == observation.dtype == np.float32
@@ -278,14 +284,16 @@ def lanes(env, leaves):
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_leaf_sweeps(name):
-    """vmap over environments that differ in one number each equals Gymnasium with that number changed."""
+    """vmap over environments that differ in one number each equals Gymnasium with that
+    number changed."""
     case = CASES[name]
     rng = np.random.default_rng(0)
     starts = rng.uniform(-1.3, 1.3, (24, len(case.wild))) * case.wild
     actions = [
         case.policy(start, u) for start, u in zip(starts, np.linspace(0, 0.999, 24), strict=True)
     ]
-    # What Gymnasium has no name for: gravity of two, the goal and unit lengths in Acrobot's.
+    # What Gymnasium has no name for: gravity of two, the goal and unit lengths in
+    # Acrobot's.
     constants = {
         "MountainCarContinuous": ["gravity"],
         "Acrobot": ["gravity", "torque", "target_height", "torque_noise_max"],

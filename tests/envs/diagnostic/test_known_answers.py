@@ -1,4 +1,5 @@
-"""Diagnostic problems: their tables as published, and the answers that are known of them."""
+"""Diagnostic problems: their tables as published, and the answers that are known of
+them."""
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,8 @@ def test_nineteen_states_of_example_7_1():
 
 
 def test_a_thousand_states_of_example_9_1():
-    """Against equations set up move by move in another way, and the law near an edge read off the book."""
+    """Against equations set up move by move in another way, and the law near an edge
+    read off the book."""
     env = purerl.make("RandomWalk1000-v0")
     assert int(env.reset(None)) == 500
     matrix, right = np.eye(1000), np.zeros(1000)
@@ -74,7 +76,8 @@ def test_a_thousand_states_of_example_9_1():
 
 
 def test_bairds_counterexample_is_that_of_the_book():
-    """Figure 11.1, and what it is for: expected updates diverge from Figure 11.2's weights, where on policy they do not."""
+    """Figure 11.1, and what it is for: expected updates diverge from Figure 11.2's
+    weights, where on policy they do not."""
     env = baird_star()
     x = np.asarray(env.features, float)
     weights = np.arange(1.0, 9.0)
@@ -104,7 +107,8 @@ def test_bairds_counterexample_is_that_of_the_book():
 
 
 def test_boyans_chain_is_linear():
-    """Values -2 s, features as printed, and the weights that least squares finds from the model."""
+    """Values -2 s, features as printed, and the weights that least squares finds from
+    the model."""
     env = boyan_chain()
     np.testing.assert_allclose(values(env), -2.0 * np.arange(13), atol=1e-5)
     x = np.asarray(env.features, float)
@@ -128,7 +132,8 @@ def test_boyans_chain_is_linear():
 
 
 def test_maximization_bias_by_its_law_and_its_model():
-    """Rewards in B are normal (Kolmogorov-Smirnov), those in A nothing; the model shows their means."""
+    """Rewards in B are normal (Kolmogorov-Smirnov), those in A nothing; the model shows
+    their means."""
     env = maximization_bias()
     keys = jax.random.split(purerl.random.key(0), 20_000)
     reached, outcome = jax.jit(jax.vmap(lambda key, state, action: env.step(key, state, action)))(
@@ -159,7 +164,8 @@ def test_noise_is_a_leaf():
 
 
 def test_q_learning_is_too_hopeful_there():
-    """Example 6.7: at first it goes left far more often than the five per cent that are best, and later less often."""
+    """Example 6.7: at first it goes left far more often than the five per cent that are
+    best, and later less often."""
     agent = purerl.QLearning(env=maximization_bias(), learning_rate=0.1, epsilon=0.1, discount=1.0)
 
     def run(key):
@@ -179,7 +185,8 @@ def test_q_learning_is_too_hopeful_there():
 
 
 def test_river_swim_has_the_gain_of_its_closed_form():
-    """Right is always best, and earns 0.3 * 10000 * 243/1090 a step: by policy iteration near discount one, in float64."""
+    """Right is always best, and earns 0.3 * 10000 * 243/1090 a step: by policy
+    iteration near discount one, in float64."""
     with jax.enable_x64(True):
         env = river_swim()
         discount = 1 - 1e-8

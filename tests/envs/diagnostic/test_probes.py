@@ -1,4 +1,5 @@
-"""Probes: what a working agent's values must be, by exact solution, and that purerl's agents have them."""
+"""Probes: what a working agent's values must be, by exact solution, and that purerl's
+agents have them."""
 
 import jax
 import numpy as np
@@ -30,7 +31,8 @@ PROBES = pytest.mark.parametrize("probe", ANSWERS, ids=lambda probe: probe.__nam
 
 
 def learned(agent, num_iterations):
-    """The state after learning. Compiled with little optimization, since it runs for a moment only."""
+    """The state after learning. Compiled with little optimization, since it runs for a
+    moment only."""
     run = jax.jit(
         lambda key: training.segment(agent, agent.init(key), 0, num_iterations)[0],
         compiler_options={"xla_backend_optimization_level": 0},
@@ -79,7 +81,8 @@ def test_q_learning_learns_them_by_index(probe):
 
 
 def test_bootstrapping_through_the_end_is_found_out():
-    """An agent that forgets about termination, with the exact model: its values are those of an endless reward."""
+    """An agent that forgets about termination, with the exact model: its values are
+    those of an endless reward."""
     model = probe_constant().mdp
     forgetful = model.replace(terminated=~model.terminated)
     np.testing.assert_allclose(

@@ -1,4 +1,5 @@
-"""Four rooms: the paper's figure and its law of motion, stated once more and apart from the map."""
+"""Four rooms: the paper's figure and its law of motion, stated once more and apart from
+the map."""
 
 import jax
 import numpy as np
@@ -17,7 +18,8 @@ def rectangle(top, bottom, left, right):
     return {(i, j) for i in range(top, bottom + 1) for j in range(left, right + 1)}
 
 
-# The western rooms are 5 by 5 both; the eastern ones are 6 and 4 rows high, for their wall lies one row lower.
+# The western rooms are 5 by 5 both; the eastern ones are 6 and 4 rows high, for their
+# wall lies one row lower.
 FLOOR = (
     rectangle(1, 5, 1, 5)
     | rectangle(7, 11, 1, 5)
@@ -41,7 +43,8 @@ def dense(model):
 
 
 def walked(slip=1 / 3):
-    """The same by walking: 2/3 ahead, 1/9 in each of the three other directions, and nowhere against a wall."""
+    """The same by walking: 2/3 ahead, 1/9 in each of the three other directions, and
+    nowhere against a wall."""
     chance = np.zeros((169, 4, 169))
     headings = [(-1, 0), (0, 1), (1, 0), (0, -1)]
     for i, j in FLOOR:
@@ -87,7 +90,8 @@ def test_moves_by_hand():
 
 
 def test_exact_values_are_those_of_another_solver():
-    """Float64, dense, by a thousand plain sweeps; and without slips a discount for each step of the shortest way."""
+    """Float64, dense, by a thousand plain sweeps; and without slips a discount for each
+    step of the shortest way."""
     goal, discount = 13 * 7 + 9, 0.9
     chance, values = walked(), np.zeros(169)
     for _ in range(1000):

@@ -1,4 +1,5 @@
-"""Gridworlds: equal to what one reads off the map, by eye or by walking; wrong maps are refused."""
+"""Gridworlds: equal to what one reads off the map, by eye or by walking; wrong maps are
+refused."""
 
 import itertools
 
@@ -17,7 +18,8 @@ from purerl.envs.toy_text import cliff_walking, frozen_lake
 
 
 def test_grid_2x3():
-    """Map S.H / ..G; states 0 1 2 / 3 4 5; up, right, down, left. All twenty-four moves by hand."""
+    """Map S.H / ..G; states 0 1 2 / 3 4 5; up, right, down, left. All twenty-four moves
+    by hand."""
     mdp = grid_2x3().mdp
     next_state = [
         [0, 1, 3, 0],
@@ -80,7 +82,8 @@ def test_several_starts_are_equally_likely():
     data=st.data(),
 )
 def test_any_map_agrees_with_a_walker_on_it(letters, slip, first, clockwise, data):
-    """Move by move, a walker who only looks at letters and turns its own head finds what the tables say."""
+    """Move by move, a walker who only looks at letters and turns its own head finds
+    what the tables say."""
     height, width = len(letters), len(letters[0])
     start = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     grid = {(i, j): letters[i][j] for i in range(height) for j in range(width)} | {start: "S"}
@@ -183,7 +186,8 @@ def test_ascii_marks_the_agent():
 
 
 def test_pictures_show_the_map_and_the_agent():
-    """Every cell in its letter's color at its corner, and the agent's disc in the middle of one."""
+    """Every cell in its letter's color at its corner, and the agent's disc in the
+    middle of one."""
     env = gridworld(["S.GF", "#CH."])
     colors = [drawing.PALE, drawing.WHITE, drawing.GREEN, drawing.WHITE]
     colors += [drawing.BLACK, drawing.BROWN, drawing.RED, drawing.WHITE]

@@ -1,4 +1,5 @@
-"""The key and the door: every transition and the optimum, by a player who only looks at the map."""
+"""The key and the door: every transition and the optimum, by a player who only looks at
+the map."""
 
 import numpy as np
 import pytest
@@ -47,7 +48,8 @@ def shortest(rows):
 
 
 def test_the_default_room_takes_nineteen_steps():
-    """6 to the key, 1 to take it, 5 to the door, 1 to open it, 2 through it and 4 to the goal."""
+    """6 to the key, 1 to take it, 5 to the door, 1 to open it, 2 through it and 4 to
+    the goal."""
     assert shortest(ROOM) == 19
     model = key_door().mdp
     value = float(np.sum(model.initial * mdp.value_iteration(model, 0.9).values))

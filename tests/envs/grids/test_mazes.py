@@ -1,4 +1,5 @@
-"""Mazes of the book: their walls by coordinates, shortest ways by breadth-first search, and a clock that outlives episodes."""
+"""Mazes of the book: their walls by coordinates, shortest ways by breadth-first search,
+and a clock that outlives episodes."""
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,8 @@ def test_the_change_comes_after_the_books_number_of_steps():
 
 @pytest.fixture(scope="module")
 def rollout():
-    """64 walkers of the blocking maze for 1,600 steps, with changes after 0, 25, ..., 1575, in one program.
+    """64 walkers of the blocking maze for 1,600 steps, with changes after 0, 25, ...,
+    1575, in one program.
 
     Of two steps, one goes towards the goal and the other anywhere.
     """
@@ -111,7 +113,8 @@ def rollout():
 
 
 def test_the_clock_runs_over_episodes(rollout):
-    """Each of 102,400 steps is that of a walker who counts all steps himself; every change comes in the middle of things."""
+    """Each of 102,400 steps is that of a walker who counts all steps himself; every
+    change comes in the middle of things."""
     changes, (before, after, transition) = rollout
     ends_before = ends_after = caught = 0
     np.testing.assert_array_equal(
@@ -195,7 +198,8 @@ def test_a_reset_turns_the_clock_back_and_the_clock_stops_at_zero():
 
 
 def test_the_model_shown_is_exact_after_the_change():
-    """What holds for good is ``mdp``, over ``states()``: this is what exact evaluation reads."""
+    """What holds for good is ``mdp``, over ``states()``: this is what exact evaluation
+    reads."""
     env = blocking_maze()
     assert env.mdp is env.mdp_after
     step = jax.jit(jax.vmap(lambda s, a: env.step(None, s, a), (0, None)))

@@ -13,7 +13,8 @@ from purerl.envs.grids.mazes import MazeState
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_text_and_picture_agree(name):
-    """A square of 32 pixels for each letter; a blue disc where ``@`` is; walls black, goals green, the rest light."""
+    """A square of 32 pixels for each letter; a blue disc where ``@`` is; walls black,
+    goals green, the rest light."""
     env = make(name)
     env = getattr(env, "env", env)
     state = jax.jit(env.reset)(purerl.random.key(0))

@@ -38,7 +38,8 @@ def distances(walls, start):
 
 @pytest.mark.parametrize("size", [5, 11, 31])
 def test_every_maze_is_a_tree(size):
-    """Of 1,000 each: walls around, cells open and pillars not, all cells joined, by one passage fewer than there are cells."""
+    """Of 1,000 each: walls around, cells open and pillars not, all cells joined, by one
+    passage fewer than there are cells."""
     n = size // 2
     mazes = draw(1000, size)
     assert mazes[:, [0, -1]].all() and mazes[:, :, [0, -1]].all()
@@ -52,7 +53,7 @@ def test_every_maze_is_a_tree(size):
 
 
 def law(n):
-    """The probability of every maze, by tossing the coins one at a time and on paper."""
+    """The probability of every maze, by tossing the coins one at a time."""
 
     def rows():
         for joins in itertools.product([False, True], repeat=n - 1):
@@ -108,7 +109,8 @@ def test_starts_are_corners_and_goals_the_opposite_ones():
 
 @pytest.fixture(scope="module")
 def rollout():
-    """256 walkers for 400 steps, seeing all and seeing a window; they try six times to find a way that is open."""
+    """256 walkers for 400 steps, seeing all and seeing a window; they try six times to
+    find a way that is open."""
     env = RandomMaze(size=7)
 
     def run(key):

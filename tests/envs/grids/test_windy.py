@@ -52,7 +52,7 @@ def test_every_move_is_that_of_a_walker(moves, stochastic):
 
 @pytest.mark.parametrize(("moves", "steps"), [(4, 15), (8, 7), (9, 7)])
 def test_the_shortest_ways_are_the_books(moves, steps):
-    """Example 6.5 and Exercise 6.9; from everywhere as far as a search by breadth says."""
+    """Example 6.5 and Exercise 6.9, and breadth-first search from everywhere."""
     values = np.asarray(mdp.value_iteration(windy_grid(moves).mdp, 1.0, max_iterations=200).values)
     assert values[30] == -steps
     distance, frontier = {(3, 7): 0}, {(3, 7)}

@@ -1,4 +1,5 @@
-"""Gymnasium: its checker is content, what it sees is what purerl does, and many environments are as many single ones."""
+"""Gymnasium: its checker is content, what it sees is what purerl does, and many
+environments are as many single ones."""
 
 import warnings
 from typing import NamedTuple
@@ -28,7 +29,8 @@ class Episodes(NamedTuple):
 
 
 class Counter(Node):
-    """Counts its episodes, which it remembers, and its steps, of which the third terminates; shows both in some dtype."""
+    """Counts its episodes, which it remembers, and its steps, of which the third
+    terminates; shows both in some dtype."""
 
     dtype: str = static(default="int32")
 
@@ -55,7 +57,7 @@ class Counter(Node):
         return np.full((4, 6, 3), int(state.time), np.uint8)
 
 
-# ---- one environment ------------------------------------------------------------------------------------------------
+# ---- one environment ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,8 @@ def test_seeds():
 
 
 def test_a_model_makes_environments_of_one_kind():
-    """From Gymnasium's table to purerl, and back: the same spaces, and it compiles once for all of its kind."""
+    """From Gymnasium's table to purerl, and back: the same spaces, and it compiles once
+    for all of its kind."""
     theirs = gymnasium.make("FrozenLake-v1", is_slippery=False)
     env = to_gymnasium(TimeLimit(FiniteEnvironment.of(from_gymnasium(theirs)), 100))
     assert (env.observation_space, env.action_space) == (
@@ -216,7 +219,7 @@ def test_q_learning_finds_the_optimal_policy():
         )
 
 
-# ---- many -----------------------------------------------------------------------------------------------------------
+# ---- many --------------------------------------------------------------------
 
 
 def assert_same(ours, theirs):
@@ -245,7 +248,8 @@ def assert_same(ours, theirs):
     ids=["cart-next_step", "lake-same_step", "counter-next_step"],
 )
 def test_many_are_as_many_single_ones(env, mode):
-    """Gymnasium's own ``SyncVectorEnv`` of single ones says the same in everything: observations, infos, their masks."""
+    """Gymnasium's own ``SyncVectorEnv`` of single ones says the same in everything:
+    observations, infos, their masks."""
     ours = to_gymnasium_vector(env, 4, mode)
     theirs = SyncVectorEnv([lambda: to_gymnasium(env)] * 4, autoreset_mode=mode)
     assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"] is mode

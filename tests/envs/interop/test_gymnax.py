@@ -1,4 +1,5 @@
-"""gymnax: with the same keys, its environments here and ours there do what they do at home."""
+"""gymnax: with the same keys, its environments here and ours there do what they do at
+home."""
 
 import itertools
 from typing import NamedTuple
@@ -11,14 +12,14 @@ import pytest
 import purerl
 import purerl.random
 from purerl.envs import CartPole, StickyActions, TimeLimit, Wrapper, interact
+from purerl.pytree import replace_path
+from purerl.run import plain
 
 gymnax = pytest.importorskip("gymnax")
 from gymnax.environments import spaces  # noqa: E402
 from gymnax.wrappers import FlattenObservationWrapper, LogWrapper  # noqa: E402
 
 from purerl.envs.interop import from_gymnax, to_gymnax  # noqa: E402
-from purerl.pytree import replace_path
-from purerl.run import plain
 
 CONTINUOUS = [
     "Pendulum-v1",
@@ -46,7 +47,8 @@ class Tally(NamedTuple):
 
 
 def side_by_side(theirs, params, ours, inner, steps=100_000):
-    """Step gymnax's ``theirs`` and purerl's ``ours`` with the same keys and random actions, and count where they differ.
+    """Step gymnax's ``theirs`` and purerl's ``ours`` with the same keys and random
+    actions, and count where they differ.
 
     ``inner`` takes both states to what must be equal in them.
     """
@@ -88,7 +90,7 @@ def side_by_side(theirs, params, ours, inner, steps=100_000):
     return Tally(*map(int, counts))
 
 
-# ---- from gymnax ----------------------------------------------------------------------------------------------------
+# ---- from gymnax -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,9 @@ def test_parameters_sweep_without_compiling_again():
 
     alone = [fall(replace_path(env, "params.gravity", g)) for g in (1.6, 9.8)]
     assert len(traces) == 1
-    together = jax.vmap(lambda g: fall(replace_path(env, "params.gravity", g)))(jnp.array([1.6, 9.8]))
+    together = jax.vmap(lambda g: fall(replace_path(env, "params.gravity", g)))(
+        jnp.array([1.6, 9.8])
+    )
     np.testing.assert_allclose(together, alone, rtol=1e-6)
     assert together[0] != together[1]
 
@@ -232,7 +236,7 @@ def test_pictures():
         assert (picture.shape, picture.dtype) == (shape, np.uint8)
 
 
-# ---- to gymnax ------------------------------------------------------------------------------------------------------
+# ---- to gymnax ---------------------------------------------------------------
 
 HOME = {
     "cart": TimeLimit(CartPole(), 20),
@@ -291,7 +295,8 @@ def test_parameters_are_the_environment_itself():
 
 
 def test_q_learning_in_the_manner_of_purejaxrl():
-    """Wrappers of gymnax, environments side by side, everything in one scan; the result is the optimal policy."""
+    """Wrappers of gymnax, environments side by side, everything in one scan; the result
+    is the optimal policy."""
     home = purerl.make("Grid2x3-v0")
     env, params = LogWrapper(to_gymnax(home)), home
     num_envs, num_steps = 8, 400
@@ -335,7 +340,7 @@ def test_flattened_by_gymnaxs_wrapper():
     assert observation.shape == env.observation_space(env.default_params).shape == (50,)
 
 
-# ---- there and back -------------------------------------------------------------------------------------------------
+# ---- there and back ----------------------------------------------------------
 
 
 def test_to_gymnax_from_gymnax():

@@ -1,4 +1,5 @@
-"""The page of adapters: nothing is imported before it is asked for, and every name on it exists."""
+"""The page of adapters: nothing is imported before it is asked for, and every name on
+it exists."""
 
 import subprocess
 import sys

@@ -8,18 +8,19 @@ import pytest
 import purerl
 import purerl.random
 from purerl.envs import TimeLimit, interact
+from purerl.run import plain
 
 jumanji = pytest.importorskip("jumanji")
 
 from purerl.envs.interop import from_jumanji  # noqa: E402
-from purerl.run import plain
 
 
 @pytest.mark.parametrize(
     ("name", "view", "limit"), [("Snake-v1", "grid", 4000), ("SlidingTilePuzzle-v0", "puzzle", 40)]
 )
 def test_steps_are_jumanjis(name, view, limit):
-    """With actions drawn at random, episode after episode; a reset is jumanji's with ``interact``'s own reset key."""
+    """With actions drawn at random, episode after episode; a reset is jumanji's with
+    ``interact``'s own reset key."""
     env, theirs = from_jumanji(name, view, time_limit=limit), jumanji.make(name, time_limit=limit)
 
     @jax.jit

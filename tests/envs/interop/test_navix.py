@@ -1,4 +1,5 @@
-"""navix: its environments here do what they do at home, and its two ways of ending are kept apart."""
+"""navix: its environments here do what they do at home, and its two ways of ending are
+kept apart."""
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +9,18 @@ import pytest
 import purerl
 import purerl.random
 from purerl.envs import interact
+from purerl.run import plain
 
 navix = pytest.importorskip("navix")
 
 from purerl.envs.interop import from_navix  # noqa: E402
-from purerl.run import plain
 
 NAME = "Navix-Empty-Random-5x5-v0"
 
 
 def test_steps_are_navixs():
-    """Within an episode what navix's own ``step`` does; after one, its reset with the key of ``interact``."""
+    """Within an episode what navix's own ``step`` does; after one, its reset with the
+    key of ``interact``."""
     env, theirs = from_navix(NAME, max_steps=15), navix.make(NAME, max_steps=15)
 
     @jax.jit

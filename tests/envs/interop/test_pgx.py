@@ -8,11 +8,11 @@ import pytest
 import purerl
 import purerl.random
 from purerl.envs import TimeLimit, interact
+from purerl.run import plain
 
 pgx = pytest.importorskip("pgx")
 
 from purerl.envs.interop import from_pgx  # noqa: E402
-from purerl.run import plain
 
 
 @pytest.mark.parametrize("name", ["2048", "minatar-breakout"])

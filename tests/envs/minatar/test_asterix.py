@@ -1,4 +1,5 @@
-"""Asterix: MinAtar's, step by step, from the start and from thousands of situations that play seldom comes to; its chances."""
+"""Asterix: MinAtar's, step by step, from the start and from thousands of situations
+that play seldom comes to; its chances."""
 
 import functools
 from types import SimpleNamespace
@@ -23,7 +24,8 @@ SLOTS = np.arange(8)
 
 
 def player(env, key, state, word, random_actions):
-    """Looks two moves ahead, for gold and for a way out, and keeps to the middle; or does anything at all."""
+    """Looks two moves ahead, for gold and for a way out, and keeps to the middle; or
+    does anything at all."""
 
     def worth(state, action):
         state, outcome = env.step(key, state, action)
@@ -41,7 +43,8 @@ def player(env, key, state, word, random_actions):
 
 @functools.cache
 def played():
-    """What happened in every lane: arrays ``[LANES, STEPS, ...]``; ``after`` is before any reset."""
+    """What happened in every lane: arrays ``[LANES, STEPS, ...]``; ``after`` is before
+    any reset."""
 
     def lane(key, random_actions, ramping):
         env = Asterix(ramping=ramping)
@@ -83,9 +86,11 @@ def digits(word):
 
 
 def came_in(before, after, reward):
-    """Read off two states what came in between: ``slot`` (-1: nothing), ``lr`` and ``gold``, arrays ``[...]``.
+    """Read off two states what came in between: ``slot`` (-1: nothing), ``lr`` and
+    ``gold``, arrays ``[...]``.
 
-    It is where there was nothing. If it is not there any more, the player was at the edge and took it at once.
+    It is where there was nothing. If it is not there any more, the player was at the
+    edge and took it at once.
     """
     filled, fills = digits(before.left) != 0, digits(after.left) != 0
     entered = ~filled & fills
@@ -146,7 +151,8 @@ def act(game, action, slot, lr, gold):
 
 
 def test_equals_minatar_from_the_start():
-    """102,400 steps: the same picture, reward, end and timers at each, terminal ones and later episodes included."""
+    """102,400 steps: the same picture, reward, end and timers at each, terminal ones
+    and later episodes included."""
     ours = played()
     chances = [x.tolist() for x in came_in(ours.before, ours.after, ours.reward)]
     for lane in range(LANES):
@@ -230,7 +236,8 @@ def test_an_episode_may_be_longer_than_gymnaxs_thousand_steps():
 
 
 def arrivals(rows, count=60_000):
-    """States after something could come in, from one in which ``rows`` (1 to 8) are taken: Situation ``[count]``."""
+    """States after something could come in, from one in which ``rows`` (1 to 8) are
+    taken: Situation ``[count]``."""
     left = sum(7 << 4 * (row - 1) for row in rows)
     return jax.tree.map(lambda x: np.asarray(x)[:count], arrive(jnp.uint32(left)))
 
@@ -250,7 +257,8 @@ def arrive(left):
 
 @pytest.mark.parametrize("taken", [(), (5,), (1, 8), (2, 3, 4, 6, 7), (1, 2, 3, 4, 5, 6)])
 def test_chances(taken):
-    """Row, heading and gold are independent; rows are equally likely, headings too, gold one in three."""
+    """Row, heading and gold are independent; rows are equally likely, headings too,
+    gold one in three."""
     after = arrivals(taken)
     free = [row for row in range(1, 9) if row not in taken]
     entered = (digits(after.left) == 10).astype(int)

@@ -40,7 +40,8 @@ def from_original(original):
 
 @pytest.fixture(scope="module")
 def experience():
-    """(state, action, transition) of a player who is nearly always below the ball, leaves [STEPS]."""
+    """(state, action, transition) of a player who is nearly always below the ball,
+    leaves [STEPS]."""
     env = Breakout()
 
     def step(state, t):
@@ -49,7 +50,8 @@ def experience():
         )
         ahead = jnp.clip(state.ball_x + state.ball_dx, 0, 9)
         follow = jnp.where(ahead < state.paddle, 1, jnp.where(ahead > state.paddle, 3, 0))
-        # Nine times in ten it follows the ball. What it does in between moves it off the middle, and it loses now and then.
+        # Nine times in ten it follows the ball. What it does in between moves it off
+        # the middle, and it loses now and then.
         action = jnp.where(
             jax.random.uniform(luck_key) < 0.9, follow, jax.random.randint(act_key, (), 0, 6)
         )
@@ -181,5 +183,5 @@ def test_the_picture_has_the_channels_colors():
     env = Breakout()
     picture = env.render(env.reset(purerl.random.key(0)))
     assert picture.shape == (240, 240, 3) and picture.dtype == np.uint8
-    assert tuple(picture[9 * 24 + 5, 4 * 24 + 5]) == env.ColorS[0]
-    assert tuple(picture[1 * 24 + 5, 5]) == env.ColorS[3]
+    assert tuple(picture[9 * 24 + 5, 4 * 24 + 5]) == env.COLORS[0]
+    assert tuple(picture[1 * 24 + 5, 5]) == env.COLORS[3]

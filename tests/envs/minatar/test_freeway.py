@@ -1,4 +1,4 @@
-"""Freeway: equal to MinAtar's in 100,000 steps, with the same traffic drawn for both."""
+"""Freeway: equal to MinAtar's in 100,000 steps, with the same traffic in both."""
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +102,8 @@ def test_it_is_minatars_freeway_step_by_step(experience):
 
 
 def test_it_ends_after_2501_steps_by_its_own_rules(experience):
-    """As a termination; a time limit of the library's would be 2500 steps and a truncation."""
+    """As a termination; a time limit of the library's would be 2500 steps and a
+    truncation."""
     transition = experience[2]
     ends = np.flatnonzero(transition.terminated)
     np.testing.assert_array_equal(ends, np.arange(2501, STEPS + 1, 2501) - 1)
@@ -166,7 +167,8 @@ def test_speeds_and_directions_are_uniform_and_independent():
 
 
 def test_its_numbers_are_leaves():
-    """A chicken that rests for p steps has moved 12 // p times after 13 steps; it ends where it is told."""
+    """A chicken that rests for p steps has moved 12 // p times after 13 steps; it ends
+    where it is told."""
 
     def walk(player_speed, time_limit):
         env = Freeway(player_speed=player_speed, time_limit=time_limit)

@@ -1,4 +1,5 @@
-"""Seaquest: MinAtar's game step by step, with everything rare in it; its spawn laws; the bounds that its state relies on."""
+"""Seaquest: MinAtar's game step by step, with everything rare in it; its spawn laws;
+the bounds that its state relies on."""
 
 from collections import Counter
 from functools import cache
@@ -55,7 +56,8 @@ def put(state, **numbers):
 
 
 def policy(lane, key, state, observation):
-    """Random play; or a diver hunt with fire, air in time and, where divers are owed, bobbing up and down."""
+    """Random play; or a diver hunt with fire, air in time and, where divers are owed,
+    bobbing up and down."""
     x, y, oxygen, divers = (get(state, name) for name in ("x", "y", "oxygen", "divers"))
     words = jax.random.bits(key, (4,), jnp.uint32)
     anything = (words[0] % 6).astype(jnp.int32)
@@ -303,7 +305,8 @@ def replayed():
 
 
 def test_equals_minatar_over_episodes():
-    """100,800 steps from start to end and beyond, nothing but actions and chance in common."""
+    """100,800 steps from start to end and beyond, nothing but actions and chance in
+    common."""
     seen = replayed()
     at_least = {
         "surfaced with six": 50,
@@ -357,8 +360,8 @@ def word(**fields):
 
 
 def board(*, enemies=(), bullets=(), swimmers=(), divers=0, timers=(), **player):
-    """A state of ours. Enemies are (x, y, right, fish, wait, phase), the eldest first; bullets and swimmers (x, y, right), the
-    later first."""
+    """A state of ours. Enemies are (x, y, right, fish, wait, phase), the eldest first;
+    bullets and swimmers (x, y, right), the later first."""
     words = [
         word(x=x, y=y, there=1, heading=h, fish=fish, wait=wait, phase=phase)
         for x, y, h, fish, wait, phase in enemies
@@ -421,7 +424,8 @@ def restored(state, seen):
 
 @pytest.fixture(scope="module")
 def compare():
-    """Play boards on along actions and draws, and compare with the original: rewards, terminations, states, counts."""
+    """Play boards on along actions and draws, and compare with the original: rewards,
+    terminations, states, counts."""
     cases, length = 400, 40
 
     def run(state, actions, draws):
@@ -456,9 +460,12 @@ def compare():
             np.uint32,
         )
         draws = np.concatenate([draws, np.zeros((pad, length, 5), np.uint32)])
-        scripted = (
-            (draws[..., 0], draws[..., 1] == 1, draws[..., 2]),
-            (draws[..., 3], draws[..., 4]),
+        scripted = seaquest.Draw(
+            enemy_right=draws[..., 0],
+            enemy_is_submarine=draws[..., 1] == 1,
+            enemy_row=draws[..., 2],
+            diver_right=draws[..., 3],
+            diver_row=draws[..., 4],
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(seaquest, "_draw", lambda draw: draw)
@@ -488,8 +495,8 @@ def compare():
 
 
 def test_equals_minatar_on_crowded_boards(compare):
-    """Adjacent bullets, pairs of divers and every mixture of waits. On some of these boards the original takes another, equal
-    thing from a list than the one it means."""
+    """Adjacent bullets, pairs of divers and every mixture of waits. On some of these
+    boards the original takes another, equal thing from a list than the one it means."""
     rng = np.random.default_rng(0)
     boards, actions, draws = [], [], []
     for _ in range(400):
@@ -504,7 +511,8 @@ def test_equals_minatar_on_crowded_boards(compare):
             },
             key=lambda p: p[2],
         )
-        # The later bullet was shot ``since`` steps ago, the one before it 5 steps earlier by a player that followed it.
+        # The later bullet was shot ``since`` steps ago, the one before it 5 steps
+        # earlier by a player that followed it.
         right, since = bool(rng.integers(2)), int(rng.integers(4))
         earlier = int(rng.integers(6 + since, 10))
         x, y = earlier - 1 - int(rng.integers(1, 4)), int(rng.choice([*crowded, rng.integers(9)]))
@@ -552,7 +560,8 @@ def test_equals_minatar_on_crowded_boards(compare):
 
 
 def test_twenty_nine_enemies_in_one_row(compare):
-    """At ramp 19 an enemy comes in in every step: none of them is lost from the 32 places."""
+    """At ramp 19 an enemy comes in in every step: none of them is lost from the 32
+    places."""
     state = board(x=9, y=1, heading=True, ramp=19, timers={"enemy_timer": 0})
     _, _, after, seen = compare([state], [[0] * 40], [[FULL] * 40])
     assert seen["most enemies"] == 29
@@ -561,7 +570,8 @@ def test_twenty_nine_enemies_in_one_row(compare):
 
 
 def test_diver_count_after_a_rescue_is_minus_one(compare):
-    """So that one may come up at will for air; the next diver but one makes coming up deadly again."""
+    """So that one may come up at will for air; the next diver but one makes coming up
+    deadly again."""
     state = board(y=1, divers=6, oxygen=137)
     rewards, terminated, after, seen = compare([state], [[UP, DOWN, UP, DOWN, UP]], [[]])
     assert rewards[0, :5].tolist() == [6, 0, 0, 0, 0]
@@ -596,14 +606,16 @@ def test_oxygen_never_shows_below_zero(compare):
 
 
 def test_nobody_catches_up_and_thirty_places_are_enough():
-    """Over all times at which a player could come up, by exhaustion: no two enemies of one row ever wait equally long in one
-    column, and an enemy and those who have come in after it are never more than 30."""
+    """Over all times at which a player could come up, by exhaustion: no two enemies of
+    one row ever wait equally long in one column, and an enemy and those who have come
+    in after it are never more than 30."""
 
     def moved(enemy, speed):
         column, wait = enemy
         return (column + 1, speed) if wait == 0 else (column, wait - 1)
 
-    # (elder, younger or None, ramp, steps to the next entry, steps since coming up, entries since the elder's)
+    # (elder, younger or None, ramp, steps to the next entry, steps since coming up,
+    # entries since the elder's)
     frontier = {((0, 5 - min(ramp // 2, 3)), None, ramp, 20 - ramp, 2, 1) for ramp in range(20)}
     most, known = 0, set(frontier)
     while frontier:
@@ -618,7 +630,8 @@ def test_nobody_catches_up_and_thirty_places_are_enough():
             for up in (False, True)[: 1 + (dived >= 1)]:
                 later = min(ramp + up, 19)
                 since = 0 if up else min(dived + 1, 1)
-                # An entry at the start of the next step: nobody, somebody else, or the younger one that is looked at.
+                # An entry at the start of the next step: nobody, somebody else, or the
+                # younger one that is looked at.
                 if timer > 1:
                     nexts = [(elder, younger, later, timer - 1, since, entries)]
                 else:
@@ -641,7 +654,8 @@ def test_nobody_catches_up_and_thirty_places_are_enough():
 
 
 def test_who_comes_in_follows_the_law():
-    """Kind, heading and row of an enemy, heading and row of a diver: jointly as they should be."""
+    """Kind, heading and row of an enemy, heading and row of a diver: jointly as they
+    should be."""
     env = Seaquest()
     state = board(timers={"enemy_timer": 0, "diver_timer": 0}, x=5, y=8)
 
@@ -687,7 +701,7 @@ def test_contract():
     reference = original.Env()
     np.testing.assert_array_equal(env.observe(state), reference.state())
     assert list(env.CHANNELS) != sorted(env.CHANNELS) and len(env.CHANNELS) == len(
-        env.ColorS
+        env.COLORS
     ) == len(reference.channels)
     picture = env.render(board(enemies=[(3, 3, True, True, 1, 1)], swimmers=[(5, 5, True)]))
     assert picture.dtype == np.uint8 and picture.ndim == 3

@@ -1,4 +1,5 @@
-"""Space Invaders: MinAtar's, step by step, from the start and from thousands of situations that play seldom comes to."""
+"""Space Invaders: MinAtar's, step by step, from the start and from thousands of
+situations that play seldom comes to."""
 
 import functools
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ PLANS = jnp.array(
 
 
 def player(env, state, word, random_actions, peaceful):
-    """Goes where a shot will hit, fires it, and dodges at the last moment; or does anything at all."""
+    """Goes where a shot will hit, fires it, and dodges at the last moment; or does
+    anything at all."""
 
     def shot(plan):
         def later(carry, action):
@@ -64,7 +66,8 @@ def player(env, state, word, random_actions, peaceful):
 
 @functools.cache
 def played():
-    """What happened in every lane: arrays ``[LANES, STEPS, ...]``; ``after`` is before any reset."""
+    """What happened in every lane: arrays ``[LANES, STEPS, ...]``; ``after`` is before
+    any reset."""
 
     def lane(key, random_actions, peaceful, ramping):
         env = SpaceInvaders(ramping=ramping)
@@ -133,7 +136,8 @@ def our_numbers(state):
 
 
 def test_equals_minatar_from_the_start():
-    """102,400 steps: the same picture, reward, end and timers at each, terminal ones and later episodes included."""
+    """102,400 steps: the same picture, reward, end and timers at each, terminal ones
+    and later episodes included."""
     ours = played()
     for lane in range(LANES):
         game = Original(ramping=bool(RAMPING[lane]))
@@ -207,8 +211,9 @@ def test_an_episode_may_be_longer_than_gymnaxs_thousand_steps():
 def situations(count):
     """States of every kind, NumPy ``[count]``, and actions.
 
-    Few aliens and many, anywhere; timers about to run out; shots right below an alien, bombs right above the cannon. The
-    first twentieth is a whole block that lands or nearly so, above one shot and below another.
+    Few aliens and many, anywhere; timers about to run out; shots right below an alien,
+    bombs right above the cannon. The first twentieth is a whole block that lands or
+    nearly so, above one shot and below another.
     """
     rng = np.random.default_rng(0)
 

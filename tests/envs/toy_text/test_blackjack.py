@@ -1,4 +1,5 @@
-"""Blackjack: every entry of the model from Gymnasium's own functions, its games by chi-square, and the book's policy."""
+"""Blackjack: every entry of the model from Gymnasium's own functions, its games by
+chi-square, and the book's policy."""
 
 import collections
 import functools
@@ -46,7 +47,8 @@ def law(rules, state, action):
 
 
 class Cards:
-    """A generator that draws from a sequence by numbers made beforehand, as fast as Python can."""
+    """A generator that draws from a sequence by numbers made beforehand, as fast as
+    Python can."""
 
     def __init__(self, seed, n):
         self.numbers = iter(np.random.default_rng(seed).random(n).tolist())
@@ -71,7 +73,8 @@ def a_hand(player, usable_ace, natural):
 
 @functools.cache
 def dealers_ends(card):
-    """The hands at which Gymnasium's dealer stops, one for each score and whether it is a natural, with its probability."""
+    """The hands at which Gymnasium's dealer stops, one for each score and whether it is
+    a natural, with its probability."""
     playing, found = {(card,): 1.0}, {}
     while playing:
         dealt = collections.Counter()
@@ -88,7 +91,8 @@ def dealers_ends(card):
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
 def test_every_row_is_what_gymnasiums_rules_make_of_it(rules):
-    """All 390 states and both actions, by enumeration of cards; nothing is left to chance."""
+    """All 390 states and both actions, by enumeration of cards; nothing is left to
+    chance."""
     env, _ = model(**rules)
     reference = gymnasium.make("Blackjack-v1", **rules).unwrapped
     hands = [np.asarray(part).tolist() for part in env.decode(jnp.arange(390))]
@@ -124,7 +128,8 @@ def test_every_row_is_what_gymnasiums_rules_make_of_it(rules):
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
 def test_games_follow_the_law(rules):
-    """Gymnasium's, 60,000 of them played at random, against the tables: starts, and steps of each state and action."""
+    """Gymnasium's, 60,000 of them played at random, against the tables: starts, and
+    steps of each state and action."""
     games = 60_000
     env, _ = model(**rules)
     reference = gymnasium.make("Blackjack-v1", **rules).unwrapped
@@ -173,7 +178,8 @@ def test_games_follow_the_law(rules):
 
 
 def test_the_policy_is_that_of_the_book():
-    """Sutton & Barto, 2nd edition, Figure 5.2: where to stick, by the dealer's card from ace to ten."""
+    """Sutton & Barto, 2nd edition, Figure 5.2: where to stick, by the dealer's card
+    from ace to ten."""
     env, _ = model(natural=False, sab=True)
     policy = np.asarray(optimum(natural=False, sab=True).policy)
     without_ace = [17, 13, 13, 12, 12, 12, 17, 17, 17, 17]
@@ -195,7 +201,8 @@ def test_the_policy_is_that_of_the_book():
 
 
 def test_the_dealer_goes_bust_as_often_as_published():
-    """The usual table for an infinite deck and a dealer who stands on every 17, in per cent, ace to ten."""
+    """The usual table for an infinite deck and a dealer who stands on every 17, in per
+    cent, ace to ten."""
     env, (probability, _, reward, _) = model(natural=False, sab=False)
     of_four = np.asarray(
         env.encode(4, jnp.arange(1, 11), False)
@@ -209,7 +216,8 @@ def test_the_dealer_goes_bust_as_often_as_published():
     ("rules", "value"), list(zip(RULES, [-0.04311, -0.02573, -0.04656], strict=True)), ids=str
 )
 def test_the_value_of_the_game_is_what_playing_it_yields(rules, value):
-    """The optimum, and the mean of 50,000 of Gymnasium's games under the optimal policy, within four standard errors of it."""
+    """The optimum, and the mean of 50,000 of Gymnasium's games under the optimal
+    policy, within four standard errors of it."""
     games = 50_000
     env, _ = model(**rules)
     solution = optimum(**rules)
@@ -239,7 +247,7 @@ def test_hands_are_numbered_back_and_forth():
 
 
 def test_one_rule_at_a_time():
-    with pytest.raises(ValueError, match="natural is True; allowed together with sab=False alone"):
+    with pytest.raises(ValueError, match="natural is True; allowed together with sab=False only"):
         blackjack(natural=True)
 
 

@@ -1,4 +1,5 @@
-"""FrozenLake, CliffWalking and Taxi: equal to Gymnasium's tables, with the optima that are known of them."""
+"""FrozenLake, CliffWalking and Taxi: equal to Gymnasium's tables, with the optima that
+are known of them."""
 
 import gymnasium
 import numpy as np
@@ -19,7 +20,8 @@ LAKES = [
 
 
 def assert_equal_to_gymnasium(mdp, name, **parameters):
-    """The same outcomes in the same order with the same float32 numbers; what is left over has probability zero."""
+    """The same outcomes in the same order with the same float32 numbers; what is left
+    over has probability zero."""
     reference = gymnasium.make(name, **parameters).unwrapped
     probability, next_state, reward, terminated = map(
         np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
@@ -77,7 +79,8 @@ def test_taxi_is_gymnasiums(parameters):
 
 
 def best_return(mdp, horizon):
-    """The best expected undiscounted return within a horizon, by backward induction in float64."""
+    """The best expected undiscounted return within a horizon, by backward induction in
+    float64."""
     probability, next_state, reward, terminated = map(
         np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
     )

@@ -1,4 +1,5 @@
-"""Taxi with a fickle passenger: Gymnasium's, driven by our draws, and Markov where Gymnasium's numbers are not."""
+"""Taxi with a fickle passenger: Gymnasium's, driven by our draws, and Markov where
+Gymnasium's numbers are not."""
 
 import collections
 
@@ -20,7 +21,8 @@ LANES, STEPS = 50, 2000
 
 
 class Script:
-    """A random generator that answers what it was told to, and knows whether it was asked."""
+    """A random generator that answers what it was told to, and knows whether it was
+    asked."""
 
     def __init__(self):
         self.numbers, self.choices = [], []
@@ -42,7 +44,8 @@ def number_for(probabilities, outcome):
 
 @jax.jit
 def drive(env, policy, key):
-    """Lanes of steps of which half are the policy's and the others anything: transitions and states [LANES, STEPS]."""
+    """Lanes of steps of which half are the policy's and the others anything:
+    transitions and states [LANES, STEPS]."""
 
     def step(state, key):
         act_key, any_key, env_key = jax.random.split(key, 3)
@@ -142,7 +145,8 @@ def test_equals_gymnasium_over_a_hundred_thousand_steps(rainy):
 
 
 def test_changes_of_mind_follow_their_law(rainy):
-    """Of first moves three in ten change the destination, each other one as often: chi-square; later moves never."""
+    """Of first moves three in ten change the destination, each other one as often:
+    chi-square; later moves never."""
     _, before, after = rainy
     first = ~before.settled & after.settled
     moved = (before.row != after.row) | (before.column != after.column)
@@ -156,7 +160,8 @@ def test_changes_of_mind_follow_their_law(rainy):
 
 @pytest.mark.parametrize("parameters", [{}, {"is_rainy": True, "rainy_probability": 0.7}])
 def test_the_law_is_gymnasiums_with_the_coin_tossed_in_time(parameters):
-    """From each of 812 states and each action: Gymnasium's row, and what its code does to it, as laws of where one comes to."""
+    """From each of 812 states and each action: Gymnasium's row, and what its code does
+    to it, as laws of where one comes to."""
     plain, fickle = (
         taxi(**parameters),
         taxi(**parameters, fickle_passenger=True, fickle_probability=0.4),
@@ -196,7 +201,8 @@ def test_the_law_is_gymnasiums_with_the_coin_tossed_in_time(parameters):
 
 
 def test_the_extra_states_are_those_that_are_reached_and_needed(solved):
-    """All 312 are reached, and none has the optimal values of the state below 500 that Gymnasium shows in its place."""
+    """All 312 are reached, and none has the optimal values of the state below 500 that
+    Gymnasium shows in its place."""
     env, solution = solved
     assert np.asarray(mdp.reachable(env.mdp))[500:].all()
     q = np.asarray(solution.q)
@@ -223,7 +229,8 @@ def test_states_are_numbered_as_by_gymnasium_and_back():
 
 
 def test_pictures_show_everything():
-    """No two of the states that can be told apart by sight look alike; the settled and the unsettled do."""
+    """No two of the states that can be told apart by sight look alike; the settled and
+    the unsettled do."""
     env = taxi(**FICKLE)
     states = [328, 329, 332, 348]  # another destination, another passenger, another column
     pictures = [env.render(state) for state in states]

@@ -6,13 +6,13 @@ import numpy as np
 from jax.experimental import io_callback
 
 import purerl.random
-from purerl.agents.prediction import base as prediction
-from purerl.agents.tabular import base as tabular
+from purerl import rollout
 from purerl.envs import interact
 
 
 def lived(monkeypatch, agent, num_steps, seed=0):
-    """The transitions, and the states after each of them, leaves ``[num_steps, ...]`` of NumPy."""
+    """The transitions, and the states after each of them, leaves
+    ``[num_steps, ...]`` of NumPy."""
     experience = []
 
     def recorded(*args):
@@ -27,8 +27,7 @@ def lived(monkeypatch, agent, num_steps, seed=0):
         return state, state._replace(key=())
 
     with monkeypatch.context() as patch:
-        for module in (tabular, prediction):
-            patch.setattr(module, "interact", recorded)
+        patch.setattr(rollout, "interact", recorded)
         start = agent.init(purerl.random.key(seed, "pcg4d"))
         run = jax.jit(
             lambda state: jax.lax.scan(step, state, jnp.arange(num_steps, dtype=jnp.int32))[1]

@@ -1,0 +1,58 @@
+"""Snippets of the READMEs and docstrings, written to files for a type checker.
+
+``python tests/snippets.py FOLDER`` writes one file for each README, its Python blocks
+in their order, and one for each module with doctests, every example a function of its
+own.
+"""
+
+import ast
+import doctest
+import re
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+READMES = ("README.md", "purerl/*.md", "purerl/*/*.md", "experiments/README.md")
+
+
+def of_readme(text: str) -> str:
+    """The Python blocks of a README."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def of_module(name: str, source: str) -> str:
+    """The examples of a module's docstrings, which see the module's names."""
+    parser = doctest.DocTestParser()
+    functions = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            continue
+        examples = parser.get_examples(ast.get_docstring(node, clean=True) or "")
+        if examples:
+            body = textwrap.indent("".join(example.source for example in examples), "    ")
+            functions.append(f"def example_{len(functions)}():\n{body}")
+    return f"from {name} import *\n\n\n" + "\n\n".join(functions) if functions else ""
+
+
+def write(folder: Path) -> None:
+    """Write all snippets into a folder, replacing those of an earlier run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.py"):
+        old.unlink()
+    snippets = {}
+    for pattern in READMES:
+        for path in ROOT.glob(pattern):
+            name = "_".join(path.relative_to(ROOT).with_suffix("").parts).lower()
+            snippets[name] = of_readme(path.read_text())
+    for path in (ROOT / "purerl").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts).removesuffix(".__init__")
+        snippets["_".join(parts)] = of_module(name, path.read_text())
+    for name, text in snippets.items():
+        if text:
+            (folder / f"{name}.py").write_text(text)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
