@@ -14,10 +14,10 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo "PYTHON=python3.12 names the interpreter that .venv is made from; WORKERS=4 the test processes."
 
-demo: $(VENV)/.experiments ## Q-learning and DQN over many seeds, with a table and pictures in results/demo
+demo: $(VENV)/.plain ## Q-learning and DQN over many seeds, with a table and pictures in results/demo
 	$(BIN)/python -m experiments.demo
 
-textbook: $(VENV)/.experiments ## figures of Sutton & Barto's textbook against exact answers, in results/textbook
+textbook: $(VENV)/.plain ## figures of Sutton & Barto's textbook against exact answers, in results/textbook
 	$(BIN)/python -m experiments.textbook
 
 test: $(VENV)/.test ## all tests but the slow ones, and the examples in docstrings
@@ -26,9 +26,11 @@ test: $(VENV)/.test ## all tests but the slow ones, and the examples in docstrin
 test-slow: $(VENV)/.test ## the slow tests
 	$(PYTEST) -m slow
 
-lint: $(VENV)/.test ## style and formatting
+lint: $(VENV)/.test ## style, formatting and types, those of the examples in READMEs and docstrings too
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tests/snippets.py build/snippets
+	$(BIN)/basedpyright purerl experiments build/snippets
 
 docs: $(VENV)/.docs ## the API reference, with formulas, in build/docs
 	$(BIN)/python .github/docs/reference.py build/docs
@@ -41,12 +43,12 @@ clean: ## remove .venv, caches and build files; results/ stays
 	find purerl experiments tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp says that an extra is installed as pyproject.toml and constraints.txt now ask.
-$(VENV)/.experiments: pyproject.toml constraints.txt
-	$(call install,experiments)
+$(VENV)/.plain: pyproject.toml constraints.txt
+	$(call install,)
 
 $(VENV)/.test: pyproject.toml constraints.txt
 	$(call install,test)
-	@touch $(VENV)/.experiments # the test extra contains it
+	@touch $(VENV)/.plain # which is part of it
 
 $(VENV)/.docs: pyproject.toml constraints.txt
 	$(call install,docs)
@@ -58,7 +60,7 @@ define install
 	  echo "Creating $(VENV)"; \
 	  $(PYTHON) -m venv --clear $(VENV) || \
 	    { echo "'$(PYTHON)' could not create $(VENV) (on Debian or Ubuntu: apt install python3-venv)"; exit 1; }; }
-	@echo "Installing purerl[$(1)] into $(VENV): about a minute, this once"
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[$(1)]' --constraint constraints.txt
+	@echo "Installing purerl$(if $(1),[$(1)]) into $(VENV): about a minute, this once"
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.$(if $(1),[$(1)])' --constraint constraints.txt
 	@touch $@
 endef

@@ -14,9 +14,9 @@ Every function here is pure and takes *one* transition or *one* stream of transi
   target uses it. Hence the one-step functions have no argument for truncation. The
   value of a terminal state is zero *by definition*, whatever was computed for it: an
   infinity or a NaN there does not reach the target.
-- **No gradient is stopped.** A semi-gradient method applies ``jax.lax.stop_gradient``
-to
-  the target, once, in its loss; a residual-gradient method does not.
+- **No gradient is stopped.** A semi-gradient method applies
+  ``jax.lax.stop_gradient`` to the target, once, in its loss; a residual-gradient
+  method does not.
 
 Wrong ranks, dtypes or lengths raise ``AssertionError`` while tracing, which costs
 nothing at run time.
@@ -74,8 +74,8 @@ def double_q(
 ) -> jax.Array:
     r"""The target of double Q-learning: one estimate selects, the other evaluates.
 
-    .. math:: R + \gamma (1 - d) \, q_\text{target}(S', \arg\max_a q_\text{online}(S',
-    a)).
+    .. math::
+        R + \gamma (1 - d) \, q_\text{target}(S', \arg\max_a q_\text{online}(S', a))
 
     The maximum of one noisy estimate is biased upwards; with two estimates of
     independent errors it is not. van Hasselt, "Double Q-learning" (NeurIPS 2010); van

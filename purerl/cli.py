@@ -208,10 +208,8 @@ def list_agents(name: str = "", /) -> None:
 
 def main() -> None:
     """The command line."""
-    try:
-        import tyro
-    except ImportError:
-        raise SystemExit('the command line needs tyro: pip install "purerl[experiments]"') from None
+    import tyro  # here, so that importing the module stays fast
+
     app = tyro.extras.SubcommandApp()
     commands = {
         "run": run,

@@ -314,9 +314,8 @@ def fixed_point(
     """Iterate ``values = reduce(backup(values))`` from zero.
 
     Iteration stops when the largest change is at most ``tolerance``. A change of the
-    size of rounding errors may never shrink further, but often does: from there on, as
-        many
-    iterations are allowed as it took to get there.
+    size of rounding errors may never shrink further, but often does: from there on,
+    as many iterations are allowed as it took to get there.
 
     Returns:
         The values, float ``[S]``, and the number of iterations, int32 ``[]``.

@@ -39,8 +39,7 @@ def value_iteration(
     At ``discount == 1``, if reward can be collected without end, only
     ``max_iterations`` stops the growth of the values. The ``policy``, greedy in ``q``,
     need not be optimal then: among actions of equal ``q`` it may take one that
-        postpones the reward forever.
-    The policy of :func:`policy_iteration` does not.
+    postpones the reward forever. The policy of :func:`policy_iteration` does not.
 
     Args:
         mdp: the model.

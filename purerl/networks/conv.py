@@ -13,8 +13,9 @@ class ConvNet(nn.Module):
 
     Kernels are 3 by 3 cells with stride 1, without padding:
 
-    .. math:: x_{i+1}[h, w] = \sigma\left(\sum_{k, l \in \{0, 1, 2\}} x_i[h + k, w +
-    l]\, W_i[k, l] + b_i\right)
+    .. math::
+        x_{i+1}[h, w] = \sigma\left(\sum_{k, l \in \{0, 1, 2\}}
+            x_i[h + k, w + l]\, W_i[k, l] + b_i\right)
 
     With ``channels=(16,)`` and ``features=(128,)`` it is the network of Young & Tian,
     "MinAtar" (2019). A convolution is written as a matrix product over patches, which

@@ -16,10 +16,7 @@ _ERRORS = "q_error", "value_error", "gain_error", "loss"
 
 
 def show(result: SweepResult, folder: Path) -> None:
-    """Print the table of a run, and draw its pictures into its folder.
-
-    Pictures need matplotlib; without it, the message says what to install.
-    """
+    """Print the table of a run, and draw its pictures into its folder."""
     print(result.table())
     for failure in result.failures:
         seed, configuration = failure["seed"], failure["configuration"]
@@ -28,11 +25,8 @@ def show(result: SweepResult, folder: Path) -> None:
     compiling = result.manifest["compile_seconds"]
     lanes = result.manifest["identity"]["lanes"]
     print(f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {lanes} lanes")
-    try:
-        for path in draw(result, folder):
-            print(f"picture: {path}")
-    except ImportError as error:
-        print(f"no pictures: {error}")
+    for path in draw(result, folder):
+        print(f"picture: {path}")
 
 
 def draw(result: SweepResult, folder: Path) -> list[Path]:

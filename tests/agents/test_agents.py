@@ -121,6 +121,29 @@ def test_lanes_are_runs(name):
     )  # whatever its place
 
 
+NARROWER = [
+    name
+    for name, agent in AGENTS.items()
+    if getattr(agent, "fewest_lanes", agent.lanes) < agent.lanes and name not in SLOW
+]
+
+
+@pytest.mark.parametrize(
+    "width", [16, *(pytest.param(width, marks=pytest.mark.slow) for width in (2, 8, 64, 128))]
+)
+@pytest.mark.parametrize("name", NARROWER)
+def test_bits_do_not_depend_on_the_width(name, width):
+    """Between ``fewest_lanes`` and ``lanes``, where sweeps choose the width freely."""
+    assert AGENTS[name].fewest_lanes <= width <= AGENTS[name].lanes
+    several = jnp.concatenate([KEYS, jax.random.split(KEYS[0], 128)])[:width]
+    common = min(width, len(KEYS))
+
+    def first(tree):
+        return jax.tree.map(lambda x: x[:common], tree)
+
+    assert_same_bits(first(lanes(AGENTS[name], several)), first(lanes(AGENTS[name], KEYS)))
+
+
 @every_agent
 def test_seeds_differ(name):
     first, second = (plain(result(name, lane)[0]) for lane in (0, 1))

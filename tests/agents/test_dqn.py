@@ -393,7 +393,7 @@ def test_boards_go_through_convolutions():
     assert np.isfinite(metrics["loss"].total).all()
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after.params, state.params)
     assert jax.tree.all(moved) and agent.values(
-        after, env.observe(env.reset(purerl.random.key(1)))
+        agent.snapshot(after), env.observe(env.reset(purerl.random.key(1)))
     ).shape == (3,)
 
 

@@ -20,7 +20,7 @@ import pytest
 import purerl
 from purerl.figures import files
 from purerl.random import seed_key
-from purerl.run import chunk
+from purerl.run import chunk, spec
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
@@ -105,6 +105,45 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield count
     active.clear()  # listeners cannot be taken back
+
+
+# ---- widths --------------------------------------------------------------------------
+
+
+class Inherited(purerl.QLearning):
+    """A user's agent that changes nothing."""
+
+
+def test_the_width_belongs_to_the_agent_and_is_inherited(monkeypatch):
+    monkeypatch.setattr(spec, "num_cores", lambda: 2)
+    mine = Inherited(env=AGENT.env)
+    sizes = 1, 3, 4, 5, 10, 128, 129, 256, 1_000
+    widths = [spec.fitting_lanes(AGENT, size) for size in sizes]
+    assert widths == [2, 2, 2, 4, 8, 64, 128, 128, 128]
+    assert [spec.fitting_lanes(mine, size) for size in sizes] == widths
+    assert [spec.fitting_lanes(DEEP, size) for size in sizes] == [4] * len(sizes)
+    assert spec.fitting_lanes(purerl.PSRL(env=AGENT.env), 1) == 4
+
+
+def test_a_seed_has_the_same_bits_in_sweeps_of_every_size(monkeypatch):
+    """Evaluations included, though programs differ in width."""
+    monkeypatch.setattr(spec, "num_cores", lambda: 2)
+    settings = {name: value for name, value in SHARED.items() if name != "lanes"}
+    small, large = (purerl.sweep(AGENT, seeds, **settings) for seeds in (2, 40))
+    widths = [result.manifest["identity"]["lanes"] for result in (small, large)]
+    assert widths == [2, 32]
+    assert "q_error" in small.curves and "policy_value" in small.curves
+    for n in range(2):
+        assert column(small, n) == column(large, n)
+
+
+def test_a_resumed_sweep_keeps_its_width(tmp_path, monkeypatch):
+    settings = {name: value for name, value in SHARED.items() if name != "lanes"}
+    monkeypatch.setattr(spec, "num_cores", lambda: 2)
+    first = purerl.sweep(AGENT, 40, **settings, out=tmp_path)
+    monkeypatch.setattr(spec, "num_cores", lambda: 16)  # on another machine
+    again = purerl.sweep(AGENT, 40, **settings, out=tmp_path, resume=True)
+    assert bits(again.curves) == bits(first.curves)
 
 
 # ---- what is run ---------------------------------------------------------------------

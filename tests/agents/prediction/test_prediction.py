@@ -311,7 +311,7 @@ def learned(agent, num_steps):
 
     def run(key):
         state, _ = training.segment(agent, agent.init(key), 0, num_steps)
-        return jax.vmap(agent.value, (None, 0))(state, jnp.arange(5))
+        return jax.vmap(agent.value, (None, 0))(agent.snapshot(state), jnp.arange(5))
 
     return np.asarray(jax.jit(jax.vmap(run))(KEYS))
 
@@ -500,7 +500,7 @@ def test_boyans_chain_is_solved_to_the_last_digit(lambda_):
     state, _ = jax.jit(lambda key: training.segment(agent, agent.init(key), 0, 20_000))(KEYS[0])
     np.testing.assert_allclose(agent.solution(state), [-24, -16, -8, 0], atol=0.3)
     judged = evaluation.default(agent)
-    assert judged(agent, state, KEYS[0], judged.prepare(agent))["value_error"] < 0.3
+    assert judged(agent, agent.snapshot(state), KEYS[0], judged.prepare(agent))["value_error"] < 0.3
 
 
 def baird(cls, **settings):

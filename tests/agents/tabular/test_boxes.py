@@ -449,7 +449,7 @@ def test_averages_need_no_counts_in_the_box():
 class NotCut(agents.QLambda):
     """Lets traces live on after an action that explores."""
 
-    def follow(self, next_q, next_action):
+    def bootstrap(self, next_q, next_action):
         return jnp.max(next_q), jnp.bool_(True)
 
 
@@ -467,7 +467,7 @@ class AcrossEpisodes(agents.SARSALambda):
 class NoShare(agents.TreeBackup):
     """Follows what was taken as if it were certain."""
 
-    def target_probabilities(self, state, observation, t):
+    def target_pi(self, state, observation, t):
         return jnp.ones(3) / 3
 
 

@@ -12,8 +12,7 @@ from jax.experimental import io_callback
 
 import purerl
 import purerl.random
-from purerl import mdp, schedule
-from purerl.agents import tabular
+from purerl import mdp, rollout, schedule
 from purerl.envs import FiniteEnvironment, OneHot, TimeLimit
 from purerl.mdp import FiniteMDP
 from purerl.run import training
@@ -119,7 +118,7 @@ def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_
         )
         return state, transition
 
-    monkeypatch.setattr(tabular, "interact", recorded)
+    monkeypatch.setattr(rollout, "interact", recorded)
     agent = purerl.QLearning(
         env=purerl.make(name),
         learning_rate=schedule.power(0.9, 0.6, 2.0),
