@@ -1,7 +1,6 @@
 """Recordings: one episode of an agent, as an animated GIF or as a strip of pictures.
 
-Pillow comes with matplotlib, an optional extra, and is imported only when an episode is
-recorded: ``pip install "purerl[experiments]"``.
+Pillow is imported only when an episode is recorded: importing purerl stays fast.
 """
 
 import functools
@@ -57,7 +56,6 @@ def record(
         ``path``.
 
     Raises:
-        ImportError: Pillow is not installed.
         TypeError: the environment has no ``render``.
         ValueError: a number out of its range, or ``path`` has another suffix.
     """
@@ -70,10 +68,8 @@ def record(
             raise ValueError(f"{name} is {number!r}; allowed: a whole number of at least {least}")
     if not 0 < fps <= 100:
         raise ValueError(f"fps is {fps!r}; allowed: a number in (0, 100]")
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError('recordings need Pillow: pip install "purerl[experiments]"') from error
+    from PIL import Image
+
     env = agent.env
     if not can_render(env):
         raise TypeError(f"{type(agent).__name__}: env is {env!r}; allowed: one with render")

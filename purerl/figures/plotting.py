@@ -4,8 +4,7 @@ For each picture there is a function that makes the figure and one that writes i
 file. A picture is a function of its arguments: matplotlib's global state is neither
 read nor changed, and the bootstrap's generator is fixed.
 
-Matplotlib is an optional extra, imported only when a figure is made:
-``pip install "purerl[experiments]"``.
+Matplotlib is imported only when a figure is made, so that importing purerl stays fast.
 """
 
 import math
@@ -44,16 +43,10 @@ _DECIMALS = ((100, 0), (10, 1), (0.1, 2), (0, 3))
 
 
 def new_figure(width: float, height: float, dpi: float = _DPI) -> "Figure":
-    """An empty figure of a size in inches, outside matplotlib's global state.
+    """An empty figure of a size in inches, outside matplotlib's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('pictures need matplotlib: pip install "purerl[experiments]"') from error
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -142,7 +135,6 @@ def learning_curves_figure(
             ``steps ** slope``, just above the end of the first curve.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: no curves, shapes that do not fit together, or a slope on other than
             two logarithmic axes.
     """
@@ -254,13 +246,13 @@ def learning_curves(
 
     Args:
         path: the file; its suffix decides the format.
-        curves, steps, **options: as for the figure.
+        curves, steps: as for the figure.
+        **options: as for the figure.
 
     Returns:
         ``path``.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
     return save(learning_curves_figure(curves, steps, **options), path)
@@ -295,7 +287,6 @@ def gridworld_figure(
         title: above all panels.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: no maps, a ragged layout, a layout without a cell to act in, a
             direction of length zero, shapes that do not fit together, an action out of
             range, or a value shown that is not finite.
@@ -446,13 +437,13 @@ def gridworld(
 
     Args:
         path: the file; its suffix decides the format.
-        maps, layout, directions, **options: as for the figure.
+        maps, layout, directions: as for the figure.
+        **options: as for the figure.
 
     Returns:
         ``path``.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
     return save(gridworld_figure(maps, layout, directions, **options), path)
@@ -466,7 +457,6 @@ def radar_figure(scores: Mapping[str, Mapping[str, ArrayLike]]) -> "Figure":
             that have a score is drawn.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: no scores, or tags that differ.
     """
     tags = list(next(iter(scores.values()), ()))
@@ -533,7 +523,6 @@ def radar(path: str | Path, scores: Mapping[str, Mapping[str, ArrayLike]]) -> Pa
         ``path``.
 
     Raises:
-        ImportError: matplotlib is not installed.
         ValueError: as for the figure, or a suffix that names no format.
     """
     return save(radar_figure(scores), path)

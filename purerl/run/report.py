@@ -34,9 +34,6 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
 
     For an agent on a gridworld whose states were kept, also the learned values and
     greedy policy of the first seed beside the exact optimum.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     paths = []
     for name, curve in result.curves.items():

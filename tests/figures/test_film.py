@@ -1,6 +1,5 @@
 """Recordings show all or evenly spaced states of an episode; failures leave no file."""
 
-import sys
 from typing import Any
 
 import jax
@@ -160,14 +159,6 @@ def test_small_pictures_are_enlarged_and_filled_up(tmp_path):
 def test_wrong_requests_are_refused_before_anything_is_done(path, numbers, says):
     with pytest.raises(ValueError, match=says):
         record(None, None, path, key=None, **numbers)
-
-
-def test_without_pillow_the_message_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(
-        ImportError, match=r'recordings need Pillow: pip install "purerl\[experiments\]"'
-    ):
-        record(None, None, tmp_path / "a.gif", key=KEY)
 
 
 @pytest.mark.parametrize("name", ["count.gif", "count.png"])

@@ -384,14 +384,6 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path, monkeypatch):
 # --- matplotlib is optional, and its global state is left alone ---------------
 
 
-def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "purerl\[experiments\]"'):
-        plotting.learning_curves(tmp_path / "a.png", {"a": walks(3)}, STEPS, ylabel="return")
-    with pytest.raises(ImportError, match=r'pip install "purerl\[experiments\]"'):
-        plotting.gridworld(tmp_path / "a.png", lake_maps(), LAKE, LEFT_DOWN_RIGHT_UP)
-
-
 def test_importing_does_not_import_matplotlib_and_drawing_does_not_import_pyplot(tmp_path):
     program = """
 import sys

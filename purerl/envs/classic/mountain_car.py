@@ -261,13 +261,11 @@ class MountainCarContinuous(Node):
             "goal_velocity",
             "min_action",
         )
-        check_numbers(
-            self,
-            max_position=_above(self, "min_position"),
-            max_action=_above(self, "min_action"),
-            max_speed=POSITIVE,
-            **dict.fromkeys(finite, FINITE),
-        )
+        above = {
+            "max_position": _above(self, "min_position"),
+            "max_action": _above(self, "min_action"),
+        }
+        check_numbers(self, **dict.fromkeys(finite, FINITE), **above, max_speed=POSITIVE)
 
     @property
     def action(self) -> jax.ShapeDtypeStruct:

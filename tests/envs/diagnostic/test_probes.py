@@ -68,7 +68,9 @@ def test_dqn_learns_them(probe):
         target_period=40,
     )
     state = learned(agent, 400)
-    q = jax.vmap(agent.values, (None, 0))(agent.snapshot(state), jax.vmap(env.observe)(env.states()))
+    q = jax.vmap(agent.values, (None, 0))(
+        agent.snapshot(state), jax.vmap(env.observe)(env.states())
+    )
     np.testing.assert_allclose(q, ANSWERS[probe][1], atol=0.01)
 
 

@@ -148,7 +148,7 @@ def test_goal_and_start_may_be_any_cell():
     [
         (
             {"goal": (6, 6)},
-            r"goal is \(6, 6\); allowed: the \(row, column\) of a cell that is no wall",
+            r"goal is \(6, 6\); allowed: the \(row, column\) of a floor cell",
         ),
         ({"goal": (13, 1)}, r"goal is \(13, 1\)"),
         ({"goal": (-1, 1)}, r"goal is \(-1, 1\)"),
