@@ -30,7 +30,7 @@ lint: $(VENV)/.test ## style, formatting and types, those of the examples in REA
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python tests/snippets.py build/snippets
-	$(BIN)/basedpyright purerl experiments build/snippets
+	$(BIN)/basedpyright --level error purerl experiments build/snippets
 
 docs: $(VENV)/.docs ## the API reference, with formulas, in build/docs
 	$(BIN)/python .github/docs/reference.py build/docs

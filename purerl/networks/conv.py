@@ -32,7 +32,8 @@ class ConvNet(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> network = ConvNet(channels=(16,), features=(128,), num_outputs=3)
     >>> board = jnp.zeros((10, 10, 4), bool)
-    >>> network.apply(network.init(jax.random.key(0), board), board).shape
+    >>> params = network.init(jax.random.key(0), board)
+    >>> jax.eval_shape(network.apply, params, board).shape
     (3,)
     """
 

@@ -47,9 +47,9 @@ class MLP(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> network = MLP(features=(120, 84), num_outputs=2)
     >>> params = network.init(jax.random.key(0), jnp.zeros(4))
-    >>> network.apply(params, jnp.zeros(4)).shape
+    >>> jax.eval_shape(network.apply, params, jnp.zeros(4)).shape
     (2,)
-    >>> network.apply(params, jnp.zeros((32, 4))).shape
+    >>> jax.eval_shape(network.apply, params, jnp.zeros((32, 4))).shape
     (32, 2)
     """
 

@@ -50,7 +50,7 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
         value = arrays.pop(stored)
         if _KEY in stored:
             generator = stored.split(_KEY)[1]
-            words = jnp.asarray(value)
+            words = jax.device_put(value)
             value = jax.random.wrap_key_data(words, impl=IMPLEMENTATIONS.get(generator, generator))
         if value.shape != np.shape(leaf) or value.dtype != leaf.dtype:
             raise ValueError(

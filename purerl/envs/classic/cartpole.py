@@ -80,8 +80,8 @@ class CartPole(Node):
     Example:
         >>> import jax
         >>> env = CartPole(gravity=1.6)
-        >>> start = CartPoleState(0.0, 0.0, 0.0, 0.0)
-        >>> state, outcome = env.step(jax.random.key(0), start, 1)
+        >>> start = CartPoleState(*jnp.zeros(4))
+        >>> state, outcome = env.step(jax.random.key(0), start, jnp.int32(1))
         >>> env.observe(state).tolist() == [0.0, state.x_dot, 0.0, state.theta_dot]
         True
     """

@@ -158,7 +158,7 @@ class MountainCar(Node):
 
     Example:
         >>> import jax
-        >>> before_wall = MountainCarState(-1.19, -0.05)
+        >>> before_wall = MountainCarState(jnp.float32(-1.19), jnp.float32(-0.05))
         >>> state, outcome = MountainCar().step(jax.random.key(0), before_wall, 0)
         >>> float(state.position), float(state.velocity), float(outcome.reward)
         (-1.2, 0.0, -1.0)

@@ -243,7 +243,7 @@ def to_gymnasium(env: Environment, render_mode: str | None = None) -> ToGymnasiu
         >>> env = to_gymnasium(purerl.make("CartPole-v1"))
         >>> observation, info = env.reset(seed=0)
         >>> observation, reward, terminated, truncated, info = env.step(1)
-        >>> observation.shape, reward, terminated, truncated
+        >>> np.shape(observation), reward, terminated, truncated
         ((4,), 1.0, False, False)
     """
     return ToGymnasium(env, render_mode)
