@@ -128,14 +128,17 @@ NARROWER = [
 ]
 
 
-@pytest.mark.parametrize(
-    "width", [16, *(pytest.param(width, marks=pytest.mark.slow) for width in (2, 8, 64, 128))]
-)
+WIDTHS = [16, *(pytest.param(width, marks=pytest.mark.slow) for width in (2, 8, 128, 512))]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", NARROWER)
 def test_bits_do_not_depend_on_the_width(name, width):
     """Between ``fewest_lanes`` and ``lanes``, where sweeps choose the width freely."""
-    assert AGENTS[name].fewest_lanes <= width <= AGENTS[name].lanes
-    several = jnp.concatenate([KEYS, jax.random.split(KEYS[0], 128)])[:width]
+    if width > AGENTS[name].lanes:
+        pytest.skip(f"at most {AGENTS[name].lanes} lanes")
+    assert AGENTS[name].fewest_lanes == 2
+    several = jnp.concatenate([KEYS, jax.random.split(KEYS[0], 512)])[:width]
     common = min(width, len(KEYS))
 
     def first(tree):

@@ -117,9 +117,9 @@ class Inherited(purerl.QLearning):
 def test_the_width_belongs_to_the_agent_and_is_inherited(monkeypatch):
     monkeypatch.setattr(spec, "num_cores", lambda: 2)
     mine = Inherited(env=AGENT.env)
-    sizes = 1, 3, 4, 5, 10, 128, 129, 256, 1_000
+    sizes = 1, 3, 4, 5, 10, 128, 129, 1_000, 10_000
     widths = [spec.fitting_lanes(AGENT, size) for size in sizes]
-    assert widths == [2, 2, 2, 4, 8, 64, 128, 128, 128]
+    assert widths == [2, 2, 2, 4, 8, 64, 128, 512, 512]
     assert [spec.fitting_lanes(mine, size) for size in sizes] == widths
     assert [spec.fitting_lanes(DEEP, size) for size in sizes] == [4] * len(sizes)
     assert spec.fitting_lanes(purerl.PSRL(env=AGENT.env), 1) == 4

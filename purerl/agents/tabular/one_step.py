@@ -44,6 +44,8 @@ class QLearning(IncrementalControl):
     :class:`~purerl.agents.tabular.base.IncrementalControl`.
     """
 
+    lanes = 512
+
     def learn(self, key, state, transition, t):
         target = bellman.q_learning(
             transition.reward,
@@ -76,6 +78,8 @@ class SARSA(IncrementalControl):
     Attributes and errors: as in
     :class:`~purerl.agents.tabular.base.IncrementalControl`.
     """
+
+    lanes = 512
 
     def init_memory(self, q):
         return jnp.int32(-1)
@@ -118,6 +122,8 @@ class ExpectedSARSA(IncrementalControl):
 
     target: Policy | None = None
 
+    lanes = 512
+
     def learn(self, key, state, transition, t):
         policy = self.behavior_policy if self.target is None else self.target
         inputs = self.policy_input(state, transition.next_observation, t)
@@ -148,6 +154,8 @@ class DoubleQLearning(IncrementalControl):
     Attributes and errors: as in
     :class:`~purerl.agents.tabular.base.IncrementalControl`.
     """
+
+    lanes = 512
 
     def start(self, key, env_state):
         state = super().start(key, env_state)
