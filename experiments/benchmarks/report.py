@@ -23,7 +23,7 @@ BUSY = 0.1  # cores used by other processes above which figures are doubtful
 
 
 class Unit(NamedTuple):
-    """How seconds are shown.
+    """Units of seconds in a table.
 
     Attributes:
         label: the name of the unit.

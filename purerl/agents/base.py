@@ -57,7 +57,7 @@ class Agent(Protocol):
         ...
 
     def snapshot(self, state: State) -> Snapshot:
-        """What acting and evaluation need: parameters, but no replay buffer."""
+        """The part that acting and evaluation need, such as parameters."""
         ...
 
     def act(self, snapshot: Snapshot, key: jax.Array, observation: jax.Array) -> jax.Array:

@@ -58,7 +58,7 @@ class DQNState(NamedTuple):
 
 
 class DQNSnapshot(NamedTuple):
-    """What DQN needs to act.
+    """Snapshot of DQN: all that acting needs.
 
     Attributes:
         params: of the network.

@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
     @property
     def done(self) -> jax.Array:
-        """Whether the episode has ended, bool ``[]``."""
+        """True at the end of an episode, bool ``[]``."""
         return self.terminated | self.truncated
 
 
@@ -62,7 +62,7 @@ class Transition(NamedTuple):
 
     @property
     def done(self) -> jax.Array:
-        """Whether the episode has ended, bool ``[]``."""
+        """True at the end of an episode, bool ``[]``."""
         return self.terminated | self.truncated
 
 
@@ -164,12 +164,12 @@ class TabularEnvironment(IndexedEnvironment, HasModel, Renders, Protocol):
 
 
 def has_model(env: Dynamics) -> TypeGuard[HasModel]:
-    """Whether an environment has an exact model."""
+    """Test for an exact model, which narrows the type."""
     return hasattr(env, "mdp")
 
 
 def can_render(env: Dynamics) -> TypeGuard[Renders]:
-    """Whether an environment draws its states."""
+    """Test for pictures of states, which narrows the type."""
     return hasattr(env, "render")
 
 

@@ -506,7 +506,7 @@ def _polar_axes(figure: "Figure") -> "PolarAxes":
 
 
 def _alignment(side: float) -> Literal["left", "center", "right"]:
-    """Where a label starts, so that it grows away from the center."""
+    """Alignment of a label, so that it grows away from the center."""
     if side > 0:
         return "left"
     return "right" if side < 0 else "center"

@@ -19,7 +19,7 @@ from purerl.run.evaluation import Evaluation
 
 
 class Settings(NamedTuple):
-    """What the chunks of a sweep have in common, all of it static.
+    """Settings that all chunks of a sweep share, all static.
 
     Attributes:
         lanes: ``W``.
@@ -171,7 +171,7 @@ _QUICK: dict[str, Any] = {"xla_cpu_prefer_vector_width": 128}
 
 
 def _finite(state: Any, lanes: int) -> np.ndarray:
-    """Whether every floating number of a lane's state is finite, bool ``[W]``."""
+    """Lanes whose states have only finite floating numbers, bool ``[W]``."""
     finite = np.ones(lanes, bool)
     for leaf in jax.tree.leaves(state):
         if jnp.issubdtype(leaf.dtype, jnp.floating):

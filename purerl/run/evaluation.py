@@ -1,4 +1,4 @@
-"""How good a learned policy is: exactly in a finite MDP, by episodes elsewhere.
+"""Evaluation of learned policies: exact in a finite MDP, by episodes elsewhere.
 
 An evaluation is a pair of pure functions: ``prepare(agent)`` computes once what does
 not change during learning, and
@@ -19,7 +19,7 @@ class Evaluation(Protocol):
     """Hashable, so that it can be part of a compiled program's identity."""
 
     def prepare(self, agent: Any) -> Any:
-        """What depends only on the agent's hyperparameters and environment."""
+        """The part that depends only on the agent's hyperparameters and environment."""
         ...
 
     def __call__(

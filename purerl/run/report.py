@@ -61,6 +61,6 @@ def _draw_policy(result, path):
 
 
 def has_map(agent: Agent) -> bool:
-    """Whether an agent learns discounted action values of the cells of a grid."""
+    """Test for an agent that learns discounted action values of cells of a grid."""
     tabular = isinstance(agent, TabularControl) and hasattr(agent, "discount")
     return tabular and envs.grid_of(agent.env) is not None

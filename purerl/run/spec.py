@@ -177,7 +177,7 @@ def fitting_lanes(agent: Agent, num_runs: int) -> int:
 
 
 class Plan(NamedTuple):
-    """How a spec is computed.
+    """The chunks of a spec.
 
     Attributes:
         tasks: one for each chunk.
@@ -249,13 +249,13 @@ def state_shapes(agent: Agent, impl: Impl) -> Any:
 
 
 def _lanes_vary(agent):
-    """Whether sweeps of an agent have different widths."""
+    """Test for an agent whose sweeps have different widths."""
     most = getattr(agent, "lanes", LANES)
     return jax.default_backend() == "cpu" and getattr(agent, "fewest_lanes", most) < most
 
 
 def _needs_lanes(column):
-    """Whether a leaf gets a lane axis: numbers always do, so that a run is the same
+    """Test for leaves with a lane axis: numbers always do, so that a run is the same
     program in a grid and on its own; arrays do where configurations differ."""
     first = column[0]
     return first.ndim == 0 or any(x.tobytes() != first.tobytes() for x in column)

@@ -231,7 +231,7 @@ def _difference(a, b):
 
 
 def _written(out, index, finished):
-    """Whether a chunk could be written; if not, it is tried again at the end."""
+    """Write a chunk and return success; on failure it is tried again at the end."""
     try:
         write_arrays(folder.chunk_path(out, index), finished)
     except OSError:

@@ -57,7 +57,7 @@ class PredictionState(NamedTuple):
 
 
 class PredictionSnapshot(NamedTuple):
-    """What a prediction agent has learned.
+    """Snapshot of a prediction agent: the learned weights.
 
     Attributes:
         weights: :math:`w`, float32 ``[d]``.
@@ -161,7 +161,7 @@ class LinearPrediction(Node):
         return state._replace(env_state=env_state, episode=episode), metrics
 
     def policy_input(self, observation: jax.Array, t: jax.Array) -> PolicyInput:
-        """What the policies may look at: the state and the time, but no values."""
+        """Inputs of the policies: the state and the time, but no values."""
         return PolicyInput(observation, jnp.zeros(self.env.num_actions), None, t)
 
     def as_step(self, transition: Transition, t: jax.Array) -> Step:

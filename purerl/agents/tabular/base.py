@@ -37,7 +37,7 @@ class TabularState(NamedTuple):
 
 
 class TabularSnapshot(NamedTuple):
-    """What a tabular control agent needs to act.
+    """Snapshot of a tabular control agent: all that acting needs.
 
     Attributes:
         q: action values, as in :class:`TabularState`.
@@ -125,7 +125,7 @@ class TabularControl(GreedyAgent):
     def policy_input(
         self, state: TabularState, observation: jax.Array, t: jax.Array
     ) -> PolicyInput:
-        """What a policy may look at in a state."""
+        """Inputs of the policies in a state."""
         visits = None if state.visits is None else state.visits[observation]
         return PolicyInput(observation, self.q_values(state.q, observation), visits, t)
 

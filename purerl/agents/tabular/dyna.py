@@ -19,7 +19,7 @@ from purerl.schedule import at
 
 
 class Model(NamedTuple):
-    """What last followed each pair.
+    """Model of the environment: the last outcome of each pair.
 
     Attributes:
         next_state: int32 ``[S, A]``.

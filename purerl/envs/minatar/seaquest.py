@@ -258,7 +258,7 @@ def _hits(bullets, enemies, swum, moves, entries) -> Hits:
 
 
 def _spared(victims, flags):
-    """Whether each place is none of the victims whose flag is set, bool ``[32]``."""
+    """Places that hold none of the flagged victims, bool ``[32]``."""
     place = jnp.arange(SLOTS)
     shot = [jnp.where(flag, victim, -1) for flag, victim in zip(flags, victims, strict=True)]
     return (place != shot[0]) & (place != shot[1])
@@ -314,7 +314,7 @@ def _fly(enemies, swum, lives):
 
 
 def _touched(enemies, swum, lives, bullets, x, y):
-    """Whether an enemy or its bullet meets the player, before or after its move."""
+    """True if an enemy or its bullet meets the player, before or after its move."""
     here = _word((X, x), (Y, y), (THERE, 1))
     begun, flown = bullets
     target = (x + 16).astype(jnp.uint32)

@@ -161,7 +161,7 @@ def run(
             out=None if folder is None else folder / part.name,
             resume=folder is not None and resume,
             label=f"{plan.label} on {experiment}",
-            lanes=min(fitting_lanes(agent, runs), runs) if lanes is None else lanes,
+            lanes=min(fitting_lanes(agent, runs), max(runs, 2)) if lanes is None else lanes,
             base_seed=base_seed,
             impl=impl,
             executor=executor,
