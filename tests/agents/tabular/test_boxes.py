@@ -6,6 +6,7 @@ table after each step.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -85,11 +86,11 @@ def expected_sarsa(experience, target=soft, **_):
 def double_q(experience, learn_keys):
     """Section 6.7, the error by rlax; the coin is the agent's."""
     q = np.stack([table(), table()])
+    error = jax.jit(rlax.double_q_learning)
     for (s, a, r, s2, ends, _done, _), key in zip(facts(experience), learn_keys, strict=True):
         i = int(jax.random.bits(key, dtype=jnp.uint32)) & 1
-        q[i, s, a] += ALPHA * rlax.double_q_learning(
-            q[i, s], a, r, GAMMA * (not ends), q[1 - i, s2], q[i, s2]
-        )
+        discount = GAMMA * (not ends)
+        q[i, s, a] += ALPHA * error(q[i, s], a, float(r), discount, q[1 - i, s2], q[i, s2])
         yield q
 
 
@@ -258,6 +259,15 @@ def gradient_bandit(experience, baseline, **_):
         yield h
 
 
+epsilon_greedy = jax.jit(purerl.policy.epsilon_greedy)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def drawn_by_dyna(key, size, n):
+    state_key, action_key = jax.random.split(key)
+    return jax.random.randint(state_key, (n,), 0, size), jax.random.split(action_key, n)
+
+
 def dyna_q(experience, learn_keys, n, curiosity=None):
     """Section 8.2 and, where curious, 8.3; what is imagined is drawn as the agent
     draws it."""
@@ -269,14 +279,13 @@ def dyna_q(experience, learn_keys, n, curiosity=None):
         if s not in order:
             order.append(s)
         model[s, a], last[s, a] = (r, s2, ends), t
-        state_key, action_key = jax.random.split(key)
-        places = np.asarray(jax.random.randint(state_key, (n,), 0, len(order)))
-        for place, each in zip(places, jax.random.split(action_key, n), strict=True):
+        places, action_keys = drawn_by_dyna(key, len(order), n)
+        for place, each in zip(np.asarray(places), action_keys, strict=True):
             state = order[place]
             allowed = np.array(
                 [curiosity is not None or (state, b) in model for b in range(3)], np.float32
             )
-            action = int(purerl.policy.epsilon_greedy(each, jnp.asarray(allowed), 0.0))
+            action = int(epsilon_greedy(each, allowed, 0.0))
             assert allowed[action]
             reward, there, over = model.get((state, action), (0.0, state, False))
             bonus = (
