@@ -417,7 +417,8 @@ def test_uniform_among_is_epsilon_greedy_among_equals(size):
     flags = np.random.default_rng(size).random((50, size)) < 0.5
     keys_of_rows = keys(size)[:50]
     drawn = jax.jit(jax.vmap(policy.uniform_among))(keys_of_rows, flags)
-    greedy = jax.vmap(epsilon_greedy, (0, 0, None))(keys_of_rows, flags.astype(np.float32), 0.0)
+    greedily = jax.jit(jax.vmap(epsilon_greedy, (0, 0, None)))
+    greedy = greedily(keys_of_rows, flags.astype(np.float32), 0.0)
     np.testing.assert_array_equal(drawn, greedy)
     assert drawn.dtype == jnp.int32
     some = flags.any(axis=1)
