@@ -1,4 +1,4 @@
-"""Where methods of control go, against exact solutions: the optimum, or the best
+"""Limits of methods of control, against exact solutions: the optimum, or the best
 epsilon-soft policy's values, or the gain."""
 
 import functools
@@ -100,7 +100,7 @@ def split(fields):
 
 
 def converges(cls, fields, epsilon):
-    """Whether a table comes near its limit, and at the rate of ``t ** (-omega / 2)``
+    """Test that a table comes near its limit, and at the rate of ``t ** (-omega / 2)``
     that its step sizes predict."""
     found = np.asarray(errors(cls, *split(fields), epsilon))
     slopes = np.polyfit(np.log(TIMES), np.log(found).T, 1)[0]
@@ -396,7 +396,7 @@ def test_optimism_learns_in_sixty_four_models_times_sixty_four_seeds():
 
 
 def lacking(model, policies, best, discount):
-    """What policies lack from the start on average, in shares of what a uniformly
+    """Mean regret of policies from the start, in shares of what a uniformly
     random one lacks."""
     value = functools.partial(mdp.expected_return, model, discount=discount)
     uniform = jnp.full(model.reward.shape[:2], 1 / model.num_actions)

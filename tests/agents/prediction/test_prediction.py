@@ -307,7 +307,7 @@ def values():
 
 
 def learned(agent, num_steps):
-    """What every seed has learned of every state, ``[seeds, S]``."""
+    """The learned values of every seed and state, ``[seeds, S]``."""
 
     def run(key):
         state, _ = training.segment(agent, agent.init(key), 0, num_steps)
@@ -317,7 +317,7 @@ def learned(agent, num_steps):
 
 
 def reaches(agent, expected, num_steps=40_000, tolerance=0.35):
-    """Whether the mean over the seeds is the point, within what their spread allows,
+    """Test that the mean over the seeds is the point, within what their spread allows,
     and each of them near it."""
     found = learned(agent, num_steps)
     error_of_mean = found.std(axis=0, ddof=1) / np.sqrt(NUM_SEEDS)
