@@ -89,12 +89,12 @@ def draw_band(
 
 
 def _bootstrap_band(curves: np.ndarray, statistic: Statistic) -> np.ndarray:
-    """Point, low, high ``[3, points]``, over the seeds that are finite at each point.
+    """Point, low, high ``[3, points]``, over the seeds that have a value at each point.
 
     A point without any such seed is nan.
     """
     band = np.full((3, curves.shape[1]), np.nan)
-    patterns, which = np.unique(np.isfinite(curves), axis=1, return_inverse=True)
+    patterns, which = np.unique(~np.isnan(curves), axis=1, return_inverse=True)
     for i, seeds in enumerate(patterns.T):
         if seeds.any():
             at = which.reshape(-1) == i
@@ -118,11 +118,15 @@ def learning_curves_figure(
 ) -> "Figure":
     """A line for each label, with a band of 95% stratified bootstrap intervals.
 
-    A number that is not finite is a seed without a value at that point, for example
-    before its first episode has ended: there the statistic and the interval are those
-    of the other seeds, and a point without any seed is left out. The legend states the
-    number of seeds. If some have no value at the last point drawn, for example because
-    they diverged, it states how many have one, ``n=62 of 64``. One seed has no band.
+    NaN is a seed without a value at that point, for example before its first episode
+    has ended: there the statistic and the interval are those of the other seeds, and a
+    point without any seed is left out. The legend states the number of seeds. If some
+    have no value at the last point, for example because they diverged, it states how
+    many have one, ``n=62 of 64``. One seed has no band.
+
+    An infinite value, such as that of a policy which loses without end, counts. Where
+    the statistic is infinite, a triangle at the edge of the picture points the way, and
+    the legend states how many seeds are at the last point, ``n=64, 54 at -inf``.
 
     Args:
         curves: by label, ``[N, points]``; ``N`` may differ.
@@ -168,6 +172,7 @@ def learning_curves_figure(
             linewidth=1.6,
             marker=marker,
         )
+        _draw_infinite(axes, steps, band[0], color)
     if reference is not None:
         value, label = reference
         axes.axhline(
@@ -217,10 +222,43 @@ def _check_curves(
 
 
 def _seeds(values, band):
-    """``n``, or ``n of N`` if some seeds have no value at the last point drawn."""
-    drawn = np.flatnonzero(np.isfinite(band[0]))
-    n = np.isfinite(values[:, drawn[-1]]).sum() if drawn.size else 0
-    return f"{n}" if n == len(values) else f"{n} of {len(values)}"
+    """``n``, or ``n of N`` if some seeds have no value at the last point that has any.
+
+    Followed by the numbers of infinite ones there.
+    """
+    points = np.flatnonzero(~np.isnan(band[0]))
+    last = values[:, points[-1]] if points.size else np.full(len(values), np.nan)
+    n = np.count_nonzero(~np.isnan(last))
+    count = f"{n}" if n == len(values) else f"{n} of {len(values)}"
+    return ", ".join([count, *infinite_counts(last)])
+
+
+def infinite_counts(scores: ArrayLike) -> list[str]:
+    """Numbers of infinite scores in words, such as ``["54 at -inf"]``."""
+    scores = np.asarray(scores)
+    counts = {
+        "-inf": np.count_nonzero(scores == -np.inf),
+        "inf": np.count_nonzero(scores == np.inf),
+    }
+    return [f"{count} at {name}" for name, count in counts.items() if count]
+
+
+def _draw_infinite(axes, steps, point, color):
+    """Triangles at the edges of the picture where a curve is infinite."""
+    for value, edge, marker in ((-np.inf, 0, "v"), (np.inf, 1, "^")):
+        at = steps[point == value]
+        if not at.size:
+            continue
+        axes.plot(
+            at,
+            np.full_like(at, edge),
+            color=color,
+            linestyle="",
+            marker=marker,
+            markersize=4,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+        )
 
 
 def _draw_slope(axes, slope, steps, point):

@@ -10,8 +10,9 @@ computes all resamples of a bootstrap: :func:`mean`, :func:`median`, :func:`iqm`
 another such function, for example
 ``lambda scores: np.quantile(scores, 0.9, axis=(-2, -1))``.
 
-Except in :func:`normal_band`, a score that is not finite raises :class:`ValueError`:
-the caller decides how a failed seed counts, and no seed is dropped silently.
+Except in :func:`normal_band`, a NaN raises :class:`ValueError`: the caller decides how a
+failed seed counts, and no seed is dropped silently. An infinite score, such as the value
+of a policy that loses without end, is a result: it counts like any other.
 """
 
 import math
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 _BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which fit a core's cache
-_NAMED = 8  # scores that are not finite, named in an error before "..."
+_NAMED = 8  # missing scores, named in an error before "..."
 _NORMAL_95 = 1.96  # the 97.5% quantile of the standard normal distribution
 
 
@@ -78,28 +79,27 @@ class Band(NamedTuple):
     high: np.ndarray
 
 
-def _finite(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) -> np.ndarray:
-    """``values`` as float64, checked: finite, not empty, of ``ndims`` axes (or any)."""
+def _numbers(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) -> np.ndarray:
+    """``values`` as float64, checked: no NaN, not empty, of ``ndims`` axes (or any)."""
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0 or values.ndim == 0 or (ndims and values.ndim not in ndims):
         allowed = " or ".join(map(str, ndims)) if ndims else "at least 1"
         raise ValueError(
             f"{name} has shape {values.shape}; it needs {allowed} axes, none of them empty"
         )
-    finite = np.isfinite(values)
-    if not finite.all():
-        bad = np.argwhere(~finite)
-        named = ", ".join(f"{values[tuple(i)]} at {i.tolist()}" for i in bad[:_NAMED])
-        more = ", ..." if len(bad) > _NAMED else ""
+    missing = np.argwhere(np.isnan(values))
+    if len(missing):
+        named = ", ".join(str(i.tolist()) for i in missing[:_NAMED])
+        more = ", ..." if len(missing) > _NAMED else ""
         raise ValueError(
-            f"{len(bad)} of {values.size} {name} are not finite ({named}{more}); "
+            f"{len(missing)} of {values.size} {name} are NaN (at {named}{more}); "
             "decide first how a failed seed counts"
         )
     return values
 
 
 def _strata(scores: ArrayLike) -> np.ndarray:
-    scores = _finite(scores, "scores")
+    scores = _numbers(scores, "scores")
     return scores[None] if scores.ndim == 1 else scores
 
 
@@ -118,7 +118,7 @@ def mean(scores: ArrayLike) -> np.ndarray:
         ``[...]``, float64.
 
     Raises:
-        ValueError: a score is not finite, or there is none.
+        ValueError: a score is NaN, or there is none.
     """
     return _pooled(scores).mean(axis=-1)
 
@@ -133,7 +133,7 @@ def median(scores: ArrayLike) -> np.ndarray:
         ``[...]``, float64.
 
     Raises:
-        ValueError: a score is not finite, or there is none.
+        ValueError: a score is NaN, or there is none.
     """
     scores = _strata(scores)
     return np.median(scores[..., 0, :] if scores.shape[-2] == 1 else scores.mean(axis=-1), axis=-1)
@@ -158,7 +158,7 @@ def iqm(scores: ArrayLike) -> np.ndarray:
         ``[...]``, float64.
 
     Raises:
-        ValueError: a score is not finite, or there is none.
+        ValueError: a score is NaN, or there is none.
 
     >>> float(iqm([0, 1, 2, 3, 4, 5, 6, 1000]))
     3.5
@@ -204,7 +204,7 @@ def bootstrap_curves(
 
     Raises:
         TypeError: ``generator`` is no :class:`numpy.random.Generator`.
-        ValueError: a number that is not finite, a wrong shape, a statistic that does
+        ValueError: a NaN, a wrong shape, a statistic that does
             not reduce the last two axes, no samples, or a confidence outside (0, 1).
 
     A band for a performance profile is one for curves of 0 and 1:
@@ -226,7 +226,7 @@ def bootstrap_curves(
         raise ValueError(f"samples is {samples}; it must be at least 1")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, both excluded")
-    curves = _finite(curves, "curves", ndims=(2, 3))
+    curves = _numbers(curves, "curves", ndims=(2, 3))
     tasks, seeds, points = (1, *curves.shape)[-3:]
     runs = np.ascontiguousarray(np.moveaxis(curves, -1, 0)).reshape(points, tasks * seeds)
 
@@ -248,7 +248,10 @@ def bootstrap_curves(
     for start in range(0, samples, batch):
         drawn = generator.integers(seeds, size=(min(batch, samples - start), tasks, seeds))
         replicates[:, start : start + batch] = reduced(np.take(runs, drawn + first, axis=1))
-    low, high = np.quantile(replicates, [(1 - confidence) / 2, (1 + confidence) / 2], axis=1)
+    # Between a finite and an infinite replicate there is nothing to interpolate.
+    method = "linear" if np.isfinite(replicates).all() else "inverted_cdf"
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(replicates, ends, axis=1, method=method)
     return point, low, high
 
 
@@ -280,7 +283,7 @@ def stratified_bootstrap(
     >>> print(stratified_bootstrap(np.arange(101), iqm, np.random.default_rng(0)))
     50.00 [42.22, 57.69] (n=101)
     """
-    scores = _finite(scores, "scores", ndims=(1, 2))
+    scores = _numbers(scores, "scores", ndims=(1, 2))
     ends = bootstrap_curves(
         scores[..., None], statistic, generator, samples=samples, confidence=confidence
     )
@@ -330,13 +333,13 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
         ``[T]``, float64.
 
     Raises:
-        ValueError: a number that is not finite, or a wrong shape.
+        ValueError: a NaN, or a wrong shape.
 
     >>> performance_profile([1, 2, 2, 3], [0, 1, 2, 3])
     array([1.  , 0.75, 0.25, 0.  ])
     """
-    ordered = np.sort(_finite(scores, "scores", ndims=(1, 2)), axis=None)
-    thresholds = _finite(thresholds, "thresholds", ndims=(1,))
+    ordered = np.sort(_numbers(scores, "scores", ndims=(1, 2)), axis=None)
+    thresholds = _numbers(thresholds, "thresholds", ndims=(1,))
     return 1 - np.searchsorted(ordered, thresholds, side="right") / ordered.size
 
 
@@ -357,13 +360,13 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
         y: ``[K]`` or ``[M, K]``; the number of seeds may differ.
 
     Raises:
-        ValueError: a score that is not finite, a wrong shape, or different numbers of
+        ValueError: a NaN, a wrong shape, or different numbers of
             tasks.
 
     >>> probability_of_improvement([1, 2, 3], [0, 2])
     0.75
     """
-    x, y = (np.atleast_2d(_finite(v, name, ndims=(1, 2))) for v, name in ((x, "x"), (y, "y")))
+    x, y = (np.atleast_2d(_numbers(v, name, ndims=(1, 2))) for v, name in ((x, "x"), (y, "y")))
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} tasks and y has {len(y)}; they must have the same")
     wins = 0.0

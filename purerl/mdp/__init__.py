@@ -20,9 +20,11 @@ from purerl.mdp.optimal import (
     epsilon_soft_optimal,
     finite_horizon,
     linear_program,
+    modified_policy_iteration,
     optimal_q,
     policy_iteration,
     soft_optimal,
+    solve,
     value_iteration,
 )
 from purerl.mdp.policy_evaluation import (
@@ -58,6 +60,7 @@ __all__ = [
     "greedy",
     "linear_program",
     "mixing_time",
+    "modified_policy_iteration",
     "occupancy",
     "optimal_average_reward",
     "optimal_q",
@@ -65,6 +68,7 @@ __all__ = [
     "reachable",
     "returns_to_go",
     "soft_optimal",
+    "solve",
     "stationary",
     "td_fixed_point",
     "time_expanded",

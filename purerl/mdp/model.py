@@ -8,6 +8,9 @@ first state. Here transitions are stored by *outcomes*: taking action ``a`` in s
 ``terminated[s, a, k]``. A million states with three outcomes each fit in memory where a
 dense ``[S, A, S]`` would not, and a single draw decides everything about a step.
 
+In some models not every action is allowed in every state: ``available[s, a]`` says which
+are. All are by default.
+
 A policy ``pi(a | s)`` is an integer array ``[S]`` (the action taken, deterministic) or
 a float array ``[S, A]`` (probabilities).
 """
@@ -33,6 +36,7 @@ _LEAVES = {  # name: axes, allowed kinds of number
     "reward": ("SAK", _REAL),
     "terminated": ("SAK", (jnp.bool_,)),
     "initial": ("S", _REAL),
+    "available": ("SA", (jnp.bool_,)),
 }
 _REAL_LEAVES = tuple(name for name, (_, kinds) in _LEAVES.items() if kinds is _REAL)
 
@@ -108,6 +112,9 @@ def _check_entries(given, dtype, num_states):
     if "reward" in known:
         reward = known["reward"]
         _require("FiniteMDP", np.isfinite(reward), "reward", reward, "a finite number")
+    if "available" in known:
+        some = known["available"].any(axis=-1)
+        _require("FiniteMDP", some, "any(available)", some, "True: an action for every state")
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -134,6 +141,9 @@ class FiniteMDP:
         reward: float ``[S, A, K]``, finite.
         terminated: whether the outcome ends the episode, bool ``[S, A, K]``.
         initial: the distribution of the first state, float ``[S]``.
+        available: the actions allowed in each state, bool ``[S, A]``, at least one; by
+            default all. An action that is not has value ``-inf``, and its outcomes are
+            never used, but must be valid.
 
     All floats have one dtype: the one to which JAX promotes the given arrays, or its
     default float (float32, or float64 under ``jax_enable_x64``) if none is a float.
@@ -168,6 +178,7 @@ class FiniteMDP:
     reward: jax.Array
     terminated: jax.Array
     initial: jax.Array
+    available: jax.Array = None  # pyright: ignore[reportAssignmentType] (set by the constructor)
 
     if TYPE_CHECKING:  # the constructor converts its arguments
 
@@ -178,16 +189,20 @@ class FiniteMDP:
             reward: ArrayLike,
             terminated: ArrayLike,
             initial: ArrayLike,
+            available: ArrayLike | None = None,
         ) -> None: ...
 
     def __post_init__(self):
+        if self.available is None:
+            every = np.ones(np.shape(self.probability)[:2], bool)
+            object.__setattr__(self, "available", every)
         given = {name: _as_array(value) for name, value in vars(self).items()}
         num_states = _check_shapes(given)
         dtype = jnp.result_type(*(given[name] for name in _REAL_LEAVES))
         dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
         _check_entries(given, dtype, num_states)
 
-        kept = {"next_state": jnp.int32, "terminated": given["terminated"].dtype}
+        kept = {"next_state": jnp.int32, "terminated": jnp.bool_, "available": jnp.bool_}
         for name, array in given.items():
             # NumPy's arrays are copied, because the caller may go on writing to them.
             copy = not isinstance(array, jax.Array)
@@ -239,7 +254,8 @@ def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
 
     Raises:
         ValueError: ``policy`` is neither integers ``[S]`` in ``[0, A)`` nor floats
-            ``[S, A]`` whose rows are distributions.
+            ``[S, A]`` whose rows are distributions, or it takes an action that is not
+            available.
     """
     array = _as_array(policy)
     _require_kind(owner, "policy", array, _REAL)
@@ -248,10 +264,19 @@ def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
     if array.shape != size[: 1 + stochastic]:
         found = f"{array.dtype} and shape {array.shape}"
         raise refusal(owner, "policy", found, f"integers {size[:1]} or floats {size}", "has dtype")
-    if is_concrete(array) and stochastic:
-        _require_distribution(owner, "policy", np.asarray(array).astype(mdp.probability.dtype))
-    elif is_concrete(array):
-        _require_range(owner, "policy", np.asarray(array), mdp.num_actions)
+    if is_concrete(array):
+        known = np.asarray(array)
+        if stochastic:
+            _require_distribution(owner, "policy", known.astype(mdp.probability.dtype))
+        else:
+            _require_range(owner, "policy", known, mdp.num_actions)
+        if is_concrete(mdp.available):
+            available = np.asarray(mdp.available)
+            if stochastic:
+                allowed = available | (known == 0)
+            else:
+                allowed = np.take_along_axis(available, known[:, None], axis=1)[:, 0]
+            _require(owner, allowed, "policy", known, "an available action")
     return jnp.asarray(array)
 
 

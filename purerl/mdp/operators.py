@@ -17,9 +17,9 @@ used for up to ``max_exact_states`` states.
 ``discount`` times the largest probability that an episode continues. So for any ``v``,
 computed ``w = T v`` with rounding errors of at most ``e``, and fixed point ``v*``:
 ``max |w - v*| <= (m max |w - v| + e) / (1 - m)``, from which a bound for ``q`` follows.
-The one reported holds for both, with ``e`` bounded from the number of operations and
-the precision of the dtype. It refers to the model as stored, and to the discount
-rounded to the same dtype.
+The one reported holds for both, with ``e`` bounded from the number of operations, the
+precision of the dtype, and the numbers that each state's own best action meets. It
+refers to the model as stored, and to the discount rounded to the same dtype.
 
 **At** ``discount == 1`` values are expected total rewards. Unless every action may end
 the episode, ``m`` is then one and the bound infinite: the last change says nothing
@@ -65,6 +65,9 @@ class Solution(NamedTuple):
         iterations: the number of iterations, int32 ``[]``.
         error_bound: the largest possible error of any entry of ``q`` and ``values``,
             float ``[]``; may be infinite.
+        errors: the largest possible error of each of ``values``, float ``[S]``. A large
+            number somewhere, such as a penalty of -1e9 for a forbidden action, makes
+            ``error_bound`` large, but not these.
     """
 
     q: jax.Array
@@ -72,6 +75,7 @@ class Solution(NamedTuple):
     policy: jax.Array
     iterations: jax.Array
     error_bound: jax.Array
+    errors: jax.Array
 
 
 _ALLOWED = {  # the numbers that a solver checks, apart from the discount
@@ -81,25 +85,45 @@ _ALLOWED = {  # the numbers that a solver checks, apart from the discount
 }
 
 
-_one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
+def _in_turn(solve: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[..., jax.Array]:
+    """A solver of linear equations that is safe under ``vmap``.
+
+    Systems are solved one after another on a CPU: XLA distributes a batch over its
+    threads, and several such batches in one program can deadlock (JAX 0.10.2).
+    """
+    one_by_one = jax.custom_batching.sequential_vmap(solve)
+
+    def safe(matrix, side):
+        return lax.platform_dependent(matrix, side, cpu=one_by_one, default=solve)
+
+    return safe
+
+
+def _triangular(lower):
+    return _in_turn(
+        functools.partial(jax.scipy.linalg.solve_triangular, lower=lower, unit_diagonal=True)
+    )
+
+
+_solve = _in_turn(jnp.linalg.solve)
+_TRIANGULAR = {True: _triangular(True), False: _triangular(False)}
+
+
+def triangular_solve(matrix: jax.Array, side: jax.Array, lower: bool) -> jax.Array:
+    """``x`` of ``matrix @ x = side`` for a triangular matrix with a diagonal of ones.
+
+    The diagonal and what lies on its other side are not read.
+    """
+    return _TRIANGULAR[lower](matrix, side)
 
 
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
-    """``x`` of ``matrix @ x = side``, differentiable.
-
-    Under ``vmap`` systems are solved one after another on a CPU: XLA distributes a
-    batch over its threads, and several such batches in one program can deadlock (JAX
-    0.10.2).
-    """
-
-    def solve(matrix, side):
-        return lax.platform_dependent(matrix, side, cpu=_one_by_one, default=jnp.linalg.solve)
-
+    """``x`` of ``matrix @ x = side``, differentiable."""
     return lax.custom_linear_solve(
         lambda x: matrix @ x,
         side,
-        lambda _, side: solve(matrix, side),
-        lambda _, side: solve(matrix.T, side),
+        lambda _, side: _solve(matrix, side),
+        lambda _, side: _solve(matrix.T, side),
     )
 
 
@@ -171,17 +195,22 @@ def mean(weights: jax.Array, values: jax.Array, axis: int | tuple[int, ...] = -1
     return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis)
 
 
-def expected(mdp: FiniteMDP, value: Callable[..., jax.Array]) -> jax.Array:
+def expected(mdp: FiniteMDP, value: Callable[..., jax.Array], *own: jax.Array) -> jax.Array:
     """``sum_k probability value(next_state, reward, terminated)``, float ``[S, A]``.
 
     An outcome of probability zero contributes nothing, even if its value is infinite.
-    ``value`` works element by element.
+
+    Args:
+        mdp: the model.
+        value: works element by element.
+        own: numbers of the state that is left, ``[S]``; further arguments of ``value``.
     """
 
     def term(*at):
         tables = (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
         probability, *outcome = (table[at] for table in tables)
-        return jnp.where(probability > 0, probability * value(*outcome), 0)
+        here = (table[:, None, None][at if at == (...,) else (..., 0, 0)] for table in own)
+        return jnp.where(probability > 0, probability * value(*outcome, *here), 0)
 
     actions = range(mdp.num_actions)
     outcomes = range(mdp.num_outcomes)
@@ -205,7 +234,7 @@ def look_ahead(
         value = table.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
         return reward + discount * jnp.where(terminated, ended, value)
 
-    return expected(mdp, returns)
+    return jnp.where(mdp.available, expected(mdp, returns), -jnp.inf)
 
 
 def backup(mdp: FiniteMDP, values: ArrayLike, discount: float | jax.Array) -> jax.Array:
@@ -220,9 +249,18 @@ def backup(mdp: FiniteMDP, values: ArrayLike, discount: float | jax.Array) -> ja
         discount: in ``[0, 1]``.
 
     Returns:
-        float ``[S, A]``.
+        float ``[S, A]``; ``-inf`` for an action that is not available.
     """
     return look_ahead(mdp, values, discount, 0)
+
+
+def carried_on(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> jax.Array:
+    """The part of :func:`backup` that is not reward, float ``[S, A]``."""
+
+    def following(next_state, reward, terminated):
+        return jnp.where(terminated, 0, values[next_state])
+
+    return discount * expected(mdp, following)
 
 
 def expected_reward(mdp: FiniteMDP) -> jax.Array:
@@ -240,7 +278,7 @@ def best(q: jax.Array) -> jax.Array:
     return jnp.max(q, axis=-1)
 
 
-def _precision(mdp):
+def precision(mdp):
     """A bound on the relative error of one backup.
 
     Each entry passes through at most this many roundings of half of ``eps``; the other
@@ -249,17 +287,40 @@ def _precision(mdp):
     return (mdp.num_outcomes + mdp.num_actions + 4) * jnp.finfo(mdp.reward.dtype).eps
 
 
-def rounding_bound(mdp: FiniteMDP, discount: float | jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """Bound on the rounding error of one backup, as a function of the values."""
-    size = expected(mdp, lambda next_state, reward, terminated: jnp.abs(reward))
-    # Without the barrier XLA would keep every term in memory.
-    largest = jnp.max(lax.optimization_barrier(size))
-    return lambda values: _precision(mdp) * (largest + discount * jnp.max(jnp.abs(values)))
+def rounding_errors(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Array) -> jax.Array:
+    """Bounds on the rounding errors of :func:`backup`, float ``[S, A]``.
+
+    They scale with what an action itself collects and leads to: a large number
+    elsewhere in the model does not count.
+    """
+    table = jnp.abs(values)
+
+    def sizes(next_state, reward, terminated):
+        value = table.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        return jnp.abs(reward) + discount * jnp.where(terminated, 0, value)
+
+    return precision(mdp) * expected(mdp, sizes)
+
+
+def reduction_errors(
+    reduce: Callable[[jax.Array], jax.Array], q: jax.Array, errors: jax.Array
+) -> jax.Array:
+    """Bounds on the error of ``reduce(q)``, float ``[S]``, from those of ``q [S, A]``.
+
+    ``reduce`` grows with every entry of ``q``. An action that could not be the best one
+    even with its error, such as a forbidden one of reward -1e9, does not count in a
+    maximum.
+    """
+    reduced = reduce(q)
+    errors = jnp.where(jnp.isfinite(q), errors, 0)
+    above = reduce(q + errors) - reduced
+    below = reduced - reduce(q - errors)
+    return jnp.where(jnp.isfinite(reduced), jnp.maximum(above, below), 0)
 
 
 def _distance(x, y):
-    """The largest difference; infinities of one sign are equal."""
-    return jnp.max(jnp.where(x == y, 0, jnp.abs(x - y)))
+    """The differences ``|x - y|``; infinities of one sign are equal."""
+    return jnp.where(x == y, 0, jnp.abs(x - y))
 
 
 def bounded(
@@ -271,6 +332,7 @@ def bounded(
     iterations: jax.Array,
     weigh: Callable[[jax.Array], jax.Array] | None = None,
     more_rounding: float | jax.Array = 0.0,
+    errors: jax.Array | None = None,
 ) -> Solution:
     """The solution and its error bound, from values near a fixed point.
 
@@ -285,23 +347,31 @@ def bounded(
         weigh: a bound on the difference of ``reduce`` of two action values, as a
             function of their difference. By default ``reduce`` itself, which is right
             if it is linear or a maximum.
-        more_rounding: a bound on the rounding error of ``reduce``, in addition to sums
-            and products.
+        more_rounding: a bound on the rounding error of ``reduce`` in each state, in
+            addition to sums and products.
+        errors: bounds on the errors of ``values`` that are known already, and hold
+            after one more backup, too; float ``[S]``.
     """
     weigh = reduce if weigh is None else weigh
-    q = lax.optimization_barrier(backup(mdp, values, discount))  # as in rounding_bound
+    q = lax.optimization_barrier(backup(mdp, values, discount))  # or every term is kept
+    of_backup = lax.optimization_barrier(rounding_errors(mdp, values, discount))
     reduced = reduce(q)
-    change = _distance(reduced, values)
-    rounding = rounding_bound(mdp, discount)(values) + more_rounding
+    rounding = reduction_errors(reduce, q, of_backup) + more_rounding
     continues = expected(mdp, lambda next_state, reward, terminated: 1.0 - terminated)
-    factor = discount * (1 + _precision(mdp)) * continues
+    factor = discount * (1 + precision(mdp)) * jnp.where(mdp.available, continues, 0)
     modulus = jnp.max(weigh(factor))
-    of_values = (modulus * change + rounding) / (1 - modulus)
+    change = jnp.max(_distance(reduced, values))
+    of_reduced = (modulus * change + jnp.max(rounding)) / (1 - modulus)
+    of_values = jnp.where(modulus < 1, change + of_reduced, jnp.inf)
+    bounds = jnp.full_like(values, jnp.where(modulus < 1, of_reduced, jnp.inf))
+    if errors is not None:
+        of_values = jnp.minimum(of_values, jnp.max(errors))
+        bounds = jnp.minimum(bounds, errors)
     # The error of q is that of the values it was computed from, times the probability
-    # that the episode continues, which may be larger than under the policy's own
-    # actions.
-    of_q = jnp.max(factor) * (change + of_values) + rounding
-    return Solution(q, reduced, policy(q), iterations, jnp.where(modulus < 1, of_q, jnp.inf))
+    # that they count. The modulus of a policy does not tell this of actions that it
+    # does not take.
+    of_q = jnp.max(factor) * of_values + jnp.max(jnp.where(mdp.available, of_backup, 0))
+    return Solution(q, reduced, policy(q), iterations, of_q, bounds)
 
 
 def fixed_point(
@@ -310,39 +380,59 @@ def fixed_point(
     reduce: Callable[[jax.Array], jax.Array],
     tolerance: float | jax.Array,
     max_iterations: int | jax.Array,
+    follow: Callable[[jax.Array, jax.Array], jax.Array] = lambda q, values: values,
 ) -> tuple[jax.Array, jax.Array]:
     """Iterate ``values = reduce(backup(values))`` from zero.
 
+    ``follow(q, values)`` may bring the values of every iteration nearer to the fixed
+    point.
+
     Iteration stops when the largest change is at most ``tolerance``. A change of the
-    size of rounding errors may never shrink further, but often does: from there on,
-    as many iterations are allowed as it took to get there.
+    size of rounding errors may never shrink further, but often does: from where the
+    changes of all states are as small, as many iterations are allowed as it took to get
+    there.
 
     Returns:
         The values, float ``[S]``, and the number of iterations, int32 ``[]``.
     """
-    rounding = rounding_bound(mdp, discount)
+
+    def stage(carry):
+        # Rounding errors are bounded anew at the first iteration of each stage, which
+        # doubles the number of iterations: a bound costs as much as an iteration.
+        values, change, iterations, limit = carry
+        q = backup(mdp, values, discount)
+        negligible = reduction_errors(reduce, q, rounding_errors(mdp, values, discount))
+        end = iterations + jnp.maximum(iterations, 8)
+
+        def sweep(carry):
+            values, _, iterations, limit = carry
+            q = backup(mdp, values, discount)
+            updated = reduce(q)
+            changes = _distance(updated, values)
+            iterations = iterations + 1
+            settled = jnp.all(changes <= negligible)
+            limit = jnp.where(settled, jnp.minimum(limit, 2 * iterations), limit)
+            return follow(q, updated), jnp.max(changes), iterations, limit
+
+        def unfinished_stage(carry):
+            return unfinished(carry) & (carry[2] < end)
+
+        return lax.while_loop(unfinished_stage, sweep, (values, change, iterations, limit))
 
     def unfinished(carry):
         _, change, iterations, limit = carry
         return ~(change <= tolerance) & (iterations < limit)
 
-    def sweep(carry):
-        values, _, iterations, limit = carry
-        updated = reduce(backup(mdp, values, discount))
-        iterations = iterations + 1
-        change = _distance(updated, values)
-        limit = jnp.where(change <= rounding(updated), jnp.minimum(limit, 2 * iterations), limit)
-        return updated, change, iterations, limit
-
     dtype = mdp.reward.dtype
     zeros = jnp.zeros(mdp.num_states, dtype)
     start = (zeros, jnp.array(jnp.inf, dtype), jnp.int32(0), jnp.int32(max_iterations))
-    values, _, iterations, _ = lax.while_loop(unfinished, sweep, start)
+    values, _, iterations, _ = lax.while_loop(unfinished, stage, start)
     return values, iterations
 
 
-def continuation_matrix(mdp: FiniteMDP, pi: jax.Array) -> jax.Array:
-    """``P(s', the episode continues | s)`` under ``pi [S, A]``: float ``[S, S]``."""
-    weight = pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
-    here = jnp.arange(mdp.num_states)[:, None, None]
-    return jnp.zeros((mdp.num_states,) * 2, weight.dtype).at[here, mdp.next_state].add(weight)
+def continuation_matrix(chain: FiniteMDP) -> jax.Array:
+    """``P(s', the episode continues | s)`` of a model with one action: ``[S, S]``."""
+    weight = jnp.where(chain.terminated, 0, chain.probability)[:, 0]
+    here = jnp.arange(chain.num_states)[:, None]
+    matrix = jnp.zeros((chain.num_states,) * 2, weight.dtype)
+    return matrix.at[here, chain.next_state[:, 0]].add(weight)

@@ -1,22 +1,29 @@
 """Evaluation of policies of a finite model: values, visits and fixed points."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from purerl.mdp.elimination import eliminate, limiting, total, visits
 from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 from purerl.mdp.operators import (
     Solution,
+    backup,
     bounded,
     continuation_matrix,
     expected_reward,
     fixed_point,
     linear_solve,
     mean,
+    rounding_errors,
     solver,
 )
+
+MARGIN = 1e-2  # for the rounding errors made in adding up a bound
 
 
 def _reaches(possible, next_state, goal):
@@ -30,16 +37,16 @@ def _reaches(possible, next_state, goal):
     return lax.while_loop(lambda carry: carry[1], spread, (goal, jnp.any(goal)))[0]
 
 
-def _classify(mdp, pi, discount, reward):
+def _classify(chain, discount, reward):
     """States by the total reward that may follow.
 
     Returns:
         ``gains``: bool ``[S]``, the total is infinite upwards; ``loses``: downwards;
         ``nothing``: no reward can follow.
     """
-    taken = (pi[..., None] > 0) & (mdp.probability > 0)
-    reaches = functools.partial(_reaches, taken & ~mdp.terminated, mdp.next_state)
-    may_end = jnp.any(taken & mdp.terminated, axis=(1, 2))
+    taken = chain.probability > 0
+    reaches = functools.partial(_reaches, taken & ~chain.terminated, chain.next_state)
+    may_end = jnp.any(taken & chain.terminated, axis=(1, 2))
 
     def outlook(earning):
         # A total is infinite if the chain can reach a set of states that it cannot
@@ -51,33 +58,142 @@ def _classify(mdp, pi, discount, reward):
     return gains, loses, ~jnp.any(earns, axis=0)
 
 
+def chain_of(mdp: FiniteMDP, policy: jax.Array) -> FiniteMDP:
+    """The Markov chain of a policy, as a model with one action.
+
+    Args:
+        mdp: the model.
+        policy: int ``[S]`` or float ``[S, A]``; its entries are not checked.
+    """
+    size = mdp.num_states
+    if jnp.issubdtype(policy.dtype, jnp.floating):
+        weight = jnp.where(policy > 0, policy, 0).astype(mdp.probability.dtype)[..., None]
+
+        def merge(table):
+            return table.reshape(size, 1, -1)
+
+        probability = merge(weight * mdp.probability)
+    else:
+
+        def merge(table):
+            return jnp.take_along_axis(table, policy[:, None, None], axis=1)
+
+        probability = merge(mdp.probability)
+    tables = merge(mdp.next_state), merge(mdp.reward), merge(mdp.terminated)
+    return FiniteMDP(probability, *tables, mdp.initial)
+
+
+def _only(q):
+    """``[S, 1]`` -> ``[S]``: the values of a model with one action."""
+    return q[:, 0]
+
+
+class _Equations(NamedTuple):
+    """Solvers of ``x = side + P x`` for a chain, of ``x = side + x P``, and its limit."""
+
+    total: Callable[[jax.Array], jax.Array]
+    visits: Callable[[jax.Array], jax.Array]
+    limiting: Callable[[jax.Array], jax.Array]
+
+
+def _equations(
+    chain: FiniteMDP, discount: float | jax.Array, known: jax.Array | bool = False
+) -> _Equations:
+    """Solvers of the equations of a chain with discount, differentiable.
+
+    Args:
+        chain: a model with one action.
+        discount: in ``[0, 1]``.
+        known: states in which the chain stops, bool ``[S]``.
+    """
+    size = chain.num_states
+    stops = jnp.broadcast_to(known, (size,))
+    weight = jnp.where(stops[:, None], 0, chain.probability[:, 0])
+    terminated = chain.terminated[:, 0]
+    ends = jnp.sum(weight * jnp.where(terminated, 1, 1 - discount), axis=-1)
+    goes_on = discount * jnp.where(terminated, 0, weight)
+    here = jnp.arange(size)[:, None]
+    matrix = jnp.zeros((size, size), weight.dtype).at[here, chain.next_state[:, 0]].add(goes_on)
+    # The last state stands for the end, and for what is discounted.
+    factors = lax.stop_gradient(eliminate(jnp.pad(matrix, (0, 1)).at[:-1, -1].set(ends)))
+
+    def with_end(function):
+        def solve(side):
+            return function(factors, jnp.pad(side, [(0, 1)] + [(0, 0)] * (side.ndim - 1)))[:-1]
+
+        return solve
+
+    def solver_of(matrix, solve, transposed):
+        return lambda side: lax.custom_linear_solve(
+            lambda x: x - matrix @ x,
+            side,
+            lambda _, side: solve(side),
+            lambda _, side: transposed(side),
+        )
+
+    forwards, backwards = with_end(total), with_end(visits)
+    return _Equations(
+        solver_of(matrix, forwards, backwards),
+        solver_of(matrix.T, backwards, forwards),
+        with_end(limiting),
+    )
+
+
+class Evaluated(NamedTuple):
+    """The values of a chain.
+
+    Attributes:
+        values: float ``[S]``.
+        errors: the largest possible error of each, float ``[S]``; infinite if not
+            known.
+        iterations: int32 ``[]``; zero if equations were solved instead.
+    """
+
+    values: jax.Array
+    errors: jax.Array
+    iterations: jax.Array
+
+
 def values_of(
-    mdp: FiniteMDP,
-    pi: jax.Array,
+    chain: FiniteMDP,
     discount: float | jax.Array,
     max_exact_states: int,
     tolerance: float | jax.Array = 0.0,
     max_iterations: int | jax.Array = 1_000_000,
-) -> tuple[jax.Array, jax.Array]:
-    """``v_pi`` of ``pi [S, A]``, float ``[S]``, and the number of iterations."""
-    reward = mean(pi, expected_reward(mdp))
-    gains, loses, nothing = _classify(mdp, pi, discount, reward)
+) -> Evaluated:
+    """The values of a model with one action."""
+    reward = _only(expected_reward(chain))
+    gains, loses, nothing = _classify(chain, discount, reward)
     # All other states can leave every set in which rewards are yet to come, so their
     # linear equations have one solution. Those before which no reward is to come may
     # have many solutions, of which zero is the right one.
     known = gains | loses | nothing
-    if mdp.num_states <= max_exact_states:
-        continues = jnp.where(mdp.terminated | known[:, None, None], 0, mdp.probability)
-        weight = discount * pi[..., None] * continues
-        here = jnp.arange(mdp.num_states)[:, None, None]
-        matrix = jnp.eye(mdp.num_states, dtype=reward.dtype).at[here, mdp.next_state].add(-weight)
-        values = linear_solve(matrix, jnp.where(known, 0, reward))
+
+    def improved(values):
+        return jnp.where(known, 0, _only(backup(chain, values, discount)))
+
+    if chain.num_states <= max_exact_states:
+        total_of = _equations(chain, discount, known).total
+        counted = jnp.where(known, 0, reward)
+        values, sizes = total_of(jnp.stack([counted, jnp.abs(counted)], axis=1)).T
+        of_step = jnp.abs(improved(values) - values)
+        of_step = of_step + _only(rounding_errors(chain, values, discount))
+        errors = total_of(jnp.where(known, 0, of_step))
+        # Errors of single steps say little of long episodes. There it helps that each
+        # elimination errs by a few roundings of a sum of up to S numbers, and that a
+        # relative error of the probabilities changes no sum of positive rewards by more
+        # than 2 S times as much.
+        size = chain.num_states
+        of_elimination = size**2 * (size + 10) * jnp.finfo(values.dtype).eps / 2
+        errors = (1 + MARGIN) * jnp.minimum(errors, of_elimination * sizes)
         iterations = jnp.int32(0)
     else:
         values, iterations = fixed_point(
-            mdp, discount, lambda q: jnp.where(known, 0, mean(pi, q)), tolerance, max_iterations
+            chain, discount, lambda q: jnp.where(known, 0, _only(q)), tolerance, max_iterations
         )
-    return values + jnp.where(gains, jnp.inf, 0) - jnp.where(loses, jnp.inf, 0), iterations
+        errors = jnp.full_like(values, jnp.inf)
+    infinite = jnp.where(gains, jnp.inf, 0) - jnp.where(loses, jnp.inf, 0)
+    return Evaluated(values + infinite, errors, iterations)
 
 
 @solver(static=("max_exact_states",))
@@ -91,8 +207,9 @@ def evaluate_policy(
 ) -> Solution:
     """The values of a policy, ``v_pi = (I - discount P_pi)^-1 r_pi``.
 
-    They are computed by one linear solve for up to ``max_exact_states`` states, and by
-    iterating ``v <- T_pi v`` from zero for more (Puterman, section 6.1).
+    They are computed by elimination (:mod:`purerl.mdp.elimination`) for up to
+    ``max_exact_states`` states, and by iterating ``v <- T_pi v`` from zero for more
+    (Puterman, section 6.1).
 
     At ``discount == 1`` values are expected total rewards, also of a policy that may
     never end an episode. A value is ``inf`` or ``-inf`` if the policy may then gain or
@@ -105,17 +222,20 @@ def evaluate_policy(
         discount: in ``[0, 1]``.
         tolerance: of the iteration, as in :func:`~purerl.mdp.optimal.value_iteration`.
         max_iterations: of the iteration, likewise.
-        max_exact_states: the largest ``S`` for the linear solve, which takes ``S**2``
+        max_exact_states: the largest ``S`` for elimination, which takes ``S**2``
             numbers and ``S**3`` operations. Static.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``, or ``policy`` is not a policy for
             ``mdp``.
     """
-    pi = action_probabilities(mdp, policy)
-    values, iterations = values_of(mdp, pi, discount, max_exact_states, tolerance, max_iterations)
-    reduce = functools.partial(mean, pi)
-    return bounded(mdp, discount, reduce, values, lambda _: jnp.asarray(policy), iterations)
+    given = jnp.asarray(policy)
+    chain = chain_of(mdp, given)
+    found = values_of(chain, discount, max_exact_states, tolerance, max_iterations)
+    reduce = functools.partial(mean, action_probabilities(mdp, given))
+    return bounded(
+        mdp, discount, reduce, found.values, lambda _: given, found.iterations, errors=found.errors
+    )
 
 
 def expected_return(mdp: FiniteMDP, policy: ArrayLike, discount: float | jax.Array) -> jax.Array:
@@ -126,25 +246,31 @@ def expected_return(mdp: FiniteMDP, policy: ArrayLike, discount: float | jax.Arr
     return mean(mdp.initial, evaluate_policy(mdp, policy, discount).values)
 
 
-def _visits(mdp, pi, discount, max_exact_states):
+def _visits(mdp, policy, discount, max_exact_states):
     """``sum_t discount^t P(S_t = s, the episode has not ended)``, float ``[S]``."""
-    weight = discount * pi[..., None] * jnp.where(mdp.terminated, 0, mdp.probability)
+    chain = chain_of(mdp, policy)
     if mdp.num_states <= max_exact_states:
-        here = jnp.arange(mdp.num_states)[:, None, None]
-        matrix = jnp.eye(mdp.num_states, dtype=weight.dtype).at[mdp.next_state, here].add(-weight)
-        return linear_solve(matrix, mdp.initial)
+        equations = _equations(chain, discount)
+        again_and_again = equations.limiting(mdp.initial) > 0
+        return jnp.where(again_and_again, jnp.inf, equations.visits(mdp.initial))
+
+    taken = chain.probability > 0
+    may_end = jnp.any(taken & chain.terminated, axis=(1, 2))
+    closed = (discount == 1) & ~_reaches(taken & ~chain.terminated, chain.next_state, may_end)
+    for_ever = jnp.where(closed & reachable(chain), jnp.inf, 0)
+    weight = discount * jnp.where(chain.terminated | closed[:, None, None], 0, chain.probability)
 
     def flow(carry):
-        total, current, _ = carry
-        current = jnp.zeros_like(current).at[mdp.next_state].add(weight * current[:, None, None])
-        return total + current, current, jnp.sum(current)
+        count, current, _ = carry
+        current = jnp.zeros_like(current).at[chain.next_state].add(weight * current[:, None, None])
+        return count + current, current, jnp.sum(current)
 
     # The terms still to come sum to at most the present one divided by 1 - discount, or
     # by the probability that a step ends the episode.
     precision = jnp.finfo(weight.dtype).eps
     smallest = precision * jnp.maximum(1 - discount, precision)
     start = mdp.initial, mdp.initial, jnp.ones((), weight.dtype)
-    return lax.while_loop(lambda carry: carry[2] > smallest, flow, start)[0]
+    return lax.while_loop(lambda carry: carry[2] > smallest, flow, start)[0] + for_ever
 
 
 @solver(static=("max_exact_states",))
@@ -160,8 +286,9 @@ def expected_visits(
     undiscounted, as in the box of Sutton & Barto (2018), section 9.2. Divided by its
     sum it is the on-policy distribution.
 
-    At ``discount == 1`` every episode must end with probability one; otherwise the
-    result is meaningless.
+    At ``discount == 1`` it is infinite for states to which an episode returns without
+    end; with more than ``max_exact_states`` states for all that it enters and from
+    which it cannot end.
 
     Args:
         mdp: the model.
@@ -189,7 +316,7 @@ def expected_visits(
         >>> expected_visits(coin, [0]).tolist()
         [2.0]
     """
-    return _visits(mdp, action_probabilities(mdp, policy), discount, max_exact_states)
+    return _visits(mdp, jnp.asarray(policy), discount, max_exact_states)
 
 
 @solver(static=("max_exact_states",), below_one=True)
@@ -217,8 +344,7 @@ def occupancy(
         ValueError: ``discount`` is not in ``[0, 1)``, or ``policy`` is not a policy for
             ``mdp``.
     """
-    pi = action_probabilities(mdp, policy)
-    return (1 - discount) * _visits(mdp, pi, discount, max_exact_states)
+    return (1 - discount) * _visits(mdp, jnp.asarray(policy), discount, max_exact_states)
 
 
 @jax.jit
@@ -291,13 +417,12 @@ def td_fixed_point(
         ValueError: ``discount`` or ``lambda_`` is not in ``[0, 1]``, or ``policy`` is
             not a policy for ``mdp``.
     """
-    pi = action_probabilities(mdp, policy)
-    matrix = continuation_matrix(mdp, pi)
-    reward = mean(pi, expected_reward(mdp))
-    identity = jnp.eye(mdp.num_states, dtype=matrix.dtype)
+    chain = chain_of(mdp, jnp.asarray(policy))
+    matrix = continuation_matrix(chain)
+    reward = _only(expected_reward(chain))
     x = jnp.asarray(features, matrix.dtype)
-    sides = jnp.concatenate([(identity - discount * matrix) @ x, reward[:, None]], axis=1)
-    traced = linear_solve(identity - discount * lambda_ * matrix, sides)
+    sides = jnp.concatenate([x - discount * matrix @ x, reward[:, None]], axis=1)
+    traced = _equations(chain, discount * lambda_).total(sides)
     equations = x.T @ (jnp.asarray(weights)[:, None] * traced)
     return linear_solve(equations[:, :-1], equations[:, -1])
 
@@ -334,7 +459,7 @@ def emphasis(
         ValueError: ``discount`` or ``lambda_`` is not in ``[0, 1]``, or ``policy`` is
             not a policy for ``mdp``.
     """
-    matrix = continuation_matrix(mdp, action_probabilities(mdp, policy))
-    identity = jnp.eye(mdp.num_states, dtype=matrix.dtype)
-    followon = linear_solve(identity - discount * matrix.T, jnp.asarray(weights, matrix.dtype))
-    return lambda_ * jnp.asarray(weights) + (1 - lambda_) * followon
+    chain = chain_of(mdp, jnp.asarray(policy))
+    interest = jnp.asarray(weights, mdp.probability.dtype)
+    followon = _equations(chain, discount).visits(interest)
+    return lambda_ * interest + (1 - lambda_) * followon

@@ -64,8 +64,13 @@ class Task(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The compiled functions of a chunk."""
+    """The functions of a chunk, all but ``prepare`` compiled.
 
+    What prepares evaluations calls solvers that are compiled by themselves, once for
+    all agents on an environment.
+    """
+
+    prepare: Callable
     init: Callable
     segment: Callable
     evaluate: Callable
@@ -91,7 +96,9 @@ def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.
         return jax.device_put(value, device)
 
     agent, base_seed, seeds = put(task.agent), put(np.int32(task.base_seed)), put(task.seeds)
-    state, prepared = compiled.init(agent, base_seed, seeds)
+    with jax.default_device(device):
+        prepared = compiled.prepare(agent)
+    state = compiled.init(agent, base_seed, seeds)
     curves: dict[str, list[np.ndarray]] = {}
     for point in range(settings.points):
         start = put(np.int32(point * settings.length))
@@ -127,7 +134,7 @@ def _compiled(treedef, avals, batched, settings, device):
 
     def init(agent, base_seed, seed):
         init_key, _ = training.run_keys(seed_key(base_seed, seed, settings.impl))
-        return agent.init(init_key), settings.evaluation.prepare(agent)
+        return agent.init(init_key)
 
     def segment(agent, state, start):
         state, metrics = training.segment(agent, state, start, settings.length)
@@ -152,8 +159,9 @@ def _compiled(treedef, avals, batched, settings, device):
     init_lanes = lanes(init, (axes, None, 0))
     segment_lanes = lanes(segment, (axes, 0, None), 1)
     evaluate_lanes = lanes(evaluate, (axes, 0, 0, None, 0, None))
-    shapes = jax.eval_shape(init_lanes, agent, number, seeds)
-    state, prepared = jax.tree.map(lambda x: array(x.shape, x.dtype), shapes)
+    prepare = jax.vmap(settings.evaluation.prepare, (axes,), axis_size=settings.lanes)
+    shapes = jax.eval_shape(prepare, agent), jax.eval_shape(init_lanes, agent, number, seeds)
+    prepared, state = jax.tree.map(lambda x: array(x.shape, x.dtype), shapes)
     # Each is compiled while the next is traced; the one that takes longest comes first.
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         lowered = segment_lanes.lower(agent, state, number)
@@ -162,7 +170,9 @@ def _compiled(treedef, avals, batched, settings, device):
         compiled_init = pool.submit(lowered.compile, _QUICK)
         lowered = evaluate_lanes.lower(agent, state, prepared, number, seeds, number)
         compiled_evaluate = pool.submit(lowered.compile, _QUICK)
-    return Program(compiled_init.result(), compiled_segment.result(), compiled_evaluate.result())
+    return Program(
+        prepare, compiled_init.result(), compiled_segment.result(), compiled_evaluate.result()
+    )
 
 
 # For programs that run rarely. With wide vectors LLVM can take most of a minute for the

@@ -15,6 +15,9 @@ from purerl import mdp
 from purerl.agents.base import Agent, start_state
 
 
+SMALL = 0.05  # an error that is small beside the answer
+
+
 class Evaluation(Protocol):
     """Hashable, so that it can be part of a compiled program's identity."""
 
@@ -83,6 +86,10 @@ class Exact:
     - ``policy_value``: :math:`\sum_s \rho_0(s) v_\pi(s)`, the expected discounted
       return of the learned policy :math:`\pi`, stochastic or not.
     - ``policy_regret``: the optimum less ``policy_value``.
+
+    A measure is NaN where the possible errors of the solutions, at the precision of the
+    model, are not small beside them; ``-inf`` is a value, that of a policy at discount
+    1 which loses without end.
     """
 
     def prepare(self, agent):
@@ -91,21 +98,34 @@ class Exact:
                 f"{type(agent).__name__}: discount is {agent.discount}; allowed for an exact "
                 "evaluation: a number"
             )
-        return mdp.optimal_q(agent.env.mdp, agent.discount), mdp.reachable(agent.env.mdp)
+        return mdp.solve(agent.env.mdp, agent.discount), mdp.reachable(agent.env.mdp)
 
     def __call__(self, agent, snapshot, key, prepared):
-        optimal, reachable = prepared
+        optimum, reachable = prepared
         model = agent.env.mdp
         observations = jax.vmap(agent.env.observe)(agent.env.states())
         measures = {}
         if hasattr(agent, "values"):
             q = jax.vmap(agent.values, (None, 0))(snapshot, observations)
-            error = jnp.abs(q - optimal)
-            measures["q_error"] = jnp.max(error, where=reachable[:, None], initial=0)
+            error = jnp.abs(q - optimum.q)
+            counts = reachable[:, None] & model.available
+            measures["q_error"] = jnp.max(error, where=counts, initial=0)
         pi = jax.vmap(agent.probabilities, (None, 0))(snapshot, observations)
-        value = mdp.expected_return(model, pi, agent.discount)
-        best = jnp.sum(model.initial * optimal.max(axis=1))
-        return measures | {"policy_value": value, "policy_regret": best - value}
+        found = mdp.evaluate_policy(model, pi, agent.discount)
+        value, of_value = _from_start(model, found)
+        best, of_best = _from_start(model, optimum)
+        size = SMALL * jnp.maximum(jnp.abs(value), jnp.abs(best))
+        value = jnp.where(of_value <= size, value, jnp.nan)
+        regret = jnp.where(of_best <= size, best - value, jnp.nan)
+        return measures | {"policy_value": value, "policy_regret": regret}
+
+
+def _from_start(model, solution):
+    """The value of the start, and the bound on its error; zero where none is known."""
+    starts = model.initial > 0
+    errors = jnp.where(starts & jnp.isfinite(solution.errors), solution.errors, 0)
+    value = jnp.sum(jnp.where(starts, model.initial * solution.values, 0))
+    return value, jnp.sum(model.initial * errors)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,9 +49,12 @@ class SweepResult:
         return {name: curve[..., -1] for name, curve in self.curves.items()}
 
     def scores(self, name: str, configuration: int = 0) -> np.ndarray:
-        """The final values of one measure over the seeds that have one, ``[<= N]``."""
+        """The final values of one measure over the seeds that have one, ``[<= N]``.
+
+        They may be infinite: a policy that loses without end has the value ``-inf``.
+        """
         values = self.final[name][configuration]
-        return values[np.isfinite(values)]
+        return values[~np.isnan(values)]
 
     def interval(self, name: str, configuration: int = 0) -> statistics.Interval | None:
         """The interquartile mean of a final measure, with its 95% bootstrap interval.
@@ -86,7 +89,8 @@ class SweepResult:
         return text.getvalue()
 
     def _cell(self, name, c):
-        return str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
+        interval = str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
+        return ", ".join([interval, *plotting.infinite_counts(self.scores(name, c))])
 
     def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
         """Draw the curves of one measure, one line for each configuration.

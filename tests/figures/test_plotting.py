@@ -102,7 +102,7 @@ def test_points_use_the_seeds_that_are_there():
 
 def test_seeds_missing_at_the_end_are_told():
     values = walks(8)
-    values[5, 12:], values[6, 15:] = np.nan, np.inf
+    values[5, 12:], values[6, 15:] = np.nan, np.nan
     figure, axes = curve_axes(
         {"diverged": values, "never": np.full((3, len(STEPS)), np.nan)}, STEPS
     )
@@ -111,6 +111,19 @@ def test_seeds_missing_at_the_end_are_told():
         iqm(np.delete(values[:, -1], [5, 6]))
     )
     assert len(axes.get_lines()[1].get_xdata()) == 0
+
+
+def test_infinite_values_count_and_are_shown():
+    values = walks(8)
+    values[:6, 15:], values[6, 15:] = -np.inf, np.nan  # at most points most are infinite
+    values[0, 3] = -np.inf  # one in eight is not in the middle half
+    figure, axes = curve_axes({"lost": values}, STEPS)
+    assert legend(figure) == ["lost (n=7 of 8, 6 at -inf)"]
+    line, triangles = axes.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), STEPS[:15])
+    assert line.get_ydata()[3] == pytest.approx(np.sort(values[:, 3])[2:6].mean())
+    np.testing.assert_array_equal(triangles.get_xdata(), STEPS[15:])
+    assert set(triangles.get_ydata()) == {0.0} and triangles.get_marker() == "v"
 
 
 def test_one_seed_is_a_line_without_a_band():

@@ -14,7 +14,7 @@ from purerl.mdp import (
     value_iteration,
 )
 
-LEAVES = ("probability", "next_state", "reward", "terminated", "initial")
+LEAVES = ("probability", "next_state", "reward", "terminated", "initial", "available")
 
 
 def arrays():
