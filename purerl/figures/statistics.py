@@ -10,9 +10,9 @@ computes all resamples of a bootstrap: :func:`mean`, :func:`median`, :func:`iqm`
 another such function, for example
 ``lambda scores: np.quantile(scores, 0.9, axis=(-2, -1))``.
 
-Except in :func:`normal_band`, a NaN raises :class:`ValueError`: the caller decides how a
-failed seed counts, and no seed is dropped silently. An infinite score, such as the value
-of a policy that loses without end, is a result: it counts like any other.
+Except in :func:`normal_band`, a NaN raises :class:`ValueError`: the caller decides how
+a failed seed counts, and no seed is dropped silently. An infinite score, such as the
+value of a policy that loses without end, is a result: it counts like any other.
 """
 
 import math

@@ -140,7 +140,7 @@ def total(factors: Elimination, reward: jax.Array) -> jax.Array:
 
 
 def _begun(factors, start):
-    """The visits of each state before later ones are eliminated, shaped as ``start``."""
+    """The visits of each state before later ones are eliminated."""
     onward = jnp.triu(jnp.where(factors.kept, 0, factors.upper))
     counted = jnp.where(_columns(factors.kept, start), 0, start)
     return _add_paths(onward.T, counted, lower=True)

@@ -8,8 +8,8 @@ first state. Here transitions are stored by *outcomes*: taking action ``a`` in s
 ``terminated[s, a, k]``. A million states with three outcomes each fit in memory where a
 dense ``[S, A, S]`` would not, and a single draw decides everything about a step.
 
-In some models not every action is allowed in every state: ``available[s, a]`` says which
-are. All are by default.
+In some models not every action is allowed in every state: ``available[s, a]`` says
+which are. All are by default.
 
 A policy ``pi(a | s)`` is an integer array ``[S]`` (the action taken, deterministic) or
 a float array ``[S, A]`` (probabilities).

@@ -117,9 +117,9 @@ def value_iteration(
     the result is as exact as the dtype allows.
 
     At ``discount == 1``, if reward can be collected without end, only
-    ``max_iterations`` stops the growth of the values. ``policy`` is greedy in ``q``, and
-    attains the values: of actions of equal ``q`` it takes one that does not postpone
-    the reward forever, if there is one.
+    ``max_iterations`` stops the growth of the values. ``policy`` is greedy in ``q``,
+    and attains the values: of actions of equal ``q`` it takes one that does not
+    postpone the reward forever, if there is one.
 
     Args:
         mdp: the model.
@@ -142,8 +142,8 @@ def _optimal_errors(mdp, values, discount, of_policy):
     """Bounds on the errors of optimal values, float ``[S]``; infinite if none is found.
 
     The optimum is at least what a policy attains, and at most any ``w`` with
-    ``w >= T w`` (Puterman, section 6.2). Such a ``w`` is looked for from the values of a
-    best policy, plus twice their own errors, upwards.
+    ``w >= T w`` (Puterman, section 6.2). Such a ``w`` is looked for from the values of
+    a best policy, plus twice their own errors, upwards.
 
     Args:
         mdp: the model.

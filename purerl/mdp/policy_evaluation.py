@@ -65,22 +65,15 @@ def chain_of(mdp: FiniteMDP, policy: jax.Array) -> FiniteMDP:
         mdp: the model.
         policy: int ``[S]`` or float ``[S, A]``; its entries are not checked.
     """
-    size = mdp.num_states
     if jnp.issubdtype(policy.dtype, jnp.floating):
-        weight = jnp.where(policy > 0, policy, 0).astype(mdp.probability.dtype)[..., None]
-
-        def merge(table):
-            return table.reshape(size, 1, -1)
-
-        probability = merge(weight * mdp.probability)
+        weight = jnp.where(policy > 0, policy, 0).astype(mdp.probability.dtype)
+        probability = weight[..., None] * mdp.probability
+        merge = functools.partial(jnp.reshape, shape=(mdp.num_states, 1, -1))
     else:
-
-        def merge(table):
-            return jnp.take_along_axis(table, policy[:, None, None], axis=1)
-
-        probability = merge(mdp.probability)
-    tables = merge(mdp.next_state), merge(mdp.reward), merge(mdp.terminated)
-    return FiniteMDP(probability, *tables, mdp.initial)
+        probability = mdp.probability
+        merge = functools.partial(jnp.take_along_axis, indices=policy[:, None, None], axis=1)
+    tables = probability, mdp.next_state, mdp.reward, mdp.terminated
+    return FiniteMDP(*(merge(table) for table in tables), mdp.initial)
 
 
 def _only(q):
@@ -89,7 +82,7 @@ def _only(q):
 
 
 class _Equations(NamedTuple):
-    """Solvers of ``x = side + P x`` for a chain, of ``x = side + x P``, and its limit."""
+    """Solvers of ``x = side + P x``, of ``x = side + x P``, and the chain's limit."""
 
     total: Callable[[jax.Array], jax.Array]
     visits: Callable[[jax.Array], jax.Array]

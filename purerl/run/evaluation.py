@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from purerl import mdp
 from purerl.agents.base import Agent, start_state
 
-
 SMALL = 0.05  # an error that is small beside the answer
 
 
