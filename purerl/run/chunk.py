@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purerl.envs.contract import explained
 from purerl.metrics import averages
 from purerl.random import Impl, seed_key
 from purerl.run import training
@@ -127,7 +128,9 @@ def _compiled(treedef, avals, batched, settings, device):
 
     def init(agent, base_seed, seed):
         init_key, _ = training.run_keys(seed_key(base_seed, seed, settings.impl))
-        return agent.init(init_key), settings.evaluation.prepare(agent)
+        with explained(agent.env):
+            state = agent.init(init_key)
+        return state, settings.evaluation.prepare(agent)
 
     def segment(agent, state, start):
         state, metrics = training.segment(agent, state, start, settings.length)

@@ -6,18 +6,22 @@ import hashlib
 import importlib
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from purerl.checks import shown
+
 
 def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """A value as JSON.
 
     Args:
-        value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses.
+        value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses;
+            functions by their name alone.
         arrays: receives the arrays, by digest; the JSON refers to them.
 
     Raises:
@@ -49,10 +53,27 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
             "class": f"{kind.__module__}:{kind.__qualname__}",
             "fields": {n: encode(getattr(value, n), arrays) for n in names},
         }
+    if callable(value) and hasattr(value, "__qualname__"):
+        return {"callable": f"{value.__module__}:{value.__qualname__}"}
     raise TypeError(
-        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
+        f"{shown(value)} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
         "dictionaries by string and dataclasses"
     )
+
+
+def functions(data: Any) -> Iterator[str]:
+    """The functions in what :func:`encode` recorded, which :func:`decode` refuses.
+
+    >>> list(functions(encode([0.5, len], {})))
+    ['builtins:len']
+    """
+    if isinstance(data, dict):
+        if isinstance(data.get("callable"), str):
+            yield data["callable"]
+        data = list(data.values())
+    if isinstance(data, list):
+        for item in data:
+            yield from functions(item)
 
 
 _MODULE = {"parent", "name"}  # fields that flax adds to every module
@@ -66,7 +87,7 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
 
     Raises:
         ValueError: a class is from elsewhere, is no dataclass, is gone or lacks a field
-            that it had; or an array is missing.
+            that it had; an array is missing; or there is a function.
     """
     if not isinstance(data, dict):
         return data
@@ -78,6 +99,8 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
         return float(data["float"])
     if "dict" in data:
         return {key: decode(item, arrays) for key, item in data["dict"].items()}
+    if "callable" in data:
+        raise ValueError(f"{data['callable']} is a function, which cannot be read back")
     if "class" not in data:
         ((kind, items),) = data.items()
         return {"tuple": tuple, "list": list}[kind](decode(item, arrays) for item in items)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import FINITE, check_numbers
+from purerl.checks import FINITE, check_choice, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.common import fraction, generator
@@ -76,6 +76,7 @@ class DeepSea(Node):
 
     def __post_init__(self):
         check_numbers(self, move_cost=FINITE)
+        check_choice(self, stochastic=(False, True))
 
     @classmethod
     def of(cls, size: int = 10, mapping_seed: int = 0, **fields) -> Self:

@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import Rule
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 
-WHOLE: Rule = (
-    "a whole number of at least 1",
-    lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 1),
-)
 LONGEST_ROW = 40  # largest number of states drawn in one row
 
 
