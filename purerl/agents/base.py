@@ -135,7 +135,7 @@ class GreedyAgent(Node):
     lanes = 8
 
     def __post_init__(self):
-        check_environment(self)
+        check_environment(type(self).__name__, self.env)
 
     def snapshot(self, state: State) -> Snapshot:
         """By default the whole state."""

@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import AT_LEAST_ONE, check_numbers
 from purerl.envs.contract import check_dynamics, check_observation, check_step, explained
@@ -160,6 +161,15 @@ class Renders(Environment, Protocol):
         ...
 
 
+class BoundsObservations(Environment, Protocol):
+    """An environment that knows bounds of its observations."""
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        """The least and the largest observation, each broadcast to the shape of one."""
+        ...
+
+
 class TabularEnvironment(IndexedEnvironment, HasModel, Renders, Protocol):
     """An environment that observes the states of its model by index, and draws them."""
 
@@ -171,6 +181,8 @@ def has_model(env: Dynamics) -> TypeGuard[HasModel]:
 
 def can_render(env: Dynamics) -> TypeGuard[Renders]:
     """Test for pictures of states, which narrows the type."""
+    while isinstance(env, Wrapper) and type(env).render is Wrapper.render:
+        env = env.env
     return hasattr(env, "render")
 
 
@@ -206,7 +218,7 @@ class Wrapper(Node, Generic[E]):
     env: E
 
     def __post_init__(self):
-        check_dynamics(self)
+        check_dynamics(type(self).__name__, self.env)
 
     @property
     def num_actions(self: "Wrapper[Environment]") -> int:
@@ -226,6 +238,11 @@ class Wrapper(Node, Generic[E]):
     def action_bounds(self: "Wrapper[ContinuousEnvironment]") -> tuple[jax.Array, jax.Array]:
         """The least and the largest continuous action."""
         return self.env.action_bounds
+
+    @property
+    def observation_bounds(self: "Wrapper[BoundsObservations]") -> tuple[ArrayLike, ArrayLike]:
+        """The least and the largest observation, broadcast to the shape of one."""
+        return self.env.observation_bounds
 
     @property
     def mdp(self: "Wrapper[HasModel]") -> FiniteMDP:

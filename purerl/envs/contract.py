@@ -7,7 +7,7 @@ traced. :func:`~purerl.envs.check_env` runs an environment and checks the rest.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,6 @@ from purerl.checks import listed, meant, refusal, shown, whole
 _LIBRARIES = {  # whose environments have an adapter
     name: f"purerl.envs.interop.from_{name}(env)" for name in ("gymnax", "jumanji", "navix", "pgx")
 }
-
-
-class _HasEnvironment(Protocol):
-    @property
-    def env(self) -> Any: ...
 
 
 def _instead(env: Any) -> str:
@@ -39,9 +34,7 @@ def _instead(env: Any) -> str:
     return "".join(meant(call) for name, call in _LIBRARIES.items() if name in libraries)
 
 
-def _check(node: _HasEnvironment, members: tuple[str, ...], kind: str) -> None:
-    env = node.env
-    owner = type(node).__name__
+def _check(owner: str, env: Any, members: tuple[str, ...], kind: str) -> None:
     missing = [name for name in members if not hasattr(env, name)]
     if missing == ["num_actions"] and hasattr(env, "action"):
         guess = meant("purerl.envs.DiscretizedActions(env, actions)")
@@ -53,48 +46,47 @@ def _check(node: _HasEnvironment, members: tuple[str, ...], kind: str) -> None:
     if any(leaf is env for leaf in jax.tree.leaves(env)):
         allowed = "a pytree, such as a class derived from purerl.pytree.Node"
         raise refusal(owner, "env", shown(env), allowed)
-    observation = env.observation
-    if not isinstance(observation, jax.ShapeDtypeStruct):
+    if not isinstance(env.observation, jax.ShapeDtypeStruct):
         where = f"{type(env).__name__}.observation"
-        raise refusal(owner, where, shown(observation), "a jax.ShapeDtypeStruct")
+        raise refusal(owner, where, shown(env.observation), "a jax.ShapeDtypeStruct")
 
 
-def check_dynamics(node: _HasEnvironment) -> None:
-    """Check that ``node.env`` is an environment, with actions of any kind.
+def check_dynamics(owner: str, env: Any) -> None:
+    """Check that something is an environment, with actions of any kind.
 
     Raises:
-        ValueError: names it, and what may have been meant.
+        ValueError: names ``owner``, what was given, and what may have been meant.
     """
-    _check(node, ("reset", "step", "observe", "observation"), "an environment of purerl")
+    _check(owner, env, ("reset", "step", "observe", "observation"), "an environment of purerl")
 
 
-def check_environment(node: _HasEnvironment) -> None:
-    """Check that ``node.env`` is an environment with finitely many actions.
+def check_environment(owner: str, env: Any) -> None:
+    """Check that something is an environment with finitely many actions.
 
     Raises:
-        ValueError: names it, and what may have been meant.
+        ValueError: names ``owner``, what was given, and what may have been meant.
     """
     members = ("reset", "step", "observe", "observation", "num_actions")
-    _check(node, members, "an environment of purerl with finitely many actions")
-    _check_count(node, "num_actions")
+    _check(owner, env, members, "an environment of purerl with finitely many actions")
+    _check_count(owner, env, "num_actions")
 
 
-def check_index(node: _HasEnvironment) -> None:
-    """Check that ``node.env`` has finitely many actions and observes a state's index.
+def check_index(owner: str, env: Any) -> None:
+    """Check that something is an environment that observes the index of its state.
 
     Raises:
-        ValueError: names it, and what may have been meant.
+        ValueError: names ``owner``, what was given, and what may have been meant.
     """
-    check_environment(node)
-    if not observes_index(node.env):
-        inner = getattr(node.env, "env", None)
+    check_environment(owner, env)
+    if not observes_index(env):
+        inner = getattr(env, "env", None)
         inside = inner is not None and hasattr(inner, "observation") and observes_index(inner)
         allowed = (
             "an environment with a finite number of states, env.num_states, that observes the "
             "index of its state" + (meant("env.env") if inside else "")
         )
-        raise refusal(type(node).__name__, "env", shown(node.env), allowed)
-    _check_count(node, "num_states")
+        raise refusal(owner, "env", shown(env), allowed)
+    _check_count(owner, env, "num_states")
 
 
 def observes_index(env: Any) -> bool:
@@ -104,14 +96,12 @@ def observes_index(env: Any) -> bool:
     return hasattr(env, "num_states") and seen.shape == () and is_integer
 
 
-def _check_count(node, name):
-    env = node.env
-    count = whole(getattr(env, name))
+def _check_count(owner, env, name):
+    value = getattr(env, name)
+    count = whole(value)
     if count is None or count < 1:
         where = f"{type(env).__name__}.{name}"
-        raise refusal(
-            type(node).__name__, where, shown(getattr(env, name)), "a positive whole number"
-        )
+        raise refusal(owner, where, shown(value), "a positive whole number")
 
 
 def _require(owner, field, value, accepts, shape, allowed):

@@ -70,6 +70,10 @@ class OneHot(Wrapper[E]):
     def observation(self):
         return jax.ShapeDtypeStruct((*self.env.observation.shape, self.size), jnp.float32)
 
+    @property
+    def observation_bounds(self):
+        return 0.0, 1.0
+
     def observe(self, state):
         return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
 
@@ -84,6 +88,12 @@ class Flatten(Wrapper[E]):
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct((math.prod(inside.shape),), inside.dtype)
+
+    @property
+    def observation_bounds(self):
+        shape = self.env.observation.shape
+        low, high = self.env.observation_bounds
+        return jnp.broadcast_to(low, shape).reshape(-1), jnp.broadcast_to(high, shape).reshape(-1)
 
     def observe(self, state):
         return self.env.observe(state).reshape(-1)
@@ -215,6 +225,10 @@ class ObservationNormalize(Wrapper[E]):
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct(inside.shape, jnp.promote_types(inside.dtype, jnp.float32))
+
+    @property
+    def observation_bounds(self):
+        return -self.clip, self.clip
 
     def wrap_state(self, inner):
         shape, dtype = self.observation.shape, self.observation.dtype

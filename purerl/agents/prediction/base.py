@@ -125,7 +125,7 @@ class LinearPrediction(Node):
     count_visits = False
 
     def __post_init__(self):
-        check_index(self)
+        check_index(type(self).__name__, self.env)
         check_policies(self, "behavior", "target")
         check_schedules(self, discount=UNIT_INTERVAL)
         check_numbers(self, initial_value=FINITE)

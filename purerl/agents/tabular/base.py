@@ -77,7 +77,7 @@ class TabularControl(GreedyAgent):
     initial_value = 0.0
 
     def __post_init__(self):
-        check_index(self)
+        check_index(type(self).__name__, self.env)
 
     @property
     def behavior_policy(self) -> Policy:

@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, check_choice, check_numbers
 from purerl.envs import drawing
@@ -104,6 +105,10 @@ class DeepSea(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.size, self.size), jnp.float32)
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        return 0.0, 1.0
 
     @property
     def longest_episode(self) -> int:

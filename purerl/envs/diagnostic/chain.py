@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
@@ -44,6 +45,10 @@ class Featured(Chain):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.features.shape[-1:], jnp.float32)
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        return jnp.min(self.features, axis=0), jnp.max(self.features, axis=0)
 
     def observe(self, state):
         return self.features.at[state].get(mode="promise_in_bounds")
