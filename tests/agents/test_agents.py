@@ -331,13 +331,14 @@ def test_wrong_numbers_of_numpy_are_refused(name):
 
 @pytest.mark.parametrize("kind", [jnp.float32, lambda x: np.full(3, x)], ids=["jax", "numpy"])
 @pytest.mark.parametrize("name", ["q_learning", "dqn"])
-def test_arrays_are_not_judged(name, kind):
-    AGENTS[name].replace(discount=kind(1.5))
+def test_arrays_are_judged(name, kind):
+    AGENTS[name].replace(discount=kind(0.5))
+    with pytest.raises(ValueError, match="discount is "):
+        AGENTS[name].replace(discount=kind(1.5))
 
 
 @pytest.mark.parametrize("name", ["q_learning", "dqn"])
 def test_a_whole_number_is_judged_too(name):
-    """Though trees of ``in_axes`` are made of such."""
     with pytest.raises(ValueError, match=r"discount is 2; allowed: a number in \[0, 1\]"):
         AGENTS[name].replace(discount=2)
 

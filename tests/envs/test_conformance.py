@@ -1,4 +1,4 @@
-"""``check_env`` is content with purerl's environments, and finds what is wrong in others."""
+"""``check_env`` is content with our environments, and names what is wrong in others."""
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,10 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("sticky", marks=pytest.mark.slow), "corridor", "clock", "restarts", "continuous"],
+)
 def test_it_is_content(name):
     check_env(WRAPPED[name])
 
@@ -228,7 +231,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+def slow_where_alike(name):
+    return (
+        pytest.param(name, marks=pytest.mark.slow) if name in ("start", "reward", "end") else name
+    )
+
+
+@pytest.mark.parametrize("name", map(slow_where_alike, FAULTS))
 def test_faults_are_named(name):
     env, says = FAULTS[name]
     with pytest.raises(ValueError, match=says) as error:
@@ -245,5 +254,5 @@ def test_a_state_whose_type_changes_is_named():
 def test_a_model_of_another_size_is_named():
     lake = make("FrozenLake-v1")
     env = type("Wide", (FiniteEnvironment,), {"num_actions": 5}).of(lake.mdp)
-    with pytest.raises(ValueError, match="mdp: num_actions is 4; allowed: env.num_actions, 5"):
+    with pytest.raises(ValueError, match=r"mdp: num_actions is 4; allowed: env\.num_actions, 5"):
         check_env(env)
