@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 # Which numbers are allowed: in words for the error message, and as a test.
 Rule = tuple[str, Callable[[np.ndarray], np.ndarray]]
@@ -178,7 +179,7 @@ def check_values(owner: str, values: Mapping[str, Any], rules: Mapping[str, Rule
     """
     for name, rule in rules.items():
         value = values[name]
-        if not isinstance(value, jax.core.Tracer) and not _holds(value, rule):
+        if not isinstance(value, Tracer) and not _holds(value, rule):
             raise refusal(owner, name, shown(value), rule[0] + _guess(name, value, rule))
 
 

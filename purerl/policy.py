@@ -15,6 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from purerl.checks import (
     FINITE,
@@ -348,7 +349,7 @@ class Fixed(Policy):
             what = f"{table.dtype} {list(table.shape)}" if is_array else shown(table)
             raise refusal("Fixed", "table", what, "an array of floats [S, A]")
         check_numbers(self, table=NOT_NEGATIVE)
-        if not isinstance(table, jax.core.Tracer):
+        if not isinstance(table, Tracer):
             total = np.sum(np.asarray(table), axis=-1)
             if np.abs(total - 1).max() > 1e-3:
                 worst = total.flat[np.abs(total - 1).argmax()]

@@ -104,8 +104,9 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
         ValueError: there is no such field.
     """
     owner = type(node).__name__
+    data: Any = node
     is_dataclass = dataclasses.is_dataclass(node) and not isinstance(node, type)
-    names = [field.name for field in dataclasses.fields(node)] if is_dataclass else []
+    names = [field.name for field in dataclasses.fields(data)] if is_dataclass else []
     fields: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
@@ -124,7 +125,7 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
             fields[head] = replace_paths(inner, deeper)
         except ValueError as error:
             raise ValueError(f"{head}.{', '.join(deeper)}: {error}") from None
-    return dataclasses.replace(node, **fields)
+    return dataclasses.replace(data, **fields)
 
 
 def _brief(value):

@@ -14,10 +14,12 @@ as a :class:`Function`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from purerl.checks import (
@@ -148,7 +150,7 @@ class Exponential(Schedule):
     def __post_init__(self):
         self._check(start=FINITE, half_life=POSITIVE, floor=NOT_NEGATIVE)
         floor = self.floor
-        if not isinstance(floor, jax.core.Tracer):
+        if not isinstance(floor, Tracer):
             above_floor = (f"a number of at least floor, which is {floor}", lambda x: x >= floor)
             self._check(start=above_floor)
 
@@ -259,7 +261,8 @@ def check_schedules(node: object, **rules: Rule) -> None:
             check_values(owner, {field: value}, {field: either})
         elif all(leaf is value for leaf in jax.tree.leaves(value)):
             _check_function(owner, field, value)
-            object.__setattr__(node, field, Function(value))
+            function: Callable[..., Any] = value
+            object.__setattr__(node, field, Function(function))
 
 
 def _check_function(owner, field, function):

@@ -163,5 +163,5 @@ def test_sizes(value):
             checks.check_sizes(self, "sizes")
 
     assert Layers(sizes=(np.int64(64), 8)).sizes == (64, 8)
-    with pytest.raises(ValueError, match="Layers: sizes is .* a tuple of positive whole numbers"):
+    with pytest.raises(ValueError, match=r"Layers: sizes is .* a tuple of positive whole numbers"):
         Layers(sizes=value)

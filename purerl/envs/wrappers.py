@@ -25,6 +25,7 @@ from purerl.checks import (
     shown,
 )
 from purerl.envs.base import (
+    BoundsObservations,
     ContinuousEnvironment,
     E,
     HasModel,
@@ -90,7 +91,7 @@ class Flatten(Wrapper[E]):
         return jax.ShapeDtypeStruct((math.prod(inside.shape),), inside.dtype)
 
     @property
-    def observation_bounds(self):
+    def observation_bounds(self: "Flatten[BoundsObservations]"):
         shape = self.env.observation.shape
         low, high = self.env.observation_bounds
         return jnp.broadcast_to(low, shape).reshape(-1), jnp.broadcast_to(high, shape).reshape(-1)

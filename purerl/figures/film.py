@@ -67,9 +67,8 @@ def record(
     for name, number, least in (("max_steps", max_steps, 1), ("pictures", pictures, 2)):
         if whole(number) is None or number < least:
             raise refusal("record", name, shown(number), f"a whole number of at least {least}")
-    check_values(
-        "record", {"fps": fps}, {"fps": ("a number in (0, 100]", lambda x: (x > 0) & (x <= 100))}
-    )
+    at_most_100 = ("a number in (0, 100]", lambda x: (x > 0) & (x <= 100))
+    check_values("record", {"fps": fps}, {"fps": at_most_100})
     check_agent("record", agent)
     from PIL import Image
 

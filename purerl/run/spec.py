@@ -81,7 +81,8 @@ class Spec:
         if any(leaf is agent for leaf in jax.tree.leaves(agent)):
             allowed = "a pytree, such as a class derived from purerl.pytree.Node"
             raise refusal("Spec", "agent", agent, allowed)
-        several = np.asarray(seeds) if whole(seeds) is None else np.arange(whole(seeds))
+        count = whole(seeds)
+        several = np.asarray(seeds) if count is None else np.arange(count)
         if several.ndim != 1 or several.dtype.kind not in "iu":
             raise refusal("Spec", "seeds", shown(seeds), _SEEDS)
         grid = _grid({} if over is None else over)

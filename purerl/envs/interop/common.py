@@ -110,7 +110,8 @@ def bounds(env: Environment) -> tuple[Any, Any]:
     declared = getattr(env, "observation_bounds", None)
     if declared is not None:
         shape, dtype = env.observation.shape, env.observation.dtype
-        return tuple(np.broadcast_to(np.asarray(x, dtype), shape) for x in declared)
+        low, high = (np.broadcast_to(np.asarray(x, dtype), shape) for x in declared)
+        return low, high
     dtype = env.observation.dtype
     if jnp.issubdtype(dtype, jnp.floating):
         return -np.inf, np.inf

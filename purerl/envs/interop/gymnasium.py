@@ -210,7 +210,7 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         Raises:
             ValueError: a seed or a mask of another kind or length.
         """
-        super().reset(seed=seed if whole(seed) is not None else None)
+        super().reset(seed=whole(seed))
         mask = self._mask(options)
         seeds = self._seeds(seed)
         if self.lanes is None:
@@ -246,8 +246,9 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         """The seed of each environment, or None."""
         if seed is None:
             return [None] * self.num_envs
-        if whole(seed) is not None:
-            return [whole(seed) + i for i in range(self.num_envs)]
+        first = whole(seed)
+        if first is not None:
+            return [first + i for i in range(self.num_envs)]
         several = list(seed) if np.iterable(seed) and not isinstance(seed, str) else []
         known = all(one is None or whole(one) is not None for one in several)
         if len(several) != self.num_envs or not known:
