@@ -99,12 +99,12 @@ def listed(names: Iterable[object]) -> str:
     >>> listed(["a", "b"])
     'a, b'
     """
-    names = list(map(str, names))
-    text = ", ".join(names) or "none"
+    words = list(map(str, names))
+    text = ", ".join(words) or "none"
     if len(text) <= LONGEST_LIST:
         return text
     few = text[:LONGEST_LIST].rsplit(", ", 1)[0]
-    return f"{few}, ... ({len(names)} in all)"
+    return f"{few}, ... ({len(words)} in all)"
 
 
 def nearest(name: object, names: Iterable[str]) -> str | None:
