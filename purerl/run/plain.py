@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import math
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -16,13 +15,14 @@ import numpy as np
 from purerl.checks import shown
 
 
-def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def encode(value: Any, arrays: dict[str, np.ndarray], functions: bool = False) -> Any:
     """A value as JSON.
 
     Args:
-        value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses;
-            functions by their name alone.
+        value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses.
         arrays: receives the arrays, by digest; the JSON refers to them.
+        functions: whether functions are allowed. Only their names are recorded, so that
+            :func:`decode` cannot read them back.
 
     Raises:
         TypeError: the value holds something else.
@@ -39,9 +39,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         arrays[digest] = array
         return {"array": digest}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: encode(item, arrays) for key, item in value.items()}}
+        return {"dict": {key: encode(item, arrays, functions) for key, item in value.items()}}
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
-        return {type(value).__name__: [encode(item, arrays) for item in value]}
+        return {type(value).__name__: [encode(item, arrays, functions) for item in value]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [
             f.name
@@ -51,29 +51,14 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         kind = type(value)
         return {
             "class": f"{kind.__module__}:{kind.__qualname__}",
-            "fields": {n: encode(getattr(value, n), arrays) for n in names},
+            "fields": {n: encode(getattr(value, n), arrays, functions) for n in names},
         }
-    if callable(value) and hasattr(value, "__qualname__"):
+    if functions and callable(value) and hasattr(value, "__qualname__"):
         return {"callable": f"{value.__module__}:{value.__qualname__}"}
     raise TypeError(
         f"{shown(value)} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
-        "dictionaries by string and dataclasses"
+        "dictionaries by string and dataclasses, such as the schedules of purerl"
     )
-
-
-def functions(data: Any) -> Iterator[str]:
-    """The functions in what :func:`encode` recorded, which :func:`decode` refuses.
-
-    >>> list(functions(encode([0.5, len], {})))
-    ['builtins:len']
-    """
-    if isinstance(data, dict):
-        if isinstance(data.get("callable"), str):
-            yield data["callable"]
-        data = list(data.values())
-    if isinstance(data, list):
-        for item in data:
-            yield from functions(item)
 
 
 _MODULE = {"parent", "name"}  # fields that flax adds to every module

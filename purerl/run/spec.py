@@ -134,13 +134,13 @@ class Spec:
         """The agent of each configuration."""
         return [replace_paths(self.agent, configuration) for configuration in self.configurations]
 
-    def to_json(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """All fields as JSON, which refers to the arrays put into ``arrays``."""
+    def to_json(self, arrays: dict[str, np.ndarray], functions: bool = False) -> dict[str, Any]:
+        """All fields as JSON, by :func:`~purerl.run.plain.encode`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         encoded = {
-            "agent": plain.encode(self.agent, arrays),
-            "over": plain.encode(dict(self.over), arrays),
-            "evaluation": plain.encode(self.evaluation, arrays),
+            "agent": plain.encode(self.agent, arrays, functions),
+            "over": plain.encode(dict(self.over), arrays, functions),
+            "evaluation": plain.encode(self.evaluation, arrays, functions),
             "seeds": list(self.seeds),
         }
         return fields | encoded

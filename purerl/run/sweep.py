@@ -12,9 +12,8 @@ import jax
 import numpy as np
 
 from purerl.agents.base import Agent
-from purerl.checks import refusal
 from purerl.random import Impl
-from purerl.run import chunk, folder, plain
+from purerl.run import chunk, folder
 from purerl.run.checkpoint import read_arrays, unflatten, write_arrays
 from purerl.run.evaluation import Evaluation
 from purerl.run.over_seeds import execute
@@ -72,8 +71,8 @@ def sweep(
         progress: whether to show a progress bar where standard error is a terminal.
 
     Raises:
-        ValueError: an argument out of its range, ``out`` holds something else, or the
-            agent has a function that a folder cannot hold.
+        ValueError: an argument out of its range, or ``out`` holds something else.
+        TypeError: the agent has a part that ``out`` cannot hold, such as a function.
         NotSaved: a chunk could not be written; the error carries the complete result.
     """
     if resume and out is None:
@@ -111,12 +110,11 @@ def run(
     began = time.perf_counter()
     planned = plan(spec)
     arrays: dict[str, np.ndarray] = {}
-    manifest = folder.new_manifest(spec.to_json(arrays) | folder.provenance(), label)
+    manifest = folder.new_manifest(
+        spec.to_json(arrays, functions=out is None) | folder.provenance(), label
+    )
     chunks: dict[int, dict[str, np.ndarray]] = {}
     if out is not None:
-        for name in plain.functions(manifest["identity"]):
-            allowed = "with out, only what can be read back, such as schedules of purerl.schedule"
-            raise refusal("sweep", "agent", f"one with the function {name}", allowed)
         manifest = folder.claim(out, manifest, arrays, resume)
         chunks = _stored(out, planned)
     tasks = planned.tasks

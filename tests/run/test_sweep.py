@@ -289,12 +289,6 @@ WRONG = {
     "half a seed": ({"seeds": 2.5}, r"seeds is 2\.5; allowed"),
     "text for seeds": ({"seeds": "2"}, "seeds is '2'; allowed"),
     "a word for an evaluation": ({"evaluation": "exact"}, "evaluation is 'exact'; allowed"),
-    "a function in a folder": (
-        {
-            "over": {"learning_rate": [lambda t: 0.1]},
-        },
-        "one with the function .*; allowed: with out, only what can be read back",
-    ),
     "a wrong value": ({"over": {"discount": [0.9, 1.5]}}, r"discount is 1\.5; allowed"),
     "steps that do not divide": (
         {"num_steps": 401},
@@ -659,13 +653,16 @@ if __name__ == "__main__":  # a process to be killed: slow enough to be caught i
     CASES[sys.argv[1]](SEEDS, out=sys.argv[2], resume=True)
 
 
-def test_functions_of_time_sweep_like_schedules():
+def test_functions_of_time_sweep_like_schedules(tmp_path):
     """Those of optax too, which are no pytrees; and fields of NumPy's kinds."""
     forms = [optax.linear_schedule(0.5, 0.1, 100), purerl.schedule.linear(0.5, 0.1, 100)]
     result = purerl.sweep(
         AGENT, np.int64(2), {"learning_rate": forms}, num_steps=200, points=2, progress=False
     )
     np.testing.assert_array_equal(*result.curves["q_error"])
+    with pytest.raises(TypeError, match="the function schedule cannot be recorded; allowed"):
+        purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
     assert np.isfinite(result.curves["q_error"]).all()
 
 
