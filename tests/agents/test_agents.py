@@ -224,7 +224,9 @@ def test_hyperparameters_are_lanes(name):
     stacked = agent.replace(
         **{field: jnp.array([getattr(one, field) for one in variants]) for field in fields}
     )
-    axes = jax.tree.map(lambda _: None, agent).replace(**dict.fromkeys(fields, 0))
+    axes = jax.tree_util.tree_map_with_path(
+        lambda path, _: 0 if jax.tree_util.keystr(path)[1:] in fields else None, stacked
+    )
     swept = jax.jit(jax.vmap(run, (axes, None)))(stacked, KEYS[0])
     each = [plain(jax.tree.map(operator.itemgetter(i), swept)) for i in range(len(variants))]
     for one, lane in zip(variants, each, strict=True):
