@@ -2,20 +2,21 @@
 
 import ast
 import dataclasses
+import inspect
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
 import purerl
 from purerl import envs, policy, schedule
 from purerl.agents.registry import METHODS, find
-from purerl.pytree import replace_path
+from purerl.checks import listed, meant, nearest, refusal, shown
+from purerl.pytree import replace_paths
 from purerl.random import Impl
 from purerl.run.report import has_map, show
 
@@ -39,46 +40,72 @@ def parse(text: str) -> tuple[str, list[Any]]:
     >>> parse("target=q_learning,double_q")
     ('target', ['q_learning', 'double_q'])
     """
-    name, equals, values = text.partition("=")
+    name, equals, values = map(str.strip, text.partition("="))
     try:
         if not (equals and name and values):
             raise SyntaxError
         parsed = ast.parse(f"[{values}]", mode="eval").body
         assert isinstance(parsed, ast.List)  # or it was no syntax
-        return name, [_value(element) for element in parsed.elts]
-    except SyntaxError:
-        raise ValueError(
-            f"{text!r} is not of the form name=value or name=value,value,..."
-        ) from None
+        elements = parsed.elts
+    except (SyntaxError, AssertionError):
+        form = "name=value or name=value,value,..."
+        raise ValueError(f"--set: {shown(text)} is not of the form {form}") from None
+    return name, [_value(name, element) for element in elements]
 
 
-def _value(node: ast.expr) -> Any:
+def _value(name: str, node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
         return node.id
+    text = ast.unparse(node)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id not in _BUILDERS:
-            raise ValueError(
-                f"{node.func.id!r} is no schedule or policy; there are: {', '.join(_BUILDERS)}"
-            )
-        arguments = {str(keyword.arg): _value(keyword.value) for keyword in node.keywords}
-        return _BUILDERS[node.func.id](*map(_value, node.args), **arguments)
-    return ast.literal_eval(node)
+            near = nearest(node.func.id, _BUILDERS)
+            allowed = f"one of {listed(_BUILDERS)}" + (meant(near) if near else "")
+            raise refusal("--set", name, text, allowed)
+        positional = [_value(name, argument) for argument in node.args]
+        named = {str(word.arg): _value(name, word.value) for word in node.keywords}
+        try:
+            return _BUILDERS[node.func.id](*positional, **named)
+        except TypeError:
+            signature = inspect.signature(_BUILDERS[node.func.id])
+            words = [str(parameter) for parameter in signature.parameters]
+            allowed = f"{node.func.id}({', '.join(words)})"
+            raise refusal("--set", name, text, allowed) from None
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Sub, ast.Div)):
+            guess = meant(f"{name}={ast.unparse(node.left)},{ast.unparse(node.right)}")
+        else:
+            guess = ""
+        allowed = "numbers, words, schedules and policies, separated by commas" + guess
+        raise refusal("--set", name, text, allowed) from None
 
 
 def make_agent(name: str, env_name: str) -> Any:
     """An agent with default hyperparameters on an environment, both by name.
 
-    A deep agent sees the index of a finite environment's state as a one-hot vector.
-
     Raises:
         ValueError: there is no such agent or environment.
     """
-    kind = find(name)
-    env: Any = purerl.make(env_name)
-    indexed = jnp.issubdtype(env.observation.dtype, jnp.integer) and not env.observation.shape
-    if name == "DQN" and indexed:
-        env = envs.OneHot(env, env.num_states)
-    return kind(env=env)
+    return find(name)(env=purerl.make(env_name))
+
+
+def settings(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Lists of values by field, from all that was set.
+
+    Raises:
+        ValueError: a field was set twice.
+
+    >>> settings(["discount=0.9", "epsilon=0.1,0.2"])
+    {'discount': [0.9], 'epsilon': [0.1, 0.2]}
+    """
+    over: dict[str, list[Any]] = {}
+    for name, values in map(parse, texts):
+        if name in over:
+            raise ValueError(f"--set: {name} is set twice; allowed: once, as in {name}=v1,v2")
+        over[name] = values
+    return over
 
 
 def run(
@@ -113,10 +140,11 @@ def run(
         resume: continue the run in that folder.
     """
     out = Path("results") / f"{agent}-{env}" if out is None else out
-    instance = make_agent(agent, env)
-    over = dict(map(parse, set))
-    for name in [name for name, values in over.items() if len(values) == 1]:
-        instance = replace_path(instance, name, over.pop(name)[0])
+    over = settings(set)
+    # All at once, those that are swept too: some are valid only together.
+    first = {name: values[0] for name, values in over.items()}
+    instance = replace_paths(make_agent(agent, env), first)
+    over = {name: values for name, values in over.items() if len(values) > 1}
     result = purerl.sweep(
         instance,
         seeds,

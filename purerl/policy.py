@@ -14,10 +14,20 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, UNIT_INTERVAL, check_numbers, refusal
+from purerl.checks import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    UNIT_INTERVAL,
+    check_numbers,
+    refusal,
+    shown,
+)
 from purerl.pytree import Node
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array) -> jax.Array:
@@ -168,6 +178,20 @@ def _visits(policy: Policy, inputs: PolicyInput) -> jax.Array:
     return inputs.visits
 
 
+def check_policies(node: object, *fields: str) -> None:
+    """Check that fields are policies, or None where that is the default.
+
+    Raises:
+        ValueError: names the field, its value and what is allowed.
+    """
+    for field in fields:
+        value = getattr(node, field)
+        optional = getattr(type(node), field, None) is None
+        if not (isinstance(value, Policy) or (value is None and optional)):
+            allowed = "a policy, such as EpsilonGreedy(0.1)" + (", or None" if optional else "")
+            raise refusal(type(node).__name__, field, shown(value), allowed)
+
+
 class Greedy(Policy):
     """An action of largest ``index``, by default the action value.
 
@@ -195,7 +219,7 @@ class EpsilonGreedy(Policy):
     epsilon: float | jax.Array | Schedule = 0.1
 
     def __post_init__(self):
-        check_numbers(self, epsilon=UNIT_INTERVAL)
+        check_schedules(self, epsilon=UNIT_INTERVAL)
 
     def probabilities(self, inputs):
         return epsilon_greedy_probabilities(inputs.values, at(self.epsilon, inputs.t))
@@ -216,7 +240,7 @@ class Softmax(Policy):
     temperature: float | jax.Array | Schedule = 1.0
 
     def __post_init__(self):
-        check_numbers(self, temperature=POSITIVE)
+        check_schedules(self, temperature=POSITIVE)
 
     def probabilities(self, inputs):
         return jax.nn.softmax(inputs.values / at(self.temperature, inputs.t))
@@ -239,7 +263,7 @@ class UCB(Greedy):
     needs_visits = True
 
     def __post_init__(self):
-        check_numbers(self, confidence=NOT_NEGATIVE)
+        check_schedules(self, confidence=NOT_NEGATIVE)
 
     def index(self, inputs):
         visits = _visits(self, inputs)
@@ -263,7 +287,7 @@ class CountBonus(Greedy):
     needs_visits = True
 
     def __post_init__(self):
-        check_numbers(self, bonus=NOT_NEGATIVE)
+        check_schedules(self, bonus=NOT_NEGATIVE)
 
     def index(self, inputs):
         visits = _visits(self, inputs)
@@ -317,6 +341,19 @@ class Fixed(Policy):
     """
 
     table: jax.Array
+
+    def __post_init__(self):
+        table = self.table
+        is_array = isinstance(table, (jax.Array, np.ndarray))
+        if not is_array or table.ndim < 2:
+            what = f"{table.dtype} {list(table.shape)}" if is_array else shown(table)
+            raise refusal("Fixed", "table", what, "an array of floats [S, A]")
+        check_numbers(self, table=NOT_NEGATIVE)
+        if not isinstance(table, Tracer):
+            total = np.sum(np.asarray(table), axis=-1)
+            if np.abs(total - 1).max() > 1e-3:
+                worst = total.flat[np.abs(total - 1).argmax()]
+                raise refusal("Fixed", "the sum of a row of table", worst, "1")
 
     def probabilities(self, inputs):
         return jnp.asarray(self.table, jnp.float32)[inputs.observation]

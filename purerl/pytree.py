@@ -1,10 +1,13 @@
 """Frozen dataclasses that are pytrees: agents, environments, policies, schedules."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 import jax
+import numpy as np
+
+from purerl.checks import listed, meant, nearest
 
 T = TypeVar("T")
 
@@ -34,7 +37,8 @@ class Node:
 
     The constructor is for users, and ``__post_init__`` may check its arguments. JAX
     rebuilds a node without the constructor, because transformations put tracers,
-    ``in_axes`` and placeholders in the place of leaves.
+    ``in_axes`` and placeholders in the place of leaves. So a tree of ``in_axes`` is
+    made from a node by ``jax.tree.map``, and not by the constructor.
 
     Registration uses :func:`jax.tree_util.register_pytree_with_keys` rather than
     ``register_dataclass`` (on which ``flax.struct`` is built): up to JAX 0.12 at least,
@@ -58,7 +62,7 @@ class Node:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True)(cls)
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
         children: list[str] = []
         structure: list[str] = []
         for field in dataclasses.fields(cls):
@@ -80,29 +84,54 @@ class Node:
 
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
+    def __repr__(self):
+        shown = (f"{f.name}={_brief(getattr(self, f.name))}" for f in dataclasses.fields(self))
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked as by the constructor."""
         return dataclasses.replace(self, **changes)
 
 
-def replace_path(node: T, path: str, value: Any) -> T:
-    """A copy of a dataclass with one field changed.
+def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
+    """A copy of a dataclass with some fields changed, all at once.
 
-    A dotted path reaches into fields that are dataclasses, as in ``"env.limit"``.
+    So fields that are valid only together are set in any order. A dotted path reaches
+    into fields that are dataclasses, as in ``"env.limit"``; where a field is changed
+    and something inside it too, the inside of the new value is.
 
     Raises:
         ValueError: there is no such field.
     """
-    head, *rest = path.split(".", 1)
     owner = type(node).__name__
-    if not dataclasses.is_dataclass(node) or isinstance(node, type):
-        raise ValueError(f"{owner} has no field {head!r}; it has: none")
-    names = [field.name for field in dataclasses.fields(node)]
-    if head not in names:
-        raise ValueError(f"{owner} has no field {head!r}; it has: {', '.join(names) or 'none'}")
-    if rest:
+    data: Any = node
+    is_dataclass = dataclasses.is_dataclass(node) and not isinstance(node, type)
+    names = [field.name for field in dataclasses.fields(data)] if is_dataclass else []
+    fields: dict[str, Any] = {}
+    inside: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        head, _, rest = path.partition(".")
+        if head not in names:
+            near = nearest(head, names)
+            guess = meant(repr(near)) if near else ""
+            raise ValueError(f"{owner} has no field {head!r}; it has: {listed(names)}{guess}")
+        if rest:
+            inside.setdefault(head, {})[rest] = value
+        else:
+            fields[head] = value
+    for head, deeper in inside.items():
+        inner = fields.get(head, getattr(node, head))
         try:
-            value = replace_path(getattr(node, head), rest[0], value)
+            fields[head] = replace_paths(inner, deeper)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    return dataclasses.replace(node, **{head: value})
+            raise ValueError(f"{head}.{', '.join(deeper)}: {error}") from None
+    return dataclasses.replace(data, **fields)
+
+
+def _brief(value):
+    """A value in the representation of a node: arrays by dtype and shape."""
+    if isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
+        return f"{value.dtype}{list(value.shape)}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, (Node, type)):
+        return f"{type(value).__name__}(...)"
+    return repr(value)

@@ -37,10 +37,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend import random as jex_random
 
-from purerl.checks import refusal
+from purerl.checks import meant, refusal, shown, whole
 
 Impl = Literal["threefry", "pcg4d"]  # the generators by name
 
@@ -193,15 +194,35 @@ def key(seed: int | jax.Array, impl: Impl = "threefry") -> jax.Array:
 
     Raises:
         ValueError: ``impl`` is not the name of a generator of this module.
+        TypeError: ``seed`` is not one integer.
     """
     if impl not in IMPLEMENTATIONS:
         raise refusal("key", "impl", repr(impl), ", ".join(map(repr, IMPLEMENTATIONS)))
-    return jax.random.key(seed, impl=IMPLEMENTATIONS[impl])
+    return jax.random.key(_integer("key", "seed", seed), impl=IMPLEMENTATIONS[impl])
+
+
+def _integer(owner, field, value):
+    """``value``, if it is one integer."""
+    is_array = isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0
+    if whole(value) is None and not (is_array and jnp.issubdtype(value.dtype, jnp.integer)):
+        raise TypeError(refusal(owner, field, shown(value), "an integer"))
+    return value
 
 
 def as_key(key: jax.Array) -> jax.Array:
-    """A typed key as it is; a legacy ``uint32`` key wrapped as JAX's default kind."""
-    return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+    """A typed key as it is; a legacy ``uint32`` key wrapped as JAX's default kind.
+
+    Raises:
+        TypeError: ``key`` is neither.
+    """
+    kind = getattr(key, "dtype", None)
+    if kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key):
+        return key
+    if kind != jnp.uint32 or np.shape(key)[-1:] not in ((2,), (4,)):
+        guess = meant(f"purerl.random.key({key})") if whole(key) is not None else ""
+        allowed = "a key of jax.random or purerl.random" + guess
+        raise TypeError(refusal("as_key", "key", shown(key), allowed))
+    return jax.random.wrap_key_data(key)
 
 
 def seed_key(base: int | jax.Array, i: int | jax.Array, impl: Impl = "threefry") -> jax.Array:
@@ -210,4 +231,4 @@ def seed_key(base: int | jax.Array, i: int | jax.Array, impl: Impl = "threefry")
     It is a function of ``base`` and ``i`` alone, so the first five keys are the same in
     a run of five seeds and in one of thirty.
     """
-    return jax.random.fold_in(key(base, impl), i)
+    return jax.random.fold_in(key(base, impl), _integer("seed_key", "i", i))

@@ -8,35 +8,49 @@ an ``optax`` optimizer calls its learning rate (which may be any schedule) with 
 number of updates. ``t`` of any shape is mapped elementwise, so a table of visit counts
 gives a table of step sizes.
 
-:func:`constant`, :func:`linear`, :func:`exponential` and :func:`power` validate their
-arguments and build the pytrees. The pytrees themselves accept anything as a leaf, as
-JAX requires: tracers, ``in_axes``, placeholders.
+:func:`constant`, :func:`linear`, :func:`exponential` and :func:`power` build them. An
+agent also takes any function of time, such as a schedule of ``optax``, which it keeps
+as a :class:`Function`.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, Rule, check_values
-from purerl.pytree import Node
+from purerl.checks import (
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    check_values,
+    refusal,
+)
+from purerl.pytree import Node, static
 
 Number = float | jax.Array
 # A number, a schedule, or another function of time such as a schedule of optax.
 Hyperparameter = ArrayLike | Callable[[int | jax.Array], ArrayLike]
 
-S = TypeVar("S", bound="Schedule")
-
 
 class Schedule(Node):
     """Base class of schedules: a formula of the time, cast to float32."""
 
+    def _check(self, **rules: Rule) -> None:
+        """Check numbers, in the name of the function that builds the schedule."""
+        check_values(type(self).__name__.lower(), vars(self), rules)
+
     def formula(self, t: jax.Array) -> jax.Array:
         """The value at time ``t``, in the dtype that the arithmetic gives."""
         raise NotImplementedError(f"{type(self).__name__} defines no formula")
+
+    def bounds(self) -> tuple[Number, ...]:
+        """Values that it takes, with all others between them; by default none known."""
+        return ()
 
     def __call__(self, t: int | jax.Array) -> jax.Array:
         """The value at time ``t``, float32, of the shape of ``t``."""
@@ -45,18 +59,29 @@ class Schedule(Node):
         return jnp.asarray(self.formula(t), jnp.float32)
 
 
-def _checked(schedule: S, **rules: Rule) -> S:
-    """``schedule``, after checking its numbers by ``rules``, by default ``FINITE``."""
-    fields = [field.name for field in dataclasses.fields(schedule)]
-    owner = type(schedule).__name__.lower()
-    check_values(owner, vars(schedule), dict.fromkeys(fields, FINITE) | rules)
-    return schedule
+class Function(Schedule):
+    """Any function of time, such as a schedule of ``optax``.
+
+    Attributes:
+        function: maps an int32 ``[]`` to a number ``[]``. Static.
+    """
+
+    function: Callable[[jax.Array], ArrayLike] = static()
+
+    def formula(self, t):
+        return self.function(t)
 
 
 class Constant(Schedule):
     """Built by :func:`constant`."""
 
     value: Number
+
+    def __post_init__(self):
+        self._check(value=FINITE)
+
+    def bounds(self):
+        return (self.value,)
 
     def formula(self, t):
         return jnp.broadcast_to(self.value, t.shape)
@@ -71,7 +96,7 @@ def constant(value: Number) -> Constant:
     >>> print(constant(0.5)(1_000))
     0.5
     """
-    return _checked(Constant(value))
+    return Constant(value)
 
 
 class Linear(Schedule):
@@ -81,6 +106,12 @@ class Linear(Schedule):
     end: Number
     steps: Number
     begin: Number
+
+    def __post_init__(self):
+        self._check(start=FINITE, end=FINITE, steps=POSITIVE, begin=NOT_NEGATIVE)
+
+    def bounds(self):
+        return self.start, self.end
 
     def formula(self, t):
         fraction = jnp.clip((t - self.begin) / self.steps, 0.0, 1.0)
@@ -106,7 +137,7 @@ def linear(start: Number, end: Number, steps: Number, begin: Number = 0) -> Line
     >>> print(epsilon(0), epsilon(50), epsilon(1_000))
     1.0 0.75 0.5
     """
-    return _checked(Linear(start, end, steps, begin), steps=POSITIVE, begin=NOT_NEGATIVE)
+    return Linear(start, end, steps, begin)
 
 
 class Exponential(Schedule):
@@ -115,6 +146,16 @@ class Exponential(Schedule):
     start: Number
     half_life: Number
     floor: Number
+
+    def __post_init__(self):
+        self._check(start=FINITE, half_life=POSITIVE, floor=NOT_NEGATIVE)
+        floor = self.floor
+        if not isinstance(floor, Tracer):
+            above_floor = (f"a number of at least floor, which is {floor}", lambda x: x >= floor)
+            self._check(start=above_floor)
+
+    def bounds(self):
+        return (self.start,)  # the floor may be zero, which is not reached
 
     def formula(self, t):
         return jnp.maximum(self.floor, self.start * jnp.exp2(-t / self.half_life))
@@ -137,10 +178,7 @@ def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Expone
     >>> print(epsilon(0), epsilon(10), epsilon(20), epsilon(1_000))
     1.0 0.5 0.25 0.125
     """
-    if not any(isinstance(x, jax.Array) for x in (start, floor)):
-        above_floor = (f"a number of at least floor, which is {floor}", lambda x: x >= floor)
-        check_values("exponential", {"start": start}, {"start": above_floor})
-    return _checked(Exponential(start, half_life, floor), half_life=POSITIVE, floor=NOT_NEGATIVE)
+    return Exponential(start, half_life, floor)
 
 
 class Power(Schedule):
@@ -149,6 +187,12 @@ class Power(Schedule):
     start: Number
     exponent: Number
     timescale: Number
+
+    def __post_init__(self):
+        self._check(start=FINITE, exponent=NOT_NEGATIVE, timescale=POSITIVE)
+
+    def bounds(self):
+        return (self.start,)  # the limit, zero, is not reached
 
     def formula(self, t):
         return self.start * (1 + t / self.timescale) ** -self.exponent
@@ -177,7 +221,7 @@ def power(start: Number, exponent: Number, timescale: Number = 1.0) -> Power:
     >>> print(learning_rate(0), learning_rate(300))
     1.0 0.5
     """
-    return _checked(Power(start, exponent, timescale), exponent=NOT_NEGATIVE, timescale=POSITIVE)
+    return Power(start, exponent, timescale)
 
 
 def at(hyperparameter: Hyperparameter, t: int | jax.Array) -> jax.Array:
@@ -194,3 +238,39 @@ def at(hyperparameter: Hyperparameter, t: int | jax.Array) -> jax.Array:
     """
     value = hyperparameter(t) if callable(hyperparameter) else hyperparameter
     return jnp.asarray(value, jnp.float32)
+
+
+def check_schedules(node: object, **rules: Rule) -> None:
+    """Check the fields of a frozen dataclass that hold numbers or schedules of them.
+
+    A function of time that is no pytree is replaced by a :class:`Function`, so that the
+    node can be passed to transformations and swept.
+
+    Raises:
+        ValueError: names the field, its value and what is allowed.
+    """
+    owner = type(node).__name__
+    for field, rule in rules.items():
+        value = getattr(node, field)
+        is_number = isinstance(value, (int, float, np.generic, np.ndarray, jax.Array))
+        either = rule if is_number else (f"{rule[0]}, or a schedule", rule[1])
+        if isinstance(value, Schedule):
+            for bound in value.bounds():
+                check_values(owner, {f"a value of {field}": bound}, {f"a value of {field}": rule})
+        elif not callable(value) or isinstance(value, type):
+            check_values(owner, {field: value}, {field: either})
+        elif all(leaf is value for leaf in jax.tree.leaves(value)):
+            _check_function(owner, field, value)
+            function: Callable[..., Any] = value
+            object.__setattr__(node, field, Function(function))
+
+
+def _check_function(owner, field, function):
+    try:
+        shape = jax.eval_shape(lambda t: jnp.asarray(function(t)), jnp.int32(0)).shape
+    except Exception as error:
+        allowed = "a number, or a function of the time as JAX traces it"
+        raise refusal(owner, field, function, allowed) from error
+    if shape:
+        allowed = "a number, or a function of the time with values of shape []"
+        raise refusal(owner, field, function, f"{allowed}, not {list(shape)}")

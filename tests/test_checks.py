@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purerl import checks
+from purerl import checks, pytree
 from purerl.pytree import Node, static
 
 
@@ -110,9 +110,58 @@ def test_what_jax_puts_in_a_leafs_place_is_let_through(leaf):
     assert jax.tree.map(lambda _: leaf, Node()).scale is leaf
 
 
-def test_arrays_and_tracers_are_let_through():
-    Node(rate=np.array([0.5, 1.5]), scale=jnp.float32(-1))
+def test_what_is_known_is_checked_and_tracers_are_let_through():
+    for wrong in ({"rate": np.array([0.5, 1.5])}, {"scale": jnp.float32(-1)}, {"rate": 2}):
+        with pytest.raises(ValueError, match=f"Node: {next(iter(wrong))} is .*; allowed: a"):
+            Node(**wrong)
+    node = Node(rate=jnp.array([0.5, 1.0]), scale=np.int64(1), size=np.int32(6))
+    assert type(node.size) is int
     assert jax.jit(lambda rate: Node(rate=rate).rate)(1.5) == 1.5
-    assert jax.vmap(lambda node: node.rate, in_axes=(Node(rate=0, scale=None),))(
-        Node(rate=jnp.array([0.5, 1.5]), scale=1.0)
-    ).tolist() == [0.5, 1.5]
+    axes = jax.tree.map(lambda leaf: 0 if np.ndim(leaf) else None, node)
+    assert jax.vmap(lambda node: node.rate, in_axes=(axes,))(node).tolist() == [0.5, 1.0]
+
+
+WRONG = {
+    "rate": [True, None, "x", [0.5], (0.1, 0.2), 1j, {}, object(), np.array("a"), 10**400, float],
+    "size": [True, None, "4", 4.0, [4], jnp.int32(4), np.float32(4)],
+    "kind": [None, 1, ["a"], {}, np.float32(1)],
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_values_of_other_kinds_get_one_short_sentence(field):
+    for value in WRONG[field]:
+        with pytest.raises(ValueError, match=rf"^Node: {field} is .*; allowed: ") as error:
+            Node(**{field: value})
+        assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "guess"),
+    [
+        ({"rate": "1e-4"}, "0.0001"),
+        ({"scale": "5"}, "5"),
+        ({"rate": [0.1, 0.2]}, "over={'rate': [0.1, 0.2]}"),
+        ({"size": 8.0}, "8"),
+        ({"size": "8"}, "8"),
+        ({"size": 7}, "6"),
+        ({"kind": "A"}, "'a'"),
+    ],
+)
+def test_what_was_meant_is_guessed(fields, guess):
+    with pytest.raises(ValueError, match="allowed") as error:
+        Node(**fields)
+    assert str(error.value).endswith(f"(did you mean {guess}?)")
+
+
+@pytest.mark.parametrize("value", [[64, 64], 64, "64", (64, 0), (64, 2.0), (True,), None])
+def test_sizes(value):
+    class Layers(pytree.Node):
+        sizes: tuple = static(default=())
+
+        def __post_init__(self):
+            checks.check_sizes(self, "sizes")
+
+    assert Layers(sizes=(np.int64(64), 8)).sizes == (64, 8)
+    with pytest.raises(ValueError, match=r"Layers: sizes is .* a tuple of positive whole numbers"):
+        Layers(sizes=value)

@@ -91,16 +91,25 @@ def test_replay_says_when_a_result_was_altered(command, tmp_path):
         (["run", "DQN", "CartPole-v2"], "did you mean 'CartPole-v1'"),
         ([*RUN, "--set", "learning_rate"], "not of the form name=value"),
         ([*RUN, "--set", "learning_rate=-1.0"], "learning_rate is -1.0"),
-        ([*RUN, "--set", "learning_rate=cosine(1.0)"], "no schedule"),
+        ([*RUN, "--set", "learning_rate=cosine(1.0)"], "allowed: one of constant, linear"),
         ([*RUN, "--set", "learnin_rate=1.0"], "no field 'learnin_rate'"),
         ([*RUN, "--seeds", "0"], "seeds is []"),
+        (["run", "DQN", "Breakout"], "did you mean 'MinAtar/Breakout-v1'"),
+        ([*RUN, "--set", "epsilon=0.1-0.5"], "(did you mean epsilon=0.1,0.5?)"),
+        ([*RUN, "--set", "epsilon=linear(1.0)"], "allowed: linear(start, end, steps, begin)"),
+        ([*RUN, "--set", "epsilon='0.1'"], "(did you mean 0.1?)"),
+        ([*RUN, "--set", "epsilon=low"], "epsilon is 'low'"),
+        ([*RUN, "--set", "epsilon=None"], "epsilon is None"),
+        ([*RUN, "--set", "epsilon=x.y"], "--set: epsilon is x.y"),
+        ([*RUN, "--set", "epsilon=0.1", "epsilon=0.2"], "epsilon is set twice"),
+        ([*RUN, "--set", "behavior=greedy"], "allowed: a policy"),
         (["report", "nowhere"], "holds no run"),
         (["rerun", "nowhere", "--seed", "0"], "holds no run"),
     ],
 )
 def test_errors_are_one_clear_line(command, words, says):
     code, _ = command(*words)
-    assert says in code and "\n" not in code
+    assert says in code and "\n" not in code and len(code) < 320
 
 
 @pytest.mark.parametrize(
@@ -124,9 +133,16 @@ def test_every_kind_of_agent_is_judged_by_what_it_estimates(command, agent, meas
     assert code is None and measure in printed
 
 
-def test_a_deep_agent_sees_a_finite_state_as_one_hot():
-    agent = cli.make_agent("DQN", "Grid2x3-v0")
-    assert agent.env.observation.shape == (6,)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
+def test_fields_valid_only_together_are_set_together(monkeypatch, order):
+    texts = ["train_period=7", "target_period=77,154", "buffer_size=1001", "learning_starts=210"]
+    seen = []
+    monkeypatch.setattr(purerl, "sweep", lambda agent, seeds, over, **_: seen.append((agent, over)))
+    monkeypatch.setattr(cli, "show", lambda *_: sys.exit())
+    with pytest.raises(SystemExit):
+        cli.run("DQN", "CartPole-v1", set=[texts[i] for i in order])
+    ((agent, over),) = seen
+    assert (agent.train_period, agent.buffer_size, over) == (7, 1001, {"target_period": [77, 154]})
 
 
 def test_lists(command):

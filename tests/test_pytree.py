@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from purerl import policy
-from purerl.pytree import Node, static
+from purerl.pytree import Node, replace_paths, static
 
 
 class Point(Node):
@@ -67,6 +67,51 @@ def test_a_subclass_has_the_fields_of_its_parent_and_its_own():
     assert isinstance(jax.tree.map(lambda x: x, Space(1.0)), Space)
 
 
+class Pair(Node):
+    low: float = 1.0
+    high: float = 2.0
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError("low is not below high")
+
+
+class Outer(Node):
+    pair: Pair = Pair()
+    name: str = static(default="p")
+
+
+@pytest.mark.parametrize("paths", itertools.permutations(["pair.low", "pair.high", "name"]))
+def test_fields_valid_only_together_are_set_in_any_order(paths):
+    values = {"pair.low": 5.0, "pair.high": 6.0, "name": "q"}
+    changed = replace_paths(Outer(), {path: values[path] for path in paths})
+    assert changed == Outer(Pair(5.0, 6.0), "q")
+
+
+def test_the_inside_of_a_new_value_is_changed():
+    for changes in itertools.permutations([("pair", Pair(7.0, 8.0)), ("pair.high", 9.0)]):
+        assert replace_paths(Outer(), dict(changes)).pair == Pair(7.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"nam": "q"}, r"Outer has no field 'nam'; it has: pair, name \(did you mean 'name'\?\)"),
+        ({"pair.lo": 1.0}, r"pair.lo: Pair has no field 'lo'; it has: low, high"),
+        ({"pair.low": 5.0}, "pair.low: low is not below high"),
+        ({"name.x": 1}, "name.x: str has no field 'x'; it has: none"),
+    ],
+)
+def test_paths_that_lead_nowhere_are_named(changes, says):
+    with pytest.raises(ValueError, match=says):
+        replace_paths(Outer(), changes)
+
+
+def test_arrays_are_shown_by_their_shape():
+    node = Point(jnp.zeros((2, 3)), 5.0, "q")
+    assert repr(node) == "Point(x=float32[2, 3], y=5.0, name='q')"
+
+
 def test_alike_classes_are_not_taken_for_each_other():
     """The cache of jit compares structures."""
     kinds = [
@@ -86,6 +131,7 @@ def test_policies_have_structures_of_their_own():
         if issubclass(kind, policy.Policy)
     ]
     structures = [
-        jax.tree.structure(kind(0.5) if kind is policy.Fixed else kind()) for kind in kinds
+        jax.tree.structure(kind(jnp.ones((1, 1))) if kind is policy.Fixed else kind())
+        for kind in kinds
     ]
     assert all(one != other for one, other in itertools.combinations(structures, 2))

@@ -267,6 +267,20 @@ def test_short_draws_are_the_beginnings_of_long_ones(impl, dtype):
 # Keys.
 
 
+@pytest.mark.parametrize("seed", [1.7, "0", None, True, [1], np.array([1]), jnp.float32(1)])
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(TypeError, match=r"key: seed is .*; allowed: an integer"):
+        key(seed)
+    with pytest.raises(TypeError, match=r"seed_key: i is .*; allowed: an integer"):
+        seed_key(0, seed)
+
+
+@pytest.mark.parametrize("wrong", [0, None, 1.5, "key", np.zeros(2)])
+def test_what_is_no_key_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"as_key: key is .*; allowed: a key"):
+        as_key(wrong)
+
+
 def test_unknown_generators_are_refused():
     with pytest.raises(ValueError, match=r"impl is 'mersenne'; allowed: 'threefry', 'pcg4d'$"):
         key(0, "mersenne")

@@ -5,7 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from purerl.checks import listed, meant, refusal, shown
 from purerl.envs.base import Environment, restart
+from purerl.envs.contract import check_environment
 from purerl.metrics import Metrics
 from purerl.pytree import Node
 
@@ -122,12 +124,18 @@ class GreedyAgent(Node):
 
     Attributes:
         env: the environment.
+
+    Raises:
+        ValueError: ``env`` is no environment with finitely many actions.
     """
 
     env: Environment
 
     transitions_per_step = 1
     lanes = 8
+
+    def __post_init__(self):
+        check_environment(type(self).__name__, self.env)
 
     def snapshot(self, state: State) -> Snapshot:
         """By default the whole state."""
@@ -146,6 +154,21 @@ class GreedyAgent(Node):
         """One for the action of :meth:`act`, zero for the others, float32 ``[A]``."""
         values = self.values(snapshot, observation)
         return jax.nn.one_hot(jnp.argmax(values), len(values), dtype=jnp.float32)
+
+
+def check_agent(owner: str, agent: Any) -> None:
+    """Check that something is an agent.
+
+    Raises:
+        ValueError: names it, and what may have been meant.
+    """
+    members = ("env", "transitions_per_step", "init", "step", "snapshot", "act")
+    missing = [name for name in members if not hasattr(agent, name)]
+    if missing or isinstance(agent, type):
+        name = agent.__name__ if isinstance(agent, type) else agent
+        guess = meant(f"purerl.{name}(env=...)") if isinstance(name, str) else ""
+        lacks = "" if guess else f", which has no {listed(missing)}"
+        raise refusal(owner, "agent", shown(agent) + lacks, "an agent" + guess)
 
 
 def start_state(agent: Agent, snapshot: Snapshot, key: jax.Array) -> Any:

@@ -14,8 +14,10 @@ from purerl.checks import (
     POSITIVE,
     UNIT_INTERVAL,
     check_choice,
-    check_numbers,
     check_size,
+    check_sizes,
+    refusal,
+    shown,
 )
 from purerl.envs.base import Environment, Transition
 from purerl.metrics import Mean
@@ -24,7 +26,7 @@ from purerl.policy import epsilon_greedy
 from purerl.pytree import static
 from purerl.random import as_key
 from purerl.rollout import Actors, Episode, rollout
-from purerl.schedule import Schedule, at, linear
+from purerl.schedule import Schedule, at, check_schedules, linear
 from purerl.timescan import time_scan
 
 TARGETS = {
@@ -84,7 +86,8 @@ class DQN(GreedyAgent):
     Ba, ICLR 2015).
 
     Attributes:
-        env: the environment.
+        env: the environment. The network sees observations of integers in
+            ``[0, env.num_states)`` as indicator vectors.
         learning_rate: of Adam, above 0. This and the other schedules are evaluated at
             the number of transitions since the warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
@@ -137,7 +140,8 @@ class DQN(GreedyAgent):
     lanes = 4
 
     def __post_init__(self):
-        check_numbers(
+        super().__post_init__()
+        check_schedules(
             self,
             learning_rate=POSITIVE,
             discount=UNIT_INTERVAL,
@@ -146,22 +150,16 @@ class DQN(GreedyAgent):
             max_grad_norm=ABOVE_ZERO,
         )
         check_choice(self, target=TARGETS, loss=LOSSES)
-        for name in ("features", "channels"):
-            sizes = getattr(self, name)
-            if not isinstance(sizes, tuple) or not all(isinstance(n, int) and n > 0 for n in sizes):
-                raise ValueError(
-                    f"DQN: {name} is {sizes!r}; allowed: a tuple of positive whole numbers"
-                )
-        if (
-            self.channels
-            and hasattr(self.env, "observation")
-            and len(self.env.observation.shape) != 3
-        ):
-            shape = list(self.env.observation.shape)
-            raise ValueError(
-                f"DQN: channels is {self.channels}; allowed: only where an observation is "
-                f"[H, W, C], and not {shape}"
-            )
+        check_sizes(self, "features", "channels")
+        seen = self.env.observation
+        if self.channels and len(seen.shape) != 3:
+            allowed = f"only where an observation is [H, W, C], and not {list(seen.shape)}"
+            raise refusal("DQN", "channels", self.channels, allowed)
+        is_index = seen.shape == () and jnp.issubdtype(seen.dtype, jnp.integer)
+        if is_index and self._num_states is None:
+            what = f"{shown(self.env)}, which observes one integer"
+            allowed = "only with env.num_states, or inside OneHot(env, size)"
+            raise refusal("DQN", "env", what, allowed)
         check_size(self, "train_period", "num_envs", "batch_size")
         check_size(
             self,
@@ -171,10 +169,8 @@ class DQN(GreedyAgent):
             multiple_of=self.transitions_per_step,
         )
         if self.batch_size > self.buffer_size:
-            raise ValueError(
-                f"DQN: batch_size is {self.batch_size}; allowed: at most buffer_size, "
-                f"{self.buffer_size}"
-            )
+            allowed = f"at most buffer_size, {self.buffer_size}"
+            raise refusal("DQN", "batch_size", self.batch_size, allowed)
 
     @property
     def transitions_per_step(self) -> int:
@@ -185,8 +181,17 @@ class DQN(GreedyAgent):
         if self.channels:
             return ConvNet(self.channels, self.features, self.env.num_actions)
         return MLP(
-            self.features, self.env.num_actions, observation_ndim=len(self.env.observation.shape)
+            self.features,
+            self.env.num_actions,
+            observation_ndim=len(self.env.observation.shape),
+            num_states=self._num_states,
         )
+
+    @property
+    def _num_states(self) -> int | None:
+        """The number of values of an observation that consists of indices of states."""
+        is_integer = jnp.issubdtype(self.env.observation.dtype, jnp.integer)
+        return getattr(self.env, "num_states", None) if is_integer else None
 
     def init(self, key: jax.Array) -> DQNState:
         params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(

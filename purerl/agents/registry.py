@@ -1,6 +1,5 @@
 """The agents by name, with what a table says of each."""
 
-import difflib
 from typing import NamedTuple
 
 from purerl.agents.dqn import DQN
@@ -35,6 +34,7 @@ from purerl.agents.tabular import (
     TreeBackup,
     UCBQLearning,
 )
+from purerl.checks import listed, nearest, shown
 
 
 class Method(NamedTuple):
@@ -134,9 +134,8 @@ def find(name: str) -> type:
     >>> find("QLearning").__name__
     'QLearning'
     """
-    if name not in METHODS:
-        lowercase = {known.lower(): known for known in METHODS}
-        near = difflib.get_close_matches(str(name).lower(), lowercase, n=1, cutoff=0.3)
-        guess = f"did you mean {lowercase[near[0]]!r}? " if near else ""
-        raise ValueError(f"unknown agent {name!r}; {guess}known: {', '.join(METHODS)}")
+    if not isinstance(name, str) or name not in METHODS:
+        near = nearest(name, METHODS)
+        guess = f"did you mean {near!r}? " if near else ""
+        raise ValueError(f"unknown agent {shown(name)}; {guess}known: {listed(METHODS)}")
     return METHODS[name].agent

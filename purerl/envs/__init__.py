@@ -2,6 +2,7 @@
 
 from purerl.envs import bsuite, classic, diagnostic, grids, interop, minatar, toy_text
 from purerl.envs.base import (
+    BoundsObservations,
     ContinuousEnvironment,
     Environment,
     HasModel,
@@ -19,6 +20,7 @@ from purerl.envs.base import (
     restart,
 )
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from purerl.envs.conformance import check_env
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.grids.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.registry import kinds, make, names
@@ -38,6 +40,7 @@ from purerl.envs.wrappers import (
 __all__ = [
     "MOVES",
     "Acrobot",
+    "BoundsObservations",
     "CartPole",
     "ContinuousEnvironment",
     "DiscretizedActions",
@@ -67,6 +70,7 @@ __all__ = [
     "blackjack",
     "bsuite",
     "can_render",
+    "check_env",
     "classic",
     "cliff_walking",
     "diagnostic",

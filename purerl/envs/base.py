@@ -5,8 +5,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import AT_LEAST_ONE, check_numbers
+from purerl.envs.contract import check_dynamics, check_observation, check_step, explained
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Metrics
 from purerl.pytree import Node
@@ -159,6 +161,15 @@ class Renders(Environment, Protocol):
         ...
 
 
+class BoundsObservations(Environment, Protocol):
+    """An environment that knows bounds of its observations."""
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        """The least and the largest observation, each broadcast to the shape of one."""
+        ...
+
+
 class TabularEnvironment(IndexedEnvironment, HasModel, Renders, Protocol):
     """An environment that observes the states of its model by index, and draws them."""
 
@@ -170,6 +181,8 @@ def has_model(env: Dynamics) -> TypeGuard[HasModel]:
 
 def can_render(env: Dynamics) -> TypeGuard[Renders]:
     """Test for pictures of states, which narrows the type."""
+    while isinstance(env, Wrapper) and type(env).render is Wrapper.render:
+        env = env.env
     return hasattr(env, "render")
 
 
@@ -197,9 +210,15 @@ class Wrapper(Node, Generic[E]):
 
     Attributes:
         env: the inner environment.
+
+    Raises:
+        ValueError: ``env`` is no environment, or another field is not allowed.
     """
 
     env: E
+
+    def __post_init__(self):
+        check_dynamics(type(self).__name__, self.env)
 
     @property
     def num_actions(self: "Wrapper[Environment]") -> int:
@@ -219,6 +238,11 @@ class Wrapper(Node, Generic[E]):
     def action_bounds(self: "Wrapper[ContinuousEnvironment]") -> tuple[jax.Array, jax.Array]:
         """The least and the largest continuous action."""
         return self.env.action_bounds
+
+    @property
+    def observation_bounds(self: "Wrapper[BoundsObservations]") -> tuple[ArrayLike, ArrayLike]:
+        """The least and the largest observation, broadcast to the shape of one."""
+        return self.env.observation_bounds
 
     @property
     def mdp(self: "Wrapper[HasModel]") -> FiniteMDP:
@@ -278,6 +302,7 @@ class TimeLimit(Wrapper[E]):
     limit: int | jax.Array
 
     def __post_init__(self):
+        super().__post_init__()
         check_numbers(self, limit=AT_LEAST_ONE)
 
     def wrap_state(self, inner):
@@ -307,19 +332,27 @@ def interact(
     Returns:
         The state to continue from (of a new episode if this one ended), and the
         :class:`Transition` experienced.
+
+    Raises:
+        ValueError: a shape or dtype is not that of the interface; names the environment
+            and what differs.
     """
     step_key, reset_key = jax.random.split(key)
-    reached, outcome = env.step(step_key, state, action)
-    done = outcome.done
+    with explained(env):
+        reached, outcome = env.step(step_key, state, action)
+        observation, next_observation = env.observe(state), env.observe(reached)
+    check_step(env, state, reached, outcome)
+    check_observation(env, next_observation)
     transition = Transition(
-        observation=env.observe(state),
+        observation=observation,
         action=action,
-        reward=outcome.reward,
-        terminated=outcome.terminated,
-        truncated=outcome.truncated,
-        next_observation=env.observe(reached),
+        reward=jnp.asarray(outcome.reward, jnp.float32),  # which may be a number of Python
+        terminated=jnp.asarray(outcome.terminated),
+        truncated=jnp.asarray(outcome.truncated),
+        next_observation=next_observation,
         metrics=outcome.metrics,
     )
+    done = transition.done
     state = jax.tree.map(
         lambda fresh, old: jnp.where(done, fresh, old), restart(env, reset_key, reached), reached
     )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from purerl.checks import meant, refusal
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
@@ -87,7 +88,14 @@ class FiniteEnvironment(Node):
             mdp: the model. Under ``vmap`` or ``jit``, where the values of ``initial``
                 are unknown, every state counts as a possible start.
             **fields: further fields of a subclass.
+
+        Raises:
+            ValueError: ``mdp`` is something else.
         """
+        if not isinstance(mdp, FiniteMDP):
+            named = {"mdp": "env.mdp", "unwrapped": "from_gymnasium(env)"}
+            guess = next((meant(call) for name, call in named.items() if hasattr(mdp, name)), "")
+            raise refusal(cls.__name__, "mdp", mdp, "a FiniteMDP" + guess)
         known = is_concrete(mdp.initial)
         starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
         return cls(

@@ -76,11 +76,11 @@ MinAtar's (``v0`` has all six actions, ``v1`` only those with an effect in the g
 for ``bsuite/`` bsuite's. The other names are purerl's own.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
+from purerl.checks import listed, meant, nearest, shown
 from purerl.envs import bsuite, classic, diagnostic, grids, minatar, toy_text
 from purerl.envs.base import Environment, Renders, TabularEnvironment, TimeLimit
 from purerl.envs.diagnostic import Featured, Testbed
@@ -202,17 +202,18 @@ def make(name: str, **parameters: Any) -> Environment:
         >>> make("FrozenLake-v1", slip=0.0).mdp.probability.shape
         (16, 4, 1)
     """
-    if name not in ENVIRONMENTS:
-        lowercase = {known.lower(): known for known in ENVIRONMENTS}
-        near = difflib.get_close_matches(str(name).lower(), lowercase, n=1)
-        guess = f"did you mean {lowercase[near[0]]!r}? " if near else ""
-        raise ValueError(f"unknown environment {name!r}; {guess}known: {', '.join(kinds())}")
+    if not isinstance(name, str) or name not in ENVIRONMENTS:
+        near = nearest(name, kinds().values())
+        guess = f"did you mean {near!r}? " if near else ""
+        raise ValueError(f"unknown environment {shown(name)}; {guess}known: {listed(kinds())}")
     build, limit = ENVIRONMENTS[name]
     allowed = inspect.signature(build).parameters
     for parameter in parameters:
         if parameter not in allowed:
+            near = nearest(parameter, allowed)
+            guess = meant(repr(near)) if near else ""
             raise ValueError(
-                f"{name} has no parameter {parameter!r}; allowed: {', '.join(allowed)}"
+                f"{name} has no parameter {parameter!r}; allowed: {listed(allowed)}{guess}"
             )
     env = build(**parameters)
     return env if limit is None else TimeLimit(env, limit)

@@ -20,9 +20,12 @@ from purerl.checks import (
     UNIT_INTERVAL,
     check_numbers,
     check_size,
-    check_values,
+    meant,
+    refusal,
+    shown,
 )
 from purerl.envs.base import (
+    BoundsObservations,
     ContinuousEnvironment,
     E,
     HasModel,
@@ -32,7 +35,7 @@ from purerl.envs.base import (
 )
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Mean
-from purerl.pytree import Node, static
+from purerl.pytree import static
 
 # Observations.
 
@@ -43,17 +46,34 @@ class OneHot(Wrapper[E]):
     float32 ``[..., size]``; any other integer becomes all zeros.
 
     Attributes:
-        size: a positive whole number. Static.
+        size: a positive whole number, at least ``env.num_states`` if there is one.
+            Static.
+
+    Raises:
+        ValueError: ``env`` does not observe integers, or ``size`` is too small.
     """
 
     size: int = static()
 
     def __post_init__(self):
+        super().__post_init__()
+        seen = self.env.observation
+        if not jnp.issubdtype(seen.dtype, jnp.integer):
+            what = f"{shown(self.env)}, which observes {seen.dtype.name} {list(seen.shape)}"
+            raise refusal("OneHot", "env", what, "one that observes integers")
         check_size(self, "size")
+        least = getattr(self.env, "num_states", 1)
+        if self.size < least:
+            allowed = f"at least env.num_states, {least}" + meant(least)
+            raise refusal("OneHot", "size", self.size, allowed)
 
     @property
     def observation(self):
         return jax.ShapeDtypeStruct((*self.env.observation.shape, self.size), jnp.float32)
+
+    @property
+    def observation_bounds(self):
+        return 0.0, 1.0
 
     def observe(self, state):
         return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
@@ -69,6 +89,12 @@ class Flatten(Wrapper[E]):
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct((math.prod(inside.shape),), inside.dtype)
+
+    @property
+    def observation_bounds(self: "Flatten[BoundsObservations]"):
+        shape = self.env.observation.shape
+        low, high = self.env.observation_bounds
+        return jnp.broadcast_to(low, shape).reshape(-1), jnp.broadcast_to(high, shape).reshape(-1)
 
     def observe(self, state):
         return self.env.observe(state).reshape(-1)
@@ -101,6 +127,7 @@ class FrameStack(Wrapper[E]):
     num_frames: int = static()
 
     def __post_init__(self):
+        super().__post_init__()
         check_size(self, "num_frames")
 
     @property
@@ -185,6 +212,7 @@ class ObservationNormalize(Wrapper[E]):
     clip: float | jax.Array = math.inf
 
     def __post_init__(self):
+        super().__post_init__()
         check_numbers(self, epsilon=POSITIVE, clip=ABOVE_ZERO)
 
     @property
@@ -198,6 +226,10 @@ class ObservationNormalize(Wrapper[E]):
     def observation(self):
         inside = self.env.observation
         return jax.ShapeDtypeStruct(inside.shape, jnp.promote_types(inside.dtype, jnp.float32))
+
+    @property
+    def observation_bounds(self):
+        return -self.clip, self.clip
 
     def wrap_state(self, inner):
         shape, dtype = self.observation.shape, self.observation.dtype
@@ -257,24 +289,20 @@ class DiscretizedActions(Wrapper[ContinuousEnvironment]):
     actions: jax.Array
 
     def __post_init__(self):
-        actions = self.actions
-        given = isinstance(actions, (jax.Array, np.ndarray, list, tuple))
-        if not (isinstance(self.env, Node) and given):
-            return  # JAX puts placeholders into trees
+        super().__post_init__()
         action = getattr(self.env, "action", None)
         if action is None:
-            raise ValueError(
-                f"DiscretizedActions: env is {self.env!r}; allowed: one with continuous actions"
-            )
-        shape = action.shape
-        found = np.shape(actions)
-        fits = len(found) > len(shape) and found[len(found) - len(shape) :] == shape
-        if isinstance(actions, (list, tuple)) or not fits:
-            allowed = ", ".join(["A", *map(str, shape)])
-            raise ValueError(
-                f"DiscretizedActions: actions is {actions!r}; allowed: an array [{allowed}]"
-            )
-        check_values(type(self).__name__, vars(self), {"actions": FINITE})
+            allowed = "an environment with continuous actions"
+            raise refusal("DiscretizedActions", "env", self.env, allowed)
+        actions = self.actions
+        is_array = isinstance(actions, (jax.Array, np.ndarray))
+        shape = tuple(actions.shape) if is_array else ()
+        least = 1 + len(action.shape)
+        if len(shape) < least or shape[1 - least or len(shape) :] != action.shape:
+            what = f"{actions.dtype} {list(shape)}" if is_array else shown(actions)
+            allowed = f"an array [{', '.join(['A', *map(str, action.shape)])}]"
+            raise refusal("DiscretizedActions", "actions", what, allowed)
+        check_numbers(self, actions=FINITE)
 
     @property
     def num_actions(self) -> int:
@@ -309,6 +337,7 @@ class StickyActions(Wrapper[E]):
     probability: float | jax.Array = 0.1
 
     def __post_init__(self):
+        super().__post_init__()
         check_numbers(self, probability=UNIT_INTERVAL)
 
     @property
@@ -371,6 +400,7 @@ class RewardScale(Wrapper[E]):
     scale: float | jax.Array
 
     def __post_init__(self):
+        super().__post_init__()
         check_numbers(self, scale=FINITE)
 
     @property
@@ -395,6 +425,7 @@ class RewardNoise(Wrapper[E]):
     scale: float | jax.Array
 
     def __post_init__(self):
+        super().__post_init__()
         check_numbers(self, scale=NOT_NEGATIVE)
 
     def step(self, key, state, action):

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.agents.base import Agent, start_state
+from purerl.agents.base import Agent, check_agent, start_state
+from purerl.checks import check_values, refusal, shown, whole
 from purerl.envs.base import can_render
 from purerl.figures.files import write_atomically
 from purerl.random import as_key
@@ -64,15 +65,16 @@ def record(
     if kind not in (".gif", ".png"):
         raise ValueError(f"path is {str(path)!r}; its suffix must be one of .gif, .png")
     for name, number, least in (("max_steps", max_steps, 1), ("pictures", pictures, 2)):
-        if type(number) is not int or number < least:
-            raise ValueError(f"{name} is {number!r}; allowed: a whole number of at least {least}")
-    if not 0 < fps <= 100:
-        raise ValueError(f"fps is {fps!r}; allowed: a number in (0, 100]")
+        if whole(number) is None or number < least:
+            raise refusal("record", name, shown(number), f"a whole number of at least {least}")
+    at_most_100 = ("a number in (0, 100]", lambda x: (x > 0) & (x <= 100))
+    check_values("record", {"fps": fps}, {"fps": at_most_100})
+    check_agent("record", agent)
     from PIL import Image
 
     env = agent.env
     if not can_render(env):
-        raise TypeError(f"{type(agent).__name__}: env is {env!r}; allowed: one with render")
+        raise TypeError(refusal(type(agent).__name__, "env", env, "one with render"))
 
     states, steps = _episode(agent, snapshot, as_key(key), max_steps)
     times = np.arange(int(steps) + 1)

@@ -72,8 +72,13 @@ def chain_of(mdp: FiniteMDP, policy: jax.Array) -> FiniteMDP:
     else:
         probability = mdp.probability
         merge = functools.partial(jnp.take_along_axis, indices=policy[:, None, None], axis=1)
-    tables = probability, mdp.next_state, mdp.reward, mdp.terminated
-    return FiniteMDP(*(merge(table) for table in tables), mdp.initial)
+    return FiniteMDP(
+        probability=merge(probability),
+        next_state=merge(mdp.next_state),
+        reward=merge(mdp.reward),
+        terminated=merge(mdp.terminated),
+        initial=mdp.initial,
+    )
 
 
 def _only(q):

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import refusal
+from purerl.checks import check_sizes, refusal
 from purerl.networks.mlp import MLP
 
 
@@ -42,9 +42,9 @@ class ConvNet(nn.Module):
     num_outputs: int
 
     def __post_init__(self):
-        sizes = self.channels if isinstance(self.channels, tuple) else ()
-        if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
-            allowed = "a tuple of positive integers, not empty"
+        check_sizes(self, "channels")
+        if not self.channels:
+            allowed = "a tuple of positive whole numbers, not empty"
             raise refusal("ConvNet", "channels", repr(self.channels), allowed)
         super().__post_init__()
 
@@ -57,7 +57,7 @@ class ConvNet(nn.Module):
             width = x.shape[-2] - 2
             if height < 1 or width < 1:
                 allowed = f"more than {2 * len(self.channels)} rows and columns"
-                raise refusal("ConvNet", "board", board.shape, allowed, "has shape")
+                raise refusal("ConvNet", "board", list(board.shape), allowed, "has shape")
             shifted = [x[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)]
             patches = jnp.concatenate(shifted, axis=-1)
             x = nn.relu(nn.Dense(size, kernel_init=nn.initializers.lecun_uniform())(patches))

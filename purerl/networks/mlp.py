@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import refusal
+from purerl.checks import check_size, check_sizes, refusal, shown, whole
 
 
 class MLP(nn.Module):
@@ -18,8 +18,9 @@ class MLP(nn.Module):
 
     .. math:: x_{i+1} = \sigma(x_i W_i + b_i), \qquad y = x_L W_L + b_L.
 
-    Without hidden layers it is linear; on a one-hot observation it is then a table,
-    :math:`y = W_0[s] + b_0`.
+    With ``num_states`` the observation consists of indices of states, and :math:`x_0`
+    of their indicator vectors instead. Without hidden layers the network is linear; on
+    one index it is then a table, :math:`y = W_0[s] + b_0`.
 
     The trailing ``observation_ndim`` axes are one observation, and all axes before them
     are batch axes: a batch of any shape is one matrix product per layer, whether it
@@ -38,11 +39,13 @@ class MLP(nn.Module):
         num_outputs: size of the output, the number of actions for a Q-network.
         activation: applied elementwise after each hidden layer.
         observation_ndim: the number of axes of one observation (0 for a scalar).
+        num_states: None, or the number of values of an integer observation, each of
+            which enters as a vector with a one at its place.
 
     Raises:
         ValueError: at construction, a size that is not a positive integer or a negative
             ``observation_ndim``; when called, an observation with fewer axes than
-            ``observation_ndim``.
+            ``observation_ndim``, or of floats where there are ``num_states``.
 
     >>> import jax, jax.numpy as jnp
     >>> network = MLP(features=(120, 84), num_outputs=2)
@@ -57,28 +60,33 @@ class MLP(nn.Module):
     num_outputs: int
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     observation_ndim: int = 1
+    num_states: int | None = None
 
     def __post_init__(self):
-        if not isinstance(self.features, tuple) or not all(
-            isinstance(size, int) and size >= 1 for size in self.features
-        ):
-            allowed = "a tuple of positive integers"
-            raise refusal("MLP", "features", repr(self.features), allowed)
-        if not isinstance(self.num_outputs, int) or self.num_outputs < 1:
-            raise refusal("MLP", "num_outputs", repr(self.num_outputs), "a positive integer")
-        if not isinstance(self.observation_ndim, int) or self.observation_ndim < 0:
-            allowed = "an integer of at least 0"
-            raise refusal("MLP", "observation_ndim", repr(self.observation_ndim), allowed)
+        check_sizes(self, "features")
+        check_size(self, "num_outputs")
+        if whole(self.observation_ndim) is None or self.observation_ndim < 0:
+            allowed = "a whole number of at least 0"
+            raise refusal("MLP", "observation_ndim", shown(self.observation_ndim), allowed)
+        if self.num_states is not None:
+            check_size(self, "num_states")
         super().__post_init__()
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """Map ``[..., *observation_shape]`` to float32 ``[..., num_outputs]``."""
-        x = jnp.asarray(observation, jnp.float32)
-        if x.ndim < self.observation_ndim:
+        observation = jnp.asarray(observation)
+        split = observation.ndim - self.observation_ndim
+        if split < 0:
             allowed = f"observation_ndim={self.observation_ndim} axes or more"
-            raise refusal("MLP", "observation", x.shape, allowed, "has shape")
-        split = x.ndim - self.observation_ndim
+            raise refusal("MLP", "observation", list(observation.shape), allowed, "has shape")
+        if self.num_states is None:
+            x = observation.astype(jnp.float32)
+        else:
+            if not jnp.issubdtype(observation.dtype, jnp.integer):
+                allowed = "integers, since num_states is given"
+                raise refusal("MLP", "observation", observation.dtype.name, allowed, "has dtype")
+            x = jax.nn.one_hot(observation, self.num_states, dtype=jnp.float32)
         x = x.reshape(*x.shape[:split], math.prod(x.shape[split:]))
         for size in self.features:
             x = self.activation(nn.Dense(size, kernel_init=nn.initializers.lecun_uniform())(x))

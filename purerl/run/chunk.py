@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purerl.envs.contract import explained
 from purerl.metrics import averages
 from purerl.random import Impl, seed_key
 from purerl.run import training
@@ -134,7 +135,8 @@ def _compiled(treedef, avals, batched, settings, device):
 
     def init(agent, base_seed, seed):
         init_key, _ = training.run_keys(seed_key(base_seed, seed, settings.impl))
-        return agent.init(init_key)
+        with explained(agent.env):
+            return agent.init(init_key)
 
     def segment(agent, state, start):
         state, metrics = training.segment(agent, state, start, settings.length)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from purerl import mdp
 from purerl.agents.base import Agent, start_state
+from purerl.checks import check_size, refusal, shown
 
 SMALL = 0.05  # an error that is small beside the answer
 
@@ -31,6 +32,18 @@ class Evaluation(Protocol):
         ...
 
 
+def check_evaluation(owner: str, evaluation: Any) -> None:
+    """Check that something is an evaluation.
+
+    Raises:
+        ValueError: names it.
+    """
+    is_made = callable(evaluation) and not isinstance(evaluation, type)
+    if not (is_made and hasattr(evaluation, "prepare")):
+        allowed = "an evaluation, such as Episodes() or Exact()"
+        raise refusal(owner, "evaluation", shown(evaluation), allowed)
+
+
 @dataclasses.dataclass(frozen=True)
 class Episodes:
     """``evaluation_return``: mean undiscounted return of ``agent.act`` over episodes.
@@ -43,6 +56,9 @@ class Episodes:
 
     episodes: int = 100
     max_steps: int = 10_000
+
+    def __post_init__(self):
+        check_size(self, "episodes", "max_steps")
 
     def prepare(self, agent):
         return None
@@ -93,10 +109,8 @@ class Exact:
 
     def prepare(self, agent):
         if callable(agent.discount):
-            raise ValueError(
-                f"{type(agent).__name__}: discount is {agent.discount}; allowed for an exact "
-                "evaluation: a number"
-            )
+            allowed = "a number, for an exact evaluation"
+            raise refusal(type(agent).__name__, "discount", repr(agent.discount), allowed)
         return mdp.solve(agent.env.mdp, agent.discount), mdp.reachable(agent.env.mdp)
 
     def __call__(self, agent, snapshot, key, prepared):

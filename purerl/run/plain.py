@@ -12,13 +12,17 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from purerl.checks import shown
 
-def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+
+def encode(value: Any, arrays: dict[str, np.ndarray], functions: bool = False) -> Any:
     """A value as JSON.
 
     Args:
         value: numbers, strings, arrays, sequences, dictionaries by string, dataclasses.
         arrays: receives the arrays, by digest; the JSON refers to them.
+        functions: whether functions are allowed. Only their names are recorded, so that
+            :func:`decode` cannot read them back.
 
     Raises:
         TypeError: the value holds something else.
@@ -35,9 +39,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         arrays[digest] = array
         return {"array": digest}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {key: encode(item, arrays) for key, item in value.items()}}
+        return {"dict": {key: encode(item, arrays, functions) for key, item in value.items()}}
     if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
-        return {type(value).__name__: [encode(item, arrays) for item in value]}
+        return {type(value).__name__: [encode(item, arrays, functions) for item in value]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [
             f.name
@@ -47,11 +51,13 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         kind = type(value)
         return {
             "class": f"{kind.__module__}:{kind.__qualname__}",
-            "fields": {n: encode(getattr(value, n), arrays) for n in names},
+            "fields": {n: encode(getattr(value, n), arrays, functions) for n in names},
         }
+    if functions and callable(value) and hasattr(value, "__qualname__"):
+        return {"callable": f"{value.__module__}:{value.__qualname__}"}
     raise TypeError(
-        f"{value!r} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
-        "dictionaries by string and dataclasses"
+        f"{shown(value)} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
+        "dictionaries by string and dataclasses, such as the schedules of purerl"
     )
 
 
@@ -66,7 +72,7 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
 
     Raises:
         ValueError: a class is from elsewhere, is no dataclass, is gone or lacks a field
-            that it had; or an array is missing.
+            that it had; an array is missing; or there is a function.
     """
     if not isinstance(data, dict):
         return data
@@ -78,6 +84,8 @@ def decode(data: Any, arrays: dict[str, np.ndarray]) -> Any:
         return float(data["float"])
     if "dict" in data:
         return {key: decode(item, arrays) for key, item in data["dict"].items()}
+    if "callable" in data:
+        raise ValueError(f"{data['callable']} is a function, which cannot be read back")
     if "class" not in data:
         ((kind, items),) = data.items()
         return {"tuple": tuple, "list": list}[kind](decode(item, arrays) for item in items)

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.agents.base import Agent
-from purerl.pytree import replace_path
+from purerl.agents.base import Agent, check_agent
+from purerl.checks import check_choice, check_size, meant, refusal, shown, whole
+from purerl.pytree import replace_paths
 from purerl.random import IMPLEMENTATIONS, Impl
 from purerl.run import plain, training
 from purerl.run.chunk import Settings, Task
-from purerl.run.evaluation import Evaluation, Exact
+from purerl.run.evaluation import Evaluation, Exact, check_evaluation
 from purerl.run.evaluation import default as default_evaluation
 from purerl.run.over_seeds import deal, num_cores
 
@@ -76,11 +77,17 @@ class Spec:
         keep_state: bool = False,
     ) -> Self:
         """A spec with defaults filled in. Arguments as in :func:`purerl.sweep`."""
-        several = np.arange(seeds) if isinstance(seeds, (int, np.integer)) else np.asarray(seeds)
+        check_agent("sweep", agent)
+        if any(leaf is agent for leaf in jax.tree.leaves(agent)):
+            allowed = "a pytree, such as a class derived from purerl.pytree.Node"
+            raise refusal("Spec", "agent", agent, allowed)
+        count = whole(seeds)
+        several = np.asarray(seeds) if count is None else np.arange(count)
         if several.ndim != 1 or several.dtype.kind not in "iu":
-            raise ValueError(f"seeds is {several.tolist()}; {_SEEDS}")
-        grid = {name: list(values) for name, values in (over or {}).items()}
+            raise refusal("Spec", "seeds", shown(seeds), _SEEDS)
+        grid = _grid({} if over is None else over)
         evaluation = default_evaluation(agent) if evaluation is None else evaluation
+        check_evaluation("sweep", evaluation)
         if evaluations is None:
             evaluations = points if isinstance(evaluation, Exact) else 1
         if lanes is None:
@@ -103,22 +110,18 @@ class Spec:
     def __post_init__(self):
         seeds = self.seeds
         if not seeds or len(seeds) != len(set(seeds)) or min(seeds) < 0 or max(seeds) >= 2**31:
-            raise ValueError(f"seeds is {list(seeds)}; {_SEEDS}")
-        if not 0 <= self.base_seed < 2**31:
-            raise ValueError(f"base_seed is {self.base_seed}; allowed: an integer in [0, 2**31)")
-        for name in ("points", "lanes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: at least 1")
-        if self.impl not in IMPLEMENTATIONS:
-            allowed = ", ".join(map(repr, IMPLEMENTATIONS))
-            raise ValueError(f"impl is {self.impl!r}; allowed: {allowed}")
-        if self.evaluations < 1 or self.points % self.evaluations:
-            raise ValueError(
-                f"evaluations is {self.evaluations}; allowed: a divisor of points, {self.points}"
-            )
+            raise refusal("Spec", "seeds", list(seeds), _SEEDS)
+        check_size(self, "num_steps", "points", "lanes", "evaluations")
+        base_seed = whole(self.base_seed)
+        if base_seed is None or not 0 <= base_seed < 2**31:
+            raise refusal("Spec", "base_seed", shown(self.base_seed), "an integer in [0, 2**31)")
+        check_choice(self, impl=IMPLEMENTATIONS)
+        if self.points % self.evaluations:
+            allowed = f"a divisor of points, {self.points}"
+            raise refusal("Spec", "evaluations", self.evaluations, allowed)
         for name, values in self.over.items():
             if not values:
-                raise ValueError(f"over[{name!r}] is empty; allowed: at least one value")
+                raise refusal("Spec", f"over[{name!r}]", "empty", "at least one value")
 
     @functools.cached_property
     def configurations(self) -> list[dict[str, Any]]:
@@ -129,21 +132,15 @@ class Spec:
     @functools.cached_property
     def agents(self) -> list[Agent]:
         """The agent of each configuration."""
-        agents = []
-        for configuration in self.configurations:
-            agent = self.agent
-            for name, value in configuration.items():
-                agent = replace_path(agent, name, value)
-            agents.append(agent)
-        return agents
+        return [replace_paths(self.agent, configuration) for configuration in self.configurations]
 
-    def to_json(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """All fields as JSON, which refers to the arrays put into ``arrays``."""
+    def to_json(self, arrays: dict[str, np.ndarray], functions: bool = False) -> dict[str, Any]:
+        """All fields as JSON, by :func:`~purerl.run.plain.encode`."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         encoded = {
-            "agent": plain.encode(self.agent, arrays),
-            "over": plain.encode(dict(self.over), arrays),
-            "evaluation": plain.encode(self.evaluation, arrays),
+            "agent": plain.encode(self.agent, arrays, functions),
+            "over": plain.encode(dict(self.over), arrays, functions),
+            "evaluation": plain.encode(self.evaluation, arrays, functions),
             "seeds": list(self.seeds),
         }
         return fields | encoded
@@ -158,7 +155,26 @@ class Spec:
         return cls(**fields)
 
 
-_SEEDS = "allowed: a number of at least 1, or distinct integers in [0, 2**31)"
+_SEEDS = "a number of at least 1, or distinct integers in [0, 2**31)"
+
+
+def _grid(over: Any) -> dict[str, list[Any]]:
+    """Lists of values by field.
+
+    Raises:
+        ValueError: something else; names what was meant.
+    """
+    if not isinstance(over, Mapping) or not all(isinstance(name, str) for name in over):
+        raise refusal("Spec", "over", shown(over), "lists of values by the names of fields")
+    grid = {}
+    for name, values in over.items():
+        one = isinstance(values, (str, Mapping)) or not np.iterable(values)
+        if one or isinstance(values, (set, frozenset)):
+            is_value = isinstance(values, (bool, int, float, str, np.generic))
+            guess = meant(f"[{shown(values)}]") if is_value else ""
+            raise refusal("Spec", f"over[{name!r}]", shown(values), "a list of values" + guess)
+        grid[name] = list(values)
+    return grid
 
 
 def fitting_lanes(agent: Agent, num_runs: int) -> int:

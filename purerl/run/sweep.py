@@ -72,6 +72,7 @@ def sweep(
 
     Raises:
         ValueError: an argument out of its range, or ``out`` holds something else.
+        TypeError: the agent has a part that ``out`` cannot hold, such as a function.
         NotSaved: a chunk could not be written; the error carries the complete result.
     """
     if resume and out is None:
@@ -109,7 +110,9 @@ def run(
     began = time.perf_counter()
     planned = plan(spec)
     arrays: dict[str, np.ndarray] = {}
-    manifest = folder.new_manifest(spec.to_json(arrays) | folder.provenance(), label)
+    manifest = folder.new_manifest(
+        spec.to_json(arrays, functions=out is None) | folder.provenance(), label
+    )
     chunks: dict[int, dict[str, np.ndarray]] = {}
     if out is not None:
         manifest = folder.claim(out, manifest, arrays, resume)

@@ -5,10 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purerl.agents.base import Agent
+from purerl.agents.base import Agent, check_agent
+from purerl.checks import WHOLE, check_values, refusal
+from purerl.envs.contract import explained
 from purerl.metrics import CompensatedSum, Metrics, averages
 from purerl.random import as_key
-from purerl.run.evaluation import Evaluation
+from purerl.run.evaluation import Evaluation, check_evaluation
 from purerl.timescan import block_length, time_scan
 
 MAX_STEPS = 2_000_000_000  # the rest up to 2**31 is left for warm-ups
@@ -32,7 +34,8 @@ def segment(
         The state, and the sum of the metrics, which stays exact where a plain float32
         count would not (:class:`~purerl.metrics.CompensatedSum`).
     """
-    shapes = jax.eval_shape(agent.step, state, jax.ShapeDtypeStruct((), jnp.int32))[1]
+    with explained(agent.env):
+        shapes = jax.eval_shape(agent.step, state, jax.ShapeDtypeStruct((), jnp.int32))[1]
     none = CompensatedSum.zeros(shapes)
 
     def body(carry, t):
@@ -58,21 +61,20 @@ def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:
         ValueError: ``num_steps`` is not a positive multiple of ``points`` times the
             transitions of one iteration, or more than an int32 time can count.
     """
+    given = {"points": points, "num_steps": num_steps}
+    check_values("train", given, dict.fromkeys(given, WHOLE))
     per_step = agent.transitions_per_step
     unit = points * per_step
-    if points < 1:
-        raise ValueError(f"points is {points}; allowed: at least 1")
-    if num_steps < 1 or num_steps % unit:
+    if num_steps % unit:
         nearest = max(unit, num_steps // unit * unit)
         raise ValueError(
             f"num_steps is {num_steps}; allowed: a positive multiple of {unit} (points={points} "
             f"times the {per_step} transitions of one iteration), such as {nearest}"
         )
     if num_steps > MAX_STEPS:
-        raise ValueError(
-            f"num_steps is {num_steps}; allowed: at most {MAX_STEPS}, since time is an int32"
-        )
-    return num_steps // unit
+        allowed = f"at most {MAX_STEPS}, since time is an int32"
+        raise refusal("train", "num_steps", num_steps, allowed)
+    return int(num_steps // unit)
 
 
 def run_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -121,8 +123,11 @@ def train(
     >>> curves["episode_return"].shape
     (100,)
     """
+    check_agent("train", agent)
     length = iterations_per_point(agent, num_steps, points)
     init_key, evaluation_key = run_keys(key)
+    if evaluation is not None:
+        check_evaluation("train", evaluation)
     prepared = None if evaluation is None else evaluation.prepare(agent)
 
     def point(state, i):
@@ -133,4 +138,6 @@ def train(
             values |= evaluation(agent, agent.snapshot(state), key, prepared)
         return state, values
 
-    return jax.lax.scan(point, agent.init(init_key), jnp.arange(points, dtype=jnp.int32))
+    with explained(agent.env):
+        state = agent.init(init_key)
+    return jax.lax.scan(point, state, jnp.arange(points, dtype=jnp.int32))

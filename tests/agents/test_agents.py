@@ -224,7 +224,9 @@ def test_hyperparameters_are_lanes(name):
     stacked = agent.replace(
         **{field: jnp.array([getattr(one, field) for one in variants]) for field in fields}
     )
-    axes = jax.tree.map(lambda _: None, agent).replace(**dict.fromkeys(fields, 0))
+    axes = jax.tree_util.tree_map_with_path(
+        lambda path, _: 0 if jax.tree_util.keystr(path)[1:] in fields else None, stacked
+    )
     swept = jax.jit(jax.vmap(run, (axes, None)))(stacked, KEYS[0])
     each = [plain(jax.tree.map(operator.itemgetter(i), swept)) for i in range(len(variants))]
     for one, lane in zip(variants, each, strict=True):
@@ -331,13 +333,14 @@ def test_wrong_numbers_of_numpy_are_refused(name):
 
 @pytest.mark.parametrize("kind", [jnp.float32, lambda x: np.full(3, x)], ids=["jax", "numpy"])
 @pytest.mark.parametrize("name", ["q_learning", "dqn"])
-def test_arrays_are_not_judged(name, kind):
-    AGENTS[name].replace(discount=kind(1.5))
+def test_arrays_are_judged(name, kind):
+    AGENTS[name].replace(discount=kind(0.5))
+    with pytest.raises(ValueError, match="discount is "):
+        AGENTS[name].replace(discount=kind(1.5))
 
 
 @pytest.mark.parametrize("name", ["q_learning", "dqn"])
 def test_a_whole_number_is_judged_too(name):
-    """Though trees of ``in_axes`` are made of such."""
     with pytest.raises(ValueError, match=r"discount is 2; allowed: a number in \[0, 1\]"):
         AGENTS[name].replace(discount=2)
 

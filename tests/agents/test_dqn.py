@@ -11,8 +11,9 @@ import pytest
 import purerl
 import purerl.random
 from purerl import mdp, replay
-from purerl.envs import FiniteEnvironment, OneHot, Outcome, TimeLimit
+from purerl.envs import FiniteEnvironment, FrameStack, OneHot, Outcome, TimeLimit
 from purerl.mdp import FiniteMDP
+from purerl.networks import MLP
 from purerl.pytree import Node
 from purerl.run import training
 
@@ -395,6 +396,42 @@ def test_boards_go_through_convolutions():
     assert jax.tree.all(moved) and agent.values(
         agent.snapshot(after), env.observe(env.reset(purerl.random.key(1)))
     ).shape == (3,)
+
+
+def test_indices_of_states_enter_as_indicators():
+    """As under ``OneHot``, bit for bit, and in the layout of a batch of any shape."""
+    lake = purerl.make("FrozenLake-v1", slip=0.0)
+    sizes = {"features": (8,), "batch_size": 8, "learning_starts": 20, "buffer_size": 40}
+    final = []
+    for env in (lake, OneHot(lake, 16)):
+        agent = purerl.DQN(env=env, **sizes)
+        train = jax.jit(jax.vmap(lambda key, agent=agent: purerl.train(agent, key, 200, points=1)))
+        state, curves = train(jax.random.split(KEY, 2))
+        final.append((state.params, curves))
+        assert state.params["params"]["Dense_0"]["kernel"].shape == (2, 16, 8)
+    jax.tree.map(np.testing.assert_array_equal, *final)
+    stacked = purerl.DQN(env=FrameStack(lake, 3), **sizes)
+    assert stacked.network == MLP((8,), 4, observation_ndim=1, num_states=16)
+
+
+def test_an_integer_of_unknown_range_is_refused():
+    class Count(Node):
+        num_actions = 2
+        observation = jax.ShapeDtypeStruct((), jnp.int32)
+
+        def reset(self, key):
+            return jnp.int32(0)
+
+        def step(self, key, state, action):
+            return state + 1, Outcome(jnp.float32(0), state > 9, jnp.bool_(False))
+
+        def observe(self, state):
+            return state
+
+    says = "DQN: env is Count, which observes one integer; allowed: only with env.num_states"
+    with pytest.raises(ValueError, match=says):
+        purerl.DQN(env=Count())
+    assert purerl.DQN(env=OneHot(Count(), 11)).network.num_states is None
 
 
 def test_convolutions_are_for_boards_only():

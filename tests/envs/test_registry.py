@@ -113,6 +113,10 @@ def test_parameters_reach_the_builder():
         ("cartpole-v1", "CartPole-v1"),
         ("FrozenLake8x8", "FrozenLake8x8-v1"),
         ("grid2x3", "Grid2x3-v0"),
+        ("CartPole", "CartPole-v1"),
+        ("Breakout", "MinAtar/Breakout-v1"),
+        ("ALE/Breakout-v5", "MinAtar/Breakout-v1"),
+        ("bsuite/Catch", "bsuite/catch/0"),
     ],
 )
 def test_a_typo_is_answered_with_what_was_meant(typed, meant):
@@ -120,7 +124,7 @@ def test_a_typo_is_answered_with_what_was_meant(typed, meant):
         ValueError, match=f"unknown environment '{typed}'; did you mean '{meant}'\\?"
     ) as error:
         make(typed)
-    assert all(kind in str(error.value) for kind in kinds())
+    assert len(str(error.value)) < 300
 
 
 def test_what_resembles_nothing_is_answered_with_the_names():

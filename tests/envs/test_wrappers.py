@@ -374,7 +374,25 @@ def test_one_hot_of_a_stack():
     seen = env.observe(env.reset(key_of(0)))
     assert env.observation == jax.ShapeDtypeStruct((2, 16), jnp.float32)
     np.testing.assert_array_equal(seen, np.eye(16)[[0, 0]])
-    assert not OneHot(frozen_lake(), 3).observe(jnp.int32(3)).any()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: OneHot(CartPole(), 4),
+            r"OneHot: env is CartPole, which observes float32 \[4\]",
+        ),
+        (
+            lambda: OneHot(frozen_lake(), 4),
+            r"OneHot: size is 4; allowed: at least env.num_states, 16",
+        ),
+        (lambda: OneHot(FrameStack(frozen_lake(), 2), 15), "size is 15"),
+    ],
+)
+def test_one_hot_of_what_it_cannot_show_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make()
 
 
 @pytest.mark.parametrize(
@@ -486,10 +504,10 @@ def test_discretised_actions_map_over_tables():
         jax.vmap(jax.vmap(lambda torque: Pendulum().step(None, state, torque)[0].theta_dot))
     )(tables)
     np.testing.assert_allclose(got, direct, rtol=1e-6)
-    mapped = jax.vmap(
-        lambda env: env.step(None, state, 1)[0], in_axes=(DiscretizedActions(None, 0),)
-    )
-    assert jax.eval_shape(mapped, DiscretizedActions(Pendulum(), tables)).theta_dot.shape == (2,)
+    lanes = DiscretizedActions(Pendulum(), tables)
+    axes = jax.tree.map(lambda leaf: 0 if leaf is tables else None, lanes)
+    mapped = jax.vmap(lambda env: env.step(None, state, 1)[0], in_axes=(axes,))
+    assert jax.eval_shape(mapped, lanes).theta_dot.shape == (2,)
 
 
 # Rewards.
@@ -603,7 +621,7 @@ def test_statistics_of_cartpole_by_name():
         ),
         (
             lambda: DiscretizedActions(CartPole(), jnp.zeros((2, 1))),
-            "env is CartPole.*; allowed: one with continuous actions",
+            "env is CartPole; allowed: an environment with continuous actions",
         ),
         (
             lambda: DiscretizedActions(Pendulum(), jnp.zeros(3)),

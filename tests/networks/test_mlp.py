@@ -164,16 +164,16 @@ def test_is_hashable_and_compares_by_its_fields():
     [
         (lambda: MLP((0,), 2), r"features is \(0,\)"),
         (lambda: MLP((8, 2.5), 2), "features is"),
-        (lambda: MLP([8], 2), r"features is \[8\]; allowed: a tuple of positive integers"),
-        (lambda: MLP((8,), 0), "num_outputs is 0; allowed: a positive integer"),
+        (lambda: MLP([8], 2), r"features is \[8\]; allowed: a tuple of positive whole numbers"),
+        (lambda: MLP((8,), 0), "num_outputs is 0; allowed: a positive whole number"),
         (lambda: MLP((8,), 2, observation_ndim=-1), "observation_ndim is -1"),
         (
             lambda: MLP((8,), 2).init(KEY, jnp.float32(1)),
-            r"observation has shape \(\); allowed: observation_ndim=1",
+            r"observation has shape \[\]; allowed: observation_ndim=1",
         ),
         (
             lambda: ConvNet((), (8,), 2),
-            r"channels is \(\); allowed: a tuple of positive integers, not empty",
+            r"channels is \(\); allowed: a tuple of positive whole numbers, not empty",
         ),
         (lambda: ConvNet((4, 0), (8,), 2), r"channels is \(4, 0\)"),
         (lambda: ConvNet((4,), (0,), 2).init(KEY, jnp.zeros((5, 5, 1))), r"features is \(0,\)"),

@@ -3,6 +3,7 @@
 import concurrent.futures
 import errno
 import functools
+import itertools
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import purerl
@@ -277,6 +279,16 @@ WRONG = {
     ),
     "nothing inside": ({"over": {"learning_rate.start": [1.0]}}, "learning_rate"),
     "no values": ({"over": {"discount": []}}, "discount.*empty"),
+    "one value": ({"over": {"discount": 0.9}}, r"is 0\.9; allowed: a list of values .*\[0\.9\]"),
+    "a word": ({"over": {"behavior": "greedy"}}, r"did you mean \['greedy'\]"),
+    "a set": ({"over": {"discount": {0.9}}}, "allowed: a list of values"),
+    "no mapping": ({"over": ["discount"]}, "over is .*; allowed: lists of values by the names"),
+    "text": ({"over": {"discount": ["0.9"]}}, r"discount is '0\.9'; .*did you mean 0\.9"),
+    "missing": ({"over": {"discount": [None]}}, "discount is None; allowed"),
+    "a float": ({"num_steps": 400.0}, r"num_steps is 400\.0; .*did you mean 400\?"),
+    "half a seed": ({"seeds": 2.5}, r"seeds is 2\.5; allowed"),
+    "text for seeds": ({"seeds": "2"}, "seeds is '2'; allowed"),
+    "a word for an evaluation": ({"evaluation": "exact"}, "evaluation is 'exact'; allowed"),
     "a wrong value": ({"over": {"discount": [0.9, 1.5]}}, r"discount is 1\.5; allowed"),
     "steps that do not divide": (
         {"num_steps": 401},
@@ -284,7 +296,7 @@ WRONG = {
     ),
     "no steps": ({"num_steps": 0}, "num_steps is 0; allowed"),
     "no points": ({"points": 0}, "points is 0; allowed"),
-    "no lanes": ({"lanes": 0}, "lanes is 0; allowed: at least 1"),
+    "no lanes": ({"lanes": 0}, "lanes is 0; allowed: a positive"),
     "evaluations that do not divide": (
         {"evaluations": 3},
         "evaluations is 3; allowed: a divisor of points, 4",
@@ -639,3 +651,31 @@ if __name__ == "__main__":  # a process to be killed: slow enough to be caught i
 
     chunk.run = slowly
     CASES[sys.argv[1]](SEEDS, out=sys.argv[2], resume=True)
+
+
+def test_functions_of_time_sweep_like_schedules(tmp_path):
+    """Those of optax too, which are no pytrees; and fields of NumPy's kinds."""
+    forms = [optax.linear_schedule(0.5, 0.1, 100), purerl.schedule.linear(0.5, 0.1, 100)]
+    result = purerl.sweep(
+        AGENT, np.int64(2), {"learning_rate": forms}, num_steps=200, points=2, progress=False
+    )
+    np.testing.assert_array_equal(*result.curves["q_error"])
+    with pytest.raises(TypeError, match="the function schedule cannot be recorded; allowed"):
+        purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    assert np.isfinite(result.curves["q_error"]).all()
+
+
+def test_fields_valid_only_together_are_swept_in_any_order():
+    values = {
+        "train_period": [7],
+        "target_period": [77, np.int64(154)],
+        "buffer_size": np.array([1001]),
+        "learning_starts": [210],
+    }
+    agent = purerl.DQN(env=purerl.make("CartPole-v1"))
+    for names in itertools.permutations(values):
+        over = {name: values[name] for name in names}
+        made = spec.Spec.new(agent, 1, over, num_steps=700, points=1).agents
+        assert [each.target_period for each in made] == [77, 154]
+        assert all(each.transitions_per_step == 7 for each in made)

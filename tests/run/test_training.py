@@ -283,7 +283,7 @@ def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_it
 @pytest.mark.parametrize(
     ("num_steps", "points", "message"),
     [
-        (0, 1, "num_steps is 0; allowed: a positive multiple of 4"),
+        (0, 1, "num_steps is 0; allowed: a positive whole number"),
         (-40, 1, "num_steps is -40"),
         (42, 1, "num_steps is 42; allowed: a positive multiple of 4 .*such as 40"),
         (
@@ -293,7 +293,7 @@ def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_it
             "transitions.* such as 32",
         ),
         (3, 1, "such as 4"),
-        (40, 0, "points is 0; allowed: at least 1"),
+        (40, 0, "points is 0; allowed: a positive whole number"),
         (40, -1, "points is -1"),
     ],
 )

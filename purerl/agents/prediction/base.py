@@ -27,13 +27,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_index, check_numbers
+from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_choice, check_numbers
 from purerl.envs.base import IndexedEnvironment, Transition
-from purerl.policy import EpsilonGreedy, Policy, PolicyInput
+from purerl.envs.contract import check_index
+from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
 from purerl.pytree import Node, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class PredictionState(NamedTuple):
@@ -124,8 +125,10 @@ class LinearPrediction(Node):
     count_visits = False
 
     def __post_init__(self):
-        check_index(self)
-        check_numbers(self, discount=UNIT_INTERVAL, initial_value=FINITE)
+        check_index(type(self).__name__, self.env)
+        check_policies(self, "behavior", "target")
+        check_schedules(self, discount=UNIT_INTERVAL)
+        check_numbers(self, initial_value=FINITE)
 
     def init_memory(self, weights: jax.Array) -> Any:
         """The initial ``memory``, given the initial weights."""
@@ -237,7 +240,8 @@ class IncrementalPrediction(LinearPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, learning_rate=NOT_NEGATIVE)
+        check_schedules(self, learning_rate=NOT_NEGATIVE)
+        check_choice(self, count_visits=(False, True))
 
     def visits(self, state: PredictionState) -> jax.Array:
         """Updates of each state so far, int32 ``[S]``, if they are counted."""

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.prediction.base import IncrementalPrediction, td_error
-from purerl.checks import NOT_NEGATIVE, UNIT_INTERVAL, check_numbers
-from purerl.schedule import Schedule, at
+from purerl.checks import NOT_NEGATIVE, UNIT_INTERVAL
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class GTD2(IncrementalPrediction):
@@ -43,7 +43,7 @@ class GTD2(IncrementalPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, second_rate=NOT_NEGATIVE)
+        check_schedules(self, second_rate=NOT_NEGATIVE)
 
     def init_memory(self, weights):
         return jnp.zeros_like(weights)
@@ -113,7 +113,7 @@ class EmphaticTD(IncrementalPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, lambda_=UNIT_INTERVAL)
+        check_schedules(self, lambda_=UNIT_INTERVAL)
 
     def init_memory(self, weights):
         return jnp.zeros_like(weights), jnp.float32(0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from purerl.agents.prediction.base import LinearPrediction, PredictionSnapshot
 from purerl.checks import POSITIVE, UNIT_INTERVAL, check_numbers
 from purerl.mdp.operators import linear_solve
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class Equations(NamedTuple):
@@ -56,7 +56,8 @@ class LSTD(LinearPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, lambda_=UNIT_INTERVAL, regularization=POSITIVE)
+        check_schedules(self, lambda_=UNIT_INTERVAL)
+        check_numbers(self, regularization=POSITIVE)
 
     def init_memory(self, weights):
         size = weights.shape[0]

@@ -43,7 +43,7 @@ class MonteCarloPrediction(IncrementalPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_choice(self, visit=VISITS)
+        check_choice(self, visit=VISITS, weighted=(False, True))
         if isinstance(self.features, (jax.Array, np.ndarray)):
             raise ValueError(
                 f"{type(self).__name__}: features are given; allowed: None, for it keeps a table"

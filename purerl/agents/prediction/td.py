@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from purerl.agents.prediction.base import IncrementalPrediction, td_error
 from purerl.agents.tabular.n_step import Window
 from purerl.agents.tabular.traces import TRACES, Traces
-from purerl.checks import UNIT_INTERVAL, check_choice, check_numbers, check_size
+from purerl.checks import UNIT_INTERVAL, check_choice, check_size
 from purerl.policy import Policy
 from purerl.pytree import static
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class TD(IncrementalPrediction):
@@ -105,7 +105,7 @@ class TDLambda(IncrementalPrediction):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, lambda_=UNIT_INTERVAL)
+        check_schedules(self, lambda_=UNIT_INTERVAL)
         check_choice(self, trace=TRACES)
         if self.trace == "dutch" and isinstance(self.target, Policy):
             raise ValueError(

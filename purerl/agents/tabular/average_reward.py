@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from purerl.agents.tabular.base import TabularControl, TabularSnapshot, TabularState
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_numbers
-from purerl.policy import EpsilonGreedy, Policy
-from purerl.schedule import Schedule, at
+from purerl.policy import EpsilonGreedy, Policy, check_policies
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class DifferentialQLearning(TabularControl):
@@ -55,13 +55,9 @@ class DifferentialQLearning(TabularControl):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(
-            self,
-            learning_rate=UNIT_INTERVAL,
-            gain_rate=NOT_NEGATIVE,
-            epsilon=UNIT_INTERVAL,
-            initial_value=FINITE,
-        )
+        check_policies(self, "behavior")
+        check_schedules(self, learning_rate=UNIT_INTERVAL, epsilon=UNIT_INTERVAL)
+        check_numbers(self, gain_rate=NOT_NEGATIVE, initial_value=FINITE)
 
     @property
     def behavior_policy(self):

@@ -6,13 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.base import GreedyAgent
-from purerl.checks import FINITE, UNIT_INTERVAL, check_index, check_numbers
+from purerl.checks import FINITE, UNIT_INTERVAL, check_choice, check_numbers
 from purerl.envs.base import IndexedEnvironment, Transition
-from purerl.policy import EpsilonGreedy, Policy, PolicyInput
+from purerl.envs.contract import check_index
+from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
 from purerl.pytree import static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class TabularState(NamedTuple):
@@ -76,7 +77,7 @@ class TabularControl(GreedyAgent):
     initial_value = 0.0
 
     def __post_init__(self):
-        check_index(self)
+        check_index(type(self).__name__, self.env)
 
     @property
     def behavior_policy(self) -> Policy:
@@ -190,14 +191,13 @@ class IncrementalControl(TabularControl):
     count_visits: bool = static(default=False)
 
     def __post_init__(self):
-        check_numbers(
-            self,
-            learning_rate=UNIT_INTERVAL,
-            discount=UNIT_INTERVAL,
-            epsilon=UNIT_INTERVAL,
-            initial_value=FINITE,
-        )
         super().__post_init__()
+        check_policies(self, "behavior")
+        check_schedules(
+            self, learning_rate=UNIT_INTERVAL, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL
+        )
+        check_numbers(self, initial_value=FINITE)
+        check_choice(self, count_visits=(False, True))
 
     @property
     def needs_visits(self) -> bool:

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.tabular.base import TabularControl
-from purerl.checks import FINITE, NOT_NEGATIVE, check_numbers
+from purerl.checks import FINITE, NOT_NEGATIVE, check_choice, check_numbers
 from purerl.policy import Policy, Softmax
 from purerl.pytree import static
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 
 class GradientBandit(TabularControl):
@@ -47,7 +47,9 @@ class GradientBandit(TabularControl):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, learning_rate=NOT_NEGATIVE, initial_value=FINITE)
+        check_schedules(self, learning_rate=NOT_NEGATIVE)
+        check_numbers(self, initial_value=FINITE)
+        check_choice(self, baseline=(False, True))
 
     @property
     def behavior_policy(self) -> Policy:

@@ -26,9 +26,9 @@ import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl, TabularControl
 from purerl.checks import FINITE, UNIT_INTERVAL, check_choice, check_numbers
-from purerl.policy import EpsilonGreedy, Greedy, Policy
+from purerl.policy import EpsilonGreedy, Greedy, Policy, check_policies
 from purerl.pytree import static
-from purerl.schedule import Schedule, at, power
+from purerl.schedule import Schedule, at, check_schedules, power
 
 VISITS = "first", "every"
 
@@ -222,7 +222,9 @@ class OffPolicyMonteCarlo(TabularControl):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL, initial_value=FINITE)
+        check_policies(self, "behavior", "target")
+        check_schedules(self, discount=UNIT_INTERVAL, epsilon=UNIT_INTERVAL)
+        check_numbers(self, initial_value=FINITE)
 
     @property
     def behavior_policy(self):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl
 from purerl.checks import check_size
-from purerl.policy import Policy
+from purerl.policy import Policy, check_policies
 from purerl.pytree import static
 from purerl.schedule import at
 
@@ -84,6 +84,7 @@ class _NStep(IncrementalControl):
     def __post_init__(self):
         super().__post_init__()
         check_size(self, "n")
+        check_policies(self, "target")
 
     def init_memory(self, q):
         return Window.empty(self.n)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from purerl import bellman
 from purerl.agents.tabular.base import IncrementalControl
-from purerl.policy import Policy
+from purerl.policy import Policy, check_policies
 from purerl.schedule import at
 
 
@@ -123,6 +123,10 @@ class ExpectedSARSA(IncrementalControl):
     target: Policy | None = None
 
     lanes = 512
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_policies(self, "target")
 
     def learn(self, key, state, transition, t):
         policy = self.behavior_policy if self.target is None else self.target

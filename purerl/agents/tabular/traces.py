@@ -33,9 +33,9 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl
-from purerl.checks import UNIT_INTERVAL, check_choice, check_numbers
+from purerl.checks import UNIT_INTERVAL, check_choice
 from purerl.pytree import static
-from purerl.schedule import Schedule, at
+from purerl.schedule import Schedule, at, check_schedules
 
 TRACES = "accumulating", "replacing", "dutch"
 
@@ -111,7 +111,7 @@ class SARSALambda(IncrementalControl):
 
     def __post_init__(self):
         super().__post_init__()
-        check_numbers(self, lambda_=UNIT_INTERVAL)
+        check_schedules(self, lambda_=UNIT_INTERVAL)
         check_choice(self, trace=TRACES)
 
     def init_memory(self, q):

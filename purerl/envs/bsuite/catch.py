@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import check_size
 from purerl.envs import drawing
@@ -65,6 +66,10 @@ class Catch(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.rows, self.columns), jnp.float32)
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        return 0.0, 1.0
 
     @property
     def longest_episode(self) -> int:

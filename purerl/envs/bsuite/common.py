@@ -4,13 +4,10 @@ One draw of 32-bit words serves a whole step, and is taken apart here.
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from purerl.checks import AT_LEAST_ONE, check_values
 
 
 def words_for(bits: int) -> int:
@@ -60,17 +57,3 @@ def generator(owner: str, mapping_seed: int) -> np.random.RandomState:
             f"{owner}: mapping_seed is {mapping_seed!r}; allowed: a whole number in [0, 2**32)"
         )
     return np.random.RandomState(mapping_seed)
-
-
-def check_length(node: Any, field: str) -> None:
-    """Check that a length is at least 1.
-
-    A whole 0 passes, because it may be an axis for ``vmap``, in a node whose only leaf
-    is the length.
-
-    Raises:
-        ValueError: names the field, its value and what is allowed.
-    """
-    value = getattr(node, field)
-    if not ((type(value) is int and value == 0) or isinstance(value, np.ndarray)):
-        check_values(type(node).__name__, {field: value}, {field: AT_LEAST_ONE})

@@ -5,8 +5,9 @@ from typing import NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from purerl.checks import FINITE, check_numbers
+from purerl.checks import FINITE, check_choice, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.bsuite.common import fraction, generator
@@ -76,6 +77,7 @@ class DeepSea(Node):
 
     def __post_init__(self):
         check_numbers(self, move_cost=FINITE)
+        check_choice(self, stochastic=(False, True))
 
     @classmethod
     def of(cls, size: int = 10, mapping_seed: int = 0, **fields) -> Self:
@@ -103,6 +105,10 @@ class DeepSea(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.size, self.size), jnp.float32)
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        return 0.0, 1.0
 
     @property
     def longest_episode(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purerl.checks import AT_LEAST_ONE, FINITE, check_numbers, listed, refusal
 from purerl.envs.base import E, Outcome, Wrapper, restart
 from purerl.metrics import CompensatedSum, Mean
 from purerl.pytree import static
@@ -100,9 +101,11 @@ class Record(Wrapper[E]):
     solved_from: int | jax.Array = 1
 
     def __post_init__(self):
+        super().__post_init__()
         for column in self.columns:
             if column not in COLUMNS:
-                raise ValueError(f"Record: columns has {column!r}; allowed: {', '.join(COLUMNS)}")
+                raise refusal("Record", "columns", repr(column), listed(COLUMNS), "has")
+        check_numbers(self, episodes=AT_LEAST_ONE, solved_tenths=FINITE, solved_from=FINITE)
 
     @property
     def _summed(self):

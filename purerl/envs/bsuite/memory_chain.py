@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import check_size
+from purerl.checks import AT_LEAST_ONE, check_numbers, check_size
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.common import below, check_length, unpack, words_for
+from purerl.envs.bsuite.common import below, unpack, words_for
 from purerl.pytree import Node, static
 
 
@@ -60,7 +60,7 @@ class MemoryChain(Node):
     num_actions = 2
 
     def __post_init__(self):
-        check_length(self, "memory_length")
+        check_numbers(self, memory_length=AT_LEAST_ONE)
         check_size(self, "num_bits")
 
     @property

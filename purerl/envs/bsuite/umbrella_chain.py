@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purerl.checks import AT_LEAST_ONE, check_numbers, refusal, shown, whole
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.bsuite.common import check_length, unpack, words_for
+from purerl.envs.bsuite.common import unpack, words_for
 from purerl.pytree import Node, static
 
 
@@ -60,12 +61,12 @@ class UmbrellaChain(Node):
     num_actions = 2
 
     def __post_init__(self):
-        check_length(self, "chain_length")
-        if type(self.num_distractors) is not int or self.num_distractors < 0:
-            raise ValueError(
-                f"UmbrellaChain: num_distractors is {self.num_distractors!r}; "
-                "allowed: a whole number of at least 0"
-            )
+        check_numbers(self, chain_length=AT_LEAST_ONE)
+        count = whole(self.num_distractors)
+        if count is None or count < 0:
+            allowed = "a whole number of at least 0"
+            raise refusal("UmbrellaChain", "num_distractors", shown(self.num_distractors), allowed)
+        object.__setattr__(self, "num_distractors", count)
 
     @property
     def observation(self) -> jax.ShapeDtypeStruct:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from purerl.checks import refusal, shown, whole
 from purerl.envs.base import ContinuousEnvironment
 from purerl.envs.classic.acrobot import Acrobot, AcrobotState
 from purerl.envs.classic.cartpole import CartPole, CartPoleState
@@ -40,13 +41,13 @@ def _discretized(
     )
 
     def build(*, num_actions=num_actions, **physics):
-        if type(num_actions) is not int or num_actions < 2:
-            raise ValueError(
-                f"num_actions is {num_actions!r}; allowed: a whole number of at least 2"
-            )
+        count = whole(num_actions)
+        if count is None or count < 2:
+            allowed = "a whole number of at least 2"
+            raise refusal(continuous.__name__, "num_actions", shown(num_actions), allowed)
         env = continuous(**physics)
         low, high = env.action_bounds
-        fractions = jnp.asarray(np.linspace(0, 1, num_actions)[:, None], low.dtype)
+        fractions = jnp.asarray(np.linspace(0, 1, count)[:, None], low.dtype)
         return DiscretizedActions(env, low + (high - low) * fractions)
 
     physics = [field.replace(kind=inspect.Parameter.KEYWORD_ONLY) for field in fields]

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, NOT_NEGATIVE, POSITIVE, check_choice, check_numbers
 from purerl.envs import drawing
@@ -137,6 +138,11 @@ class Acrobot(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((6,), jax.dtypes.canonicalize_dtype(float))
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        high = jnp.stack([1, 1, 1, 1, self.max_vel_1, self.max_vel_2])
+        return -high, high
 
     def reset(self, key):
         words = jax.random.bits(key, (4,), jnp.uint32)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, POSITIVE, check_choice, check_numbers
 from purerl.envs import drawing
@@ -108,6 +109,12 @@ class CartPole(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((4,), jax.dtypes.canonicalize_dtype(float))
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        """Twice the thresholds, since an episode ends beyond them, as in Gymnasium."""
+        high = jnp.stack([2 * self.x_threshold, jnp.inf, 2 * self.theta_threshold, jnp.inf])
+        return -high, high
 
     def reset(self, key):
         # One draw, split into words before any arithmetic. With uniform(key, (4,)), XLA

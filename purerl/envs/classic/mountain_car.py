@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
@@ -185,6 +186,11 @@ class MountainCar(Node):
     def observation(self) -> jax.ShapeDtypeStruct:
         return _observation()
 
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        low = jnp.stack([self.min_position, -self.max_speed])
+        return low, jnp.stack([self.max_position, self.max_speed])
+
     def reset(self, key):
         return _start(key)
 
@@ -281,6 +287,11 @@ class MountainCarContinuous(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return _observation()
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        low = jnp.stack([self.min_position, -self.max_speed])
+        return low, jnp.stack([self.max_position, self.max_speed])
 
     def reset(self, key):
         return _start(key)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, POSITIVE, check_numbers
 from purerl.envs import drawing
@@ -95,6 +96,11 @@ class Pendulum(Node):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((3,), jax.dtypes.canonicalize_dtype(float))
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        high = jnp.stack([1, 1, self.max_speed])
+        return -high, high
 
     def reset(self, key):
         words = jax.random.bits(key, (2,), jnp.uint32)

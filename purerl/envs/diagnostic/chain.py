@@ -3,15 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from purerl.checks import Rule
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 
-WHOLE: Rule = (
-    "a whole number of at least 1",
-    lambda x: np.issubdtype(x.dtype, np.integer) & (x >= 1),
-)
 LONGEST_ROW = 40  # largest number of states drawn in one row
 
 
@@ -49,6 +45,10 @@ class Featured(Chain):
     @property
     def observation(self) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(self.features.shape[-1:], jnp.float32)
+
+    @property
+    def observation_bounds(self) -> tuple[ArrayLike, ArrayLike]:
+        return jnp.min(self.features, axis=0), jnp.max(self.features, axis=0)
 
     def observe(self, state):
         return self.features.at[state].get(mode="promise_in_bounds")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from purerl.checks import FINITE, check_values
-from purerl.envs.diagnostic.chain import WHOLE, Chain
+from purerl.checks import FINITE, WHOLE, check_values
+from purerl.envs.diagnostic.chain import Chain
 from purerl.mdp.model import FiniteMDP
 
 

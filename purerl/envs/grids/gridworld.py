@@ -13,13 +13,13 @@ letter   cell
 ======== =============================================================================
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jax.typing import ArrayLike
 
+from purerl.checks import FINITE, UNIT_INTERVAL, check_values
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
 from purerl.mdp.model import FiniteMDP
@@ -177,17 +177,14 @@ def gridworld(
     rows = tuple(rows)
     directions = tuple(directions)
     _check_directions(directions)
-    if not 0 <= slip <= 1:
-        raise ValueError(f"slip is {slip!r}; allowed: a probability in [0, 1]")
+    check_values("gridworld", {"slip": slip}, {"slip": UNIT_INTERVAL})
     rewards = {
         "step_reward": step_reward,
         "goal_reward": goal_reward,
         "hazard_reward": hazard_reward,
         "cliff_reward": cliff_reward,
     }
-    for name, reward in rewards.items():
-        if not math.isfinite(reward):
-            raise ValueError(f"{name} is {reward!r}; allowed: a finite number")
+    check_values("gridworld", rewards, dict.fromkeys(rewards, FINITE))
 
     height = len(rows)
     width = len(rows[0])

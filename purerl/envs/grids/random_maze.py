@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from purerl.checks import check_choice, check_size, refusal, shown, whole
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.grids.gridworld import colors
@@ -112,16 +113,16 @@ class RandomMaze(Node):
     holes: bool = static(default=False)
 
     def __post_init__(self):
-        if type(self.size) is not int or self.size not in range(5, 32, 2):
-            raise ValueError(
-                f"RandomMaze: size is {self.size!r}; allowed: an odd whole number in [5, 31]"
-            )
-        if self.view is not None and (
-            type(self.view) is not int or self.view < 1 or self.view % 2 == 0
-        ):
-            raise ValueError(
-                f"RandomMaze: view is {self.view!r}; allowed: None or an odd whole number above 0"
-            )
+        if whole(self.size) not in range(5, 32, 2):
+            allowed = "an odd whole number in [5, 31]"
+            raise refusal("RandomMaze", "size", shown(self.size), allowed)
+        check_size(self, "size")
+        if self.view is not None:
+            if (whole(self.view) or 0) < 1 or self.view % 2 == 0:
+                allowed = "None or an odd whole number above 0"
+                raise refusal("RandomMaze", "view", shown(self.view), allowed)
+            check_size(self, "view")
+        check_choice(self, holes=(False, True))
 
     @property
     def num_actions(self) -> int:

@@ -101,8 +101,18 @@ def num_states(env: Environment) -> int | None:
     return env.mdp.num_states if env.observation.shape == () and has_model(env) else None
 
 
-def bounds(dtype: Any) -> tuple[Any, Any]:
-    """The least and the largest number of a dtype, infinite ones included."""
+def bounds(env: Environment) -> tuple[Any, Any]:
+    """The least and the largest observation.
+
+    Those that ``env`` declares (:class:`~purerl.envs.base.BoundsObservations`), or else
+    the limits of its dtype, infinite ones included.
+    """
+    declared = getattr(env, "observation_bounds", None)
+    if declared is not None:
+        shape, dtype = env.observation.shape, env.observation.dtype
+        low, high = (np.broadcast_to(np.asarray(x, dtype), shape) for x in declared)
+        return low, high
+    dtype = env.observation.dtype
     if jnp.issubdtype(dtype, jnp.floating):
         return -np.inf, np.inf
     if jnp.issubdtype(dtype, jnp.bool_):

@@ -1,5 +1,6 @@
 """Gymnasium (https://gymnasium.farama.org): purerl's environments there."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,8 +13,9 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 import purerl.random
-from purerl.checks import check_size
+from purerl.checks import check_size, shown, whole
 from purerl.envs.base import Environment, State, can_render, restart
+from purerl.envs.contract import check_environment, check_shapes
 from purerl.envs.interop.common import bounds, num_states
 
 
@@ -61,6 +63,12 @@ def _advance_next_step(env, lane, ended, action):
     return lane, observation, outcome, final
 
 
+def _reset_one(env, lane, seed, chosen, seeded):
+    """Reset a lane where it is chosen, with a seed or without."""
+    fresh = _where(seeded, _begin(env, seed), _again(env, lane))
+    return _where(chosen, fresh, (lane, env.observe(lane.state)))
+
+
 def _where(condition, yes, no):
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
@@ -71,7 +79,7 @@ def _lanes(function):
 
 # The environment is an argument, so that environments of one type share programs.
 _begin_one, _again_one, _advance_one = map(jax.jit, (_begin, _again, _advance))
-_begin_all, _again_all = map(_lanes, (_begin, _again))
+_begin_all, _again_all, _reset_some = map(_lanes, (_begin, _again, _reset_one))
 _ADVANCE_ALL = {
     AutoresetMode.SAME_STEP: _lanes(_advance_same_step),
     AutoresetMode.NEXT_STEP: _lanes(_advance_next_step),
@@ -82,8 +90,13 @@ def _observation_space(env):
     states = num_states(env)
     if states is not None:
         return spaces.Discrete(states)
-    low, high = bounds(env.observation.dtype)
+    low, high = bounds(env)
     return spaces.Box(low, high, env.observation.shape, env.observation.dtype)
+
+
+def _refused(action, num_actions, many=""):
+    allowed = f"{many}an integer in [0, {num_actions})"
+    return ValueError(f"action is {shown(action)}; allowed: {allowed}")
 
 
 def _picture(env: Environment, state: State) -> np.ndarray:
@@ -104,6 +117,8 @@ class ToGymnasium(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012 (Gymnasium's way)
 
     def __init__(self, env: Environment, render_mode: str | None = None):
+        check_environment("to_gymnasium", env)
+        check_shapes(env)
         self.source = env
         # Otherwise every step would transfer the environment's numbers to the device.
         self.device_source = jax.tree.map(jnp.asarray, env)
@@ -125,9 +140,7 @@ class ToGymnasium(gymnasium.Env):
         if self.lane is None:
             raise gymnasium.error.ResetNeeded("step before the first reset")
         if not self.action_space.contains(action):
-            raise ValueError(
-                f"action is {action!r}; allowed: an integer in [0, {self.source.num_actions})"
-            )
+            raise _refused(action, self.source.num_actions)
         self.lane, observation, outcome = _advance_one(
             self.device_source, self.lane, np.int32(action)
         )
@@ -160,6 +173,8 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         autoreset_mode: AutoresetMode,
         render_mode: str | None,
     ):
+        check_environment("to_gymnasium_vector", env)
+        check_shapes(env)
         if autoreset_mode not in _ADVANCE_ALL:
             raise ValueError(
                 f"autoreset_mode is {autoreset_mode}; allowed: {', '.join(map(str, _ADVANCE_ALL))}"
@@ -175,24 +190,78 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.lanes = None
+        self.ended = np.zeros(num_envs, bool)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=seed)
-        if seed is None and self.lanes is not None:
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ):
+        """Reset all environments, or those of a mask.
+
+        Args:
+            seed: of all, environment ``i`` gets ``seed + i``; or one each, of which
+                those that are None are reset without a seed.
+            options: ``{"reset_mask": mask}``, a bool ``[num_envs]`` array, resets the
+                environments where it is true and leaves the others as they are. Other
+                options have no effect.
+
+        Raises:
+            ValueError: a seed or a mask of another kind or length.
+        """
+        super().reset(seed=whole(seed))
+        mask = self._mask(options)
+        seeds = self._seeds(seed)
+        if self.lanes is None:
+            if not mask.all():
+                raise gymnasium.error.ResetNeeded("reset of some environments before all")
+            drawn = int(self.np_random.integers(2**32))
+            seeds = [drawn + i if one is None else one for i, one in enumerate(seeds)]
+        seeded = np.array([one is not None for one in seeds])
+        words = np.array([0 if one is None else one % 2**32 for one in seeds], np.uint32)
+        if seeded.all() and mask.all():
+            self.lanes, observation = _begin_all(self.device_source, words)
+        elif not seeded.any() and mask.all():
             self.lanes, observation = _again_all(self.device_source, self.lanes)
         else:
-            seed = int(self.np_random.integers(2**32)) if seed is None else seed
-            seeds = (seed % 2**32 + np.arange(self.num_envs)) % 2**32
-            self.lanes, observation = _begin_all(self.device_source, seeds.astype(np.uint32))
-        self.ended = np.zeros(self.num_envs, bool)
+            self.lanes, observation = _reset_some(
+                self.device_source, self.lanes, words, mask, seeded
+            )
+        self.ended = self.ended & ~mask
         return self._shown(observation), {}
+
+    def _mask(self, options):
+        """Which environments are reset, bool ``[num_envs]``."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        allowed = f"a bool array [{self.num_envs}], true somewhere"
+        is_mask = isinstance(mask, np.ndarray) and mask.dtype == bool
+        if not is_mask or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"options['reset_mask'] is {shown(mask)}; allowed: {allowed}")
+        return mask
+
+    def _seeds(self, seed):
+        """The seed of each environment, or None."""
+        if seed is None:
+            return [None] * self.num_envs
+        first = whole(seed)
+        if first is not None:
+            return [first + i for i in range(self.num_envs)]
+        several = list(seed) if np.iterable(seed) and not isinstance(seed, str) else []
+        known = all(one is None or whole(one) is not None for one in several)
+        if len(several) != self.num_envs or not known:
+            allowed = f"None, an integer, or {self.num_envs} of them, one for each environment"
+            raise ValueError(f"seed is {shown(seed)}; allowed: {allowed}")
+        return [None if one is None else whole(one) for one in several]
 
     def step(self, actions):
         if self.lanes is None:
             raise gymnasium.error.ResetNeeded("step before the first reset")
         advance = _ADVANCE_ALL[self.metadata["autoreset_mode"]]
         self.lanes, observation, outcome, final = advance(
-            self.device_source, self.lanes, self.ended, np.asarray(actions, np.int32)
+            self.device_source, self.lanes, self.ended, self._actions(actions)
         )
         rewards, terminated, truncated = map(np.array, outcome)
         self.ended = terminated | truncated
@@ -213,6 +282,17 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
             _picture(self.source, jax.tree.map(lambda x, i=i: x[i], states))
             for i in range(self.num_envs)
         )
+
+    def _actions(self, actions):
+        """The actions as int32 ``[num_envs]``, if they are allowed."""
+        given = np.asarray(actions)
+        fits = given.shape == (self.num_envs,) and given.dtype.kind in "iu"
+        number = self.source.num_actions
+        is_next_step = self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+        ignored = self.ended & is_next_step
+        if not fits or not np.all((given >= 0) & (given < number) | ignored):
+            raise _refused(actions, number, f"{self.num_envs} of them, each ")
+        return given.astype(np.int32)
 
     def _shown(self, observation):
         return np.array(observation, self.observation_space.dtype)

@@ -13,6 +13,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 from purerl.envs.base import Environment, Outcome, restart
+from purerl.envs.contract import check_environment, check_shapes
 from purerl.envs.interop.common import Foreign, ForeignState, bounds, described, num_states, strong
 from purerl.random import as_key
 
@@ -187,7 +188,8 @@ class ToGymnax(environment.Environment):
         if states is not None:
             return spaces.Discrete(states)
         shape, dtype = self.default.observation.shape, self.default.observation.dtype
-        return spaces.Box(*bounds(dtype), shape, dtype)
+        low, high = bounds(self.default)
+        return spaces.Box(jnp.asarray(low), jnp.asarray(high), shape, dtype)
 
 
 def to_gymnax(env: Environment) -> ToGymnax:
@@ -209,4 +211,6 @@ def to_gymnax(env: Environment) -> ToGymnax:
         >>> float(reward), int(state.time)
         (1.0, 1)
     """
+    check_environment("to_gymnax", env)
+    check_shapes(env)
     return ToGymnax(env)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.checks import SWITCH, check_numbers
+from purerl.checks import SWITCH, check_numbers, refusal, shown, whole
 from purerl.envs import drawing
 from purerl.pytree import Node, static
 
@@ -51,12 +51,12 @@ class MinAtar(Node):
     actions: tuple[int, ...] = static(default=tuple(range(6)), kw_only=True)
 
     def __post_init__(self):
-        known = all(type(action) is int and 0 <= action < 6 for action in self.actions)
-        if not self.actions or not known:
-            raise ValueError(
-                f"{type(self).__name__}: actions is {self.actions!r}; "
-                "allowed: a tuple of numbers from 0 to 5"
-            )
+        actions = self.actions if isinstance(self.actions, tuple) else ()
+        numbers = tuple(map(whole, actions))
+        if not numbers or not all(number in range(6) for number in numbers):
+            allowed = "a tuple of numbers from 0 to 5"
+            raise refusal(type(self).__name__, "actions", shown(self.actions), allowed)
+        object.__setattr__(self, "actions", numbers)
 
     @property
     def num_actions(self) -> int:

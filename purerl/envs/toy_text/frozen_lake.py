@@ -1,8 +1,10 @@
 """FrozenLake: across slippery ice to a goal, past holes."""
 
-import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from purerl.checks import FINITE, check_values, refusal, shown
 from purerl.envs.grids.gridworld import GridWorld, gridworld
 
 FROZEN_LAKES = {
@@ -53,15 +55,14 @@ def frozen_lake(
         HF@G
     """
     if isinstance(rows, str) and rows not in FROZEN_LAKES:
-        raise ValueError(
-            f"rows is {rows!r}; "
-            f"allowed: {', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings"
-        )
-    if len(reward_schedule) != 3 or not all(map(math.isfinite, reward_schedule)):
-        raise ValueError(
-            f"reward_schedule is {reward_schedule!r}; "
-            "allowed: three finite numbers (goal, hole, ice)"
-        )
+        allowed = f"{', '.join(map(repr, FROZEN_LAKES))} or a sequence of strings"
+        raise refusal("frozen_lake", "rows", repr(rows), allowed)
+    three = isinstance(reward_schedule, (tuple, list, np.ndarray)) and len(reward_schedule) == 3
+    if not three:
+        allowed = "three finite numbers (goal, hole, ice)"
+        raise refusal("frozen_lake", "reward_schedule", shown(reward_schedule), allowed)
+    numbers = {f"reward_schedule[{i}]": number for i, number in enumerate(reward_schedule)}
+    check_values("frozen_lake", numbers, dict.fromkeys(numbers, FINITE))
     goal, hole, ice = reward_schedule
     return gridworld(
         FROZEN_LAKES[rows] if isinstance(rows, str) else rows,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.envs.base import Environment
+from purerl.envs.contract import check_environment
 from purerl.metrics import Metrics
 from purerl.pytree import Node
 from purerl.random import as_key
@@ -37,6 +38,9 @@ class Uniform(Node):
 
     transitions_per_step = 1
     lanes = 8
+
+    def __post_init__(self):
+        check_environment("Uniform", self.env)
 
     def init(self, key: jax.Array) -> UniformState:
         reset_key, key = jax.random.split(as_key(key))

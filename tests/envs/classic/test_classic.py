@@ -104,7 +104,9 @@ def test_contract(env):
 def test_every_leaf_maps_alone(env, leaf):
     """One number is a batch while the others are not."""
     state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(env.reset, KEY))
-    axes = env.replace(**dict.fromkeys(leaves_of(env)) | {leaf: 0})
+    axes = jax.tree_util.tree_map_with_path(
+        lambda path, _: 0 if path[-1].name == leaf else None, env
+    )
     step = jax.vmap(lambda env: env.step(KEY, state, an_action(env)), in_axes=(axes,))
     states, outcome = jax.eval_shape(
         step, env.replace(**{leaf: jnp.array([getattr(env, leaf)] * 3)})

@@ -245,9 +245,9 @@ def test_pictures_of_chains_show_where_they_end():
 @pytest.mark.parametrize(
     ("build", "parameters", "allowed"),
     [
-        (random_walk, {"length": 0}, "a whole number of at least 1"),
-        (random_walk, {"length": 2.5}, "a whole number of at least 1"),
-        (random_walk, {"reach": 0}, "a whole number of at least 1"),
+        (random_walk, {"length": 0}, "a positive whole number"),
+        (random_walk, {"length": 2.5}, "a positive whole number"),
+        (random_walk, {"reach": 0}, "a positive whole number"),
         (random_walk, {"left_reward": float("nan")}, "a finite number"),
         (random_walk, {"right_reward": float("inf")}, "a finite number"),
         (maximization_bias, {"num_actions": 3}, "an even number of at least 2"),

@@ -16,7 +16,18 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 import purerl
 import purerl.random
-from purerl.envs import CartPole, FiniteEnvironment, Outcome, TimeLimit, restart
+from purerl.envs import (
+    CartPole,
+    FiniteEnvironment,
+    Flatten,
+    FrameStack,
+    ObservationNormalize,
+    OneHot,
+    Outcome,
+    Pendulum,
+    TimeLimit,
+    restart,
+)
 from purerl.envs.interop import from_gymnasium, to_gymnasium, to_gymnasium_vector
 from purerl.pytree import Node, static
 
@@ -131,8 +142,8 @@ def test_types_are_those_that_gymnasium_code_expects():
             == env.source.observation.dtype
             == dtype
         )
-        observation += 1  # it may be written to, and nothing else changes
-        assert observation in env.observation_space and env.lane.state is not None
+        assert observation in env.observation_space
+        observation += 1  # it may be written to
 
 
 def test_unseeded_resets_keep_what_is_remembered_and_seeded_ones_do_not():
@@ -181,6 +192,40 @@ def test_pictures():
     silent = to_gymnasium(Counter())
     silent.reset(seed=0)
     assert silent.render() is None
+
+
+CONTROL = ["CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1", "Pendulum-v1"]
+
+
+@pytest.mark.parametrize("name", CONTROL)
+def test_bounds_are_those_that_gymnasium_declares(name):
+    ours = to_gymnasium(purerl.make(name)).observation_space
+    theirs = gymnasium.make(name).observation_space
+    np.testing.assert_allclose(ours.low, theirs.low, rtol=1e-6)
+    np.testing.assert_allclose(ours.high, theirs.high, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "low", "high"),
+    [
+        (lambda env: OneHot(env, 16), 0, 1),
+        (lambda env: Flatten(OneHot(env, 16)), 0, 1),
+        (lambda env: FrameStack(OneHot(env, 16), 2), 0, 1),
+        (lambda env: ObservationNormalize(OneHot(env, 16), clip=3.0), -3, 3),
+        (lambda env: Flatten(env), -(2**31), 2**31 - 1),
+    ],
+)
+def test_bounds_under_wrappers(wrap, low, high):
+    space = to_gymnasium(wrap(purerl.make("FrozenLake-v1"))).observation_space
+    assert (space.low == low).all() and (space.high == high).all()
+
+
+@pytest.mark.parametrize("adapt", [to_gymnasium, lambda env: to_gymnasium_vector(env, 2)])
+def test_what_is_no_environment_is_refused(adapt):
+    for env in ("CartPole-v1", CartPole, gymnasium.make("CartPole-v1"), Pendulum(), None):
+        with pytest.raises(ValueError, match=r"^to_gymnasium.*: env is .*; allowed") as error:
+            adapt(env)
+        assert len(str(error.value)) < 300
 
 
 def test_wrong_use_is_refused():
@@ -298,6 +343,74 @@ def test_the_last_observation_is_the_true_one_and_the_next_step_that_of_a_new_ep
     assert [step[0][0].tolist() for step in seen] == [[0, 1], [0, 2], [0, 3], [1, 0], [1, 1]]
     assert [step[1][0] for step in seen] == [1, 2, 3, 0, 1]
     assert [step[2][0] for step in seen] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_seeds_of_each_and_masks_are_as_in_gymnasiums_own(mode):
+    ours = to_gymnasium_vector(CART, 3, mode)
+    theirs = SyncVectorEnv([lambda: to_gymnasium(CART)] * 3, autoreset_mode=mode)
+    rng = np.random.default_rng(0)
+
+    def both(seed, mask=None):
+        options = [None if mask is None else {"reset_mask": np.array(mask)} for _ in range(2)]
+        assert_same(
+            ours.reset(seed=seed, options=options[0]), theirs.reset(seed=seed, options=options[1])
+        )
+
+    def play(steps):
+        for _ in range(steps):
+            actions = rng.integers(2, size=3)
+            one, other = ours.step(actions), theirs.step(actions)
+            assert_same(one[0], other[0])
+            assert_same(one[2:4], other[2:4])
+
+    both([7, 7, 9])
+    observation = ours.reset(seed=[7, 7, 9])[0]
+    theirs.reset(seed=[7, 7, 9])
+    assert (
+        np.array_equal(observation[0], observation[1]) and (observation[0] != observation[2]).any()
+    )
+    play(20)
+    both(None, [True, False, False])
+    play(10)
+    both([3, None, 5], [True, True, False])
+    play(16)
+    both([None, 4, None])
+    play(5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"seed": [1, 2]}, r"seed is \[1, 2\]; allowed: None, an integer, or 3 of them"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": "abc"}, "seed is 'abc'"),
+        ({"seed": [1, 2, 0.5]}, "seed is"),
+        (
+            {"options": {"reset_mask": [True, False, False]}},
+            r"allowed: a bool array \[3\], true some",
+        ),
+        ({"options": {"reset_mask": np.array([1, 0, 0])}}, "reset_mask"),
+        ({"options": {"reset_mask": np.zeros(3, bool)}}, "true somewhere"),
+        ({"options": {"reset_mask": np.ones(2, bool)}}, "reset_mask"),
+    ],
+)
+def test_wrong_seeds_and_masks_are_refused(arguments, says):
+    env = to_gymnasium_vector(Counter(), 3)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=says):
+        env.reset(**arguments)
+
+
+@pytest.mark.parametrize(
+    "actions", [[7, -1], [0, 2], [0.9, 0.2], [0], 0, [[0, 1]], [True, False], ["0", "1"], None]
+)
+def test_wrong_actions_of_many_are_refused(actions):
+    env = to_gymnasium_vector(Counter(), 2)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"action is .*; allowed: 2 of them, each an integer in"):
+        env.step(actions)
+    assert env.step(np.array([0, 1], np.int8))[1].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])

@@ -12,7 +12,7 @@ import pytest
 import purerl
 import purerl.random
 from purerl.envs import CartPole, StickyActions, TimeLimit, Wrapper, interact
-from purerl.pytree import replace_path
+from purerl.pytree import replace_paths
 from purerl.run import plain
 
 gymnax = pytest.importorskip("gymnax")
@@ -187,9 +187,9 @@ def test_parameters_sweep_without_compiling_again():
         traces.append(env)
         return env.step(key, env.step(key, env.reset(key), 1)[0], 1)[0].inner.theta_dot
 
-    alone = [fall(replace_path(env, "params.gravity", g)) for g in (1.6, 9.8)]
+    alone = [fall(replace_paths(env, {"params.gravity": g})) for g in (1.6, 9.8)]
     assert len(traces) == 1
-    together = jax.vmap(lambda g: fall(replace_path(env, "params.gravity", g)))(
+    together = jax.vmap(lambda g: fall(replace_paths(env, {"params.gravity": g})))(
         jnp.array([1.6, 9.8])
     )
     np.testing.assert_allclose(together, alone, rtol=1e-6)

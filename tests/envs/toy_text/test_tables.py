@@ -121,9 +121,9 @@ def test_unknown_lake_is_refused():
         frozen_lake("5x5")
 
 
-@pytest.mark.parametrize("schedule", [(1, 0), (1, 0, 0, 0), (1, float("nan"), 0)])
+@pytest.mark.parametrize("schedule", [(1, 0), (1, 0, 0, 0), (1, float("nan"), 0), "100", 1])
 def test_wrong_schedules_are_refused(schedule):
-    with pytest.raises(ValueError, match=r"reward_schedule is \(.*; allowed: three finite numbers"):
+    with pytest.raises(ValueError, match=r"reward_schedule.* is .*; allowed: .*finite number"):
         frozen_lake(reward_schedule=schedule)
 
 
