@@ -125,7 +125,9 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
             fields[head] = replace_paths(inner, deeper)
         except ValueError as error:
             raise ValueError(f"{head}.{', '.join(deeper)}: {error}") from None
-    return dataclasses.replace(data, **fields)
+    # A node's own replace keeps what follows from its fields in step with them.
+    own = getattr(data, "replace", None)
+    return own(**fields) if own is not None else dataclasses.replace(data, **fields)
 
 
 def _brief(value):

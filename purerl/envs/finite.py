@@ -45,6 +45,17 @@ def _thresholds(probability):
     return jnp.where(possible_later, total[..., :-1], jnp.inf)
 
 
+def _following(mdp: FiniteMDP) -> dict[str, jax.Array]:
+    """The fields of an environment that follow from its model."""
+    known = is_concrete(mdp.initial)
+    starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
+    return {
+        "outcome_thresholds": _thresholds(mdp.probability),
+        "start_states": jnp.asarray(starts, jnp.int32),
+        "start_thresholds": _thresholds(mdp.initial[starts]),
+    }
+
+
 class FiniteEnvironment(Node):
     """Episodes of a :class:`~purerl.mdp.model.FiniteMDP`. Make one with :meth:`of`.
 
@@ -62,8 +73,8 @@ class FiniteEnvironment(Node):
         start_thresholds: the distribution function over ``start_states`` without its
             last entry, float ``[N - 1]``.
 
-    The last three follow from the first: to change the model, make a new environment,
-    not ``env.replace(mdp=...)``.
+    The last three follow from the first, and ``env.replace(mdp=...)`` makes them anew,
+    as sweeps over parts of the model do.
 
     Example:
         >>> import jax
@@ -96,15 +107,13 @@ class FiniteEnvironment(Node):
             named = {"mdp": "env.mdp", "unwrapped": "from_gymnasium(env)"}
             guess = next((meant(call) for name, call in named.items() if hasattr(mdp, name)), "")
             raise refusal(cls.__name__, "mdp", mdp, "a FiniteMDP" + guess)
-        known = is_concrete(mdp.initial)
-        starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
-        return cls(
-            mdp=mdp,
-            outcome_thresholds=_thresholds(mdp.probability),
-            start_states=jnp.asarray(starts, jnp.int32),
-            start_thresholds=_thresholds(mdp.initial[starts]),
-            **fields,
-        )
+        return cls(mdp=mdp, **_following(mdp), **fields)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; a new model brings its own thresholds."""
+        if "mdp" in changes:
+            changes = _following(changes["mdp"]) | changes
+        return super().replace(**changes)
 
     @property
     def num_states(self) -> int:

@@ -1,5 +1,6 @@
 """Episodes of a finite MDP follow its tables: outcomes, starts, padding."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import purerl.random
+from purerl.envs import gridworld
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.toy_text import frozen_lake
 from purerl.mdp.model import FiniteMDP
@@ -164,3 +166,42 @@ def test_leaves_map_without_a_new_environment():
     np.testing.assert_array_equal(
         jax.vmap(reward_on_the_goal)(jnp.array([1.0, 2.0, -3.0])), [1.0, 2.0, -3.0]
     )
+
+
+def test_a_new_model_brings_its_own_dynamics():
+    slippery, dry = frozen_lake(slip=2 / 3), frozen_lake(slip=0.2)
+    changed = slippery.replace(mdp=dry.mdp)
+    chex.assert_trees_all_equal(jax.tree.leaves(changed)[:9], jax.tree.leaves(dry)[:9])
+    elsewhere = dry.mdp.replace(initial=np.eye(16)[14])
+    assert slippery.replace(mdp=elsewhere).reset(purerl.random.key(0)) == 14
+
+
+def test_physics_of_grids_map_sweep_and_have_gradients():
+    slips = np.array([0.0, 0.1, 0.9], np.float32)
+    mapped = jax.vmap(lambda slip: frozen_lake(slip=slip).mdp.probability)(slips)
+    swept = [frozen_lake().replace(slip=slip).mdp.probability for slip in slips]
+    made = [frozen_lake(slip=slip).mdp.probability for slip in slips]
+    np.testing.assert_allclose(mapped, swept, atol=1e-7)
+    np.testing.assert_allclose(mapped[1:], made[1:], atol=1e-7)
+    rewards = jax.vmap(lambda r: gridworld(["S.G"], step_reward=r).mdp.reward[0, 1, 0])(slips)
+    np.testing.assert_array_equal(rewards, slips)
+
+    def value(slip):
+        return purerl.mdp.expected_return(frozen_lake(slip=slip).mdp, np.full(16, 1), 0.9)
+
+    slope = (value(jnp.float32(0.31)) - value(jnp.float32(0.29))) / 0.02
+    assert jax.grad(value)(jnp.float32(0.3)) == pytest.approx(float(slope), rel=1e-2)
+
+
+def test_a_sweep_over_parts_of_a_model_plays_what_it_is_judged_by():
+    env = purerl.make("FrozenLake-v1", slip=2 / 3)
+    dry = frozen_lake(slip=0.0).replace(slip=0.2)
+
+    def sweep(env, over=None):
+        agent = purerl.QLearning(env=env, learning_rate=0.1)
+        options = {"seeds": 4, "num_steps": 2000, "points": 1, "progress": False}
+        return purerl.sweep(agent, over=over, **options).curves
+
+    alone = sweep(env.replace(env=dry))
+    for over in ({"env.env.slip": [0.2]}, {"env.env.mdp.probability": [dry.mdp.probability]}):
+        chex.assert_trees_all_equal(sweep(env, over), alone)
