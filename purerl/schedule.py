@@ -83,7 +83,7 @@ class Linear(Schedule):
     begin: Number
 
     def formula(self, t):
-        fraction = jnp.clip((t - self.begin) / self.steps, 0.0, 1.0)
+        fraction = jnp.clip((t - self.begin).astype(jnp.float32) / self.steps, 0.0, 1.0)
         return (1 - fraction) * self.start + fraction * self.end
 
 
@@ -117,7 +117,7 @@ class Exponential(Schedule):
     floor: Number
 
     def formula(self, t):
-        return jnp.maximum(self.floor, self.start * jnp.exp2(-t / self.half_life))
+        return jnp.maximum(self.floor, self.start * jnp.exp2((-t).astype(jnp.float32) / self.half_life))
 
 
 def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Exponential:
@@ -151,7 +151,7 @@ class Power(Schedule):
     timescale: Number
 
     def formula(self, t):
-        return self.start * (1 + t / self.timescale) ** -self.exponent
+        return self.start * (1 + t.astype(jnp.float32) / self.timescale) ** -self.exponent
 
 
 def power(start: Number, exponent: Number, timescale: Number = 1.0) -> Power:

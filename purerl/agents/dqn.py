@@ -215,7 +215,7 @@ class DQN(GreedyAgent):
         )
 
         def uniform(key, observation):
-            return jax.random.randint(key, (), 0, self.env.num_actions)
+            return jax.random.randint(key, (), 0, self.env.num_actions, jnp.int32)
 
         def warm_up(state, t):
             return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[

@@ -162,7 +162,7 @@ class LinearPrediction(Node):
 
     def policy_input(self, observation: jax.Array, t: jax.Array) -> PolicyInput:
         """Inputs of the policies: the state and the time, but no values."""
-        return PolicyInput(observation, jnp.zeros(self.env.num_actions), None, t)
+        return PolicyInput(observation, jnp.zeros(self.env.num_actions, jnp.float32), None, t)
 
     def as_step(self, transition: Transition, t: jax.Array) -> Step:
         """A transition with its features and importance ratio."""
@@ -186,7 +186,7 @@ class LinearPrediction(Node):
     def x(self, observation: jax.Array) -> jax.Array:
         """The features of a state, float32 ``[d]``."""
         if self.features is None:
-            return jax.nn.one_hot(observation, self.env.num_states)
+            return jax.nn.one_hot(observation, self.env.num_states, dtype=jnp.float32)
         return jnp.asarray(self.features, jnp.float32)[observation]
 
     def snapshot(self, state: PredictionState) -> PredictionSnapshot:
