@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Mean(NamedTuple):
@@ -22,14 +23,26 @@ Metrics = dict[str, Mean]
 
 
 def averages(metrics: Metrics) -> dict[str, jax.Array]:
-    """Each mean as a number; NaN if nothing was counted.
+    """Each mean as a number, float32 of the shape of the sums; NaN where nothing was
+    counted.
 
-    For example, the return is NaN until the first episode has ended.
+    For example, the return is NaN until the first episode has ended. Known numbers are
+    divided on the host, so that ``jax.debug_nans`` does not stop there. Inside ``jit``
+    or ``vmap`` the NaN is a result of the program, and it does.
 
     >>> print(averages({"loss": Mean(jnp.float32(6.0), jnp.float32(4.0))})["loss"])
     1.5
     """
-    return {name: mean.total / mean.count for name, mean in metrics.items()}
+    return {name: _average(*mean) for name, mean in metrics.items()}
+
+
+def _average(total, count):
+    if isinstance(count, jax.core.Tracer):
+        # The quotient that is not selected is finite, and so is its derivative.
+        none = count == 0
+        return jnp.where(none, jnp.nan, total / jnp.where(none, 1, count))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return jnp.asarray(np.asarray(total) / np.asarray(count))
 
 
 class CompensatedSum(NamedTuple):

@@ -95,7 +95,8 @@ def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.
     curves: dict[str, list[np.ndarray]] = {}
     for point in range(settings.points):
         start = put(np.int32(point * settings.length))
-        state, values = compiled.segment(agent, state, start)
+        state, metrics = compiled.segment(agent, state, start)
+        values = averages(metrics)
         if (point + 1) % (settings.points // settings.evaluations) == 0:
             number = put(np.int32(point))
             values |= compiled.evaluate(agent, state, prepared, base_seed, seeds, number)
@@ -130,8 +131,7 @@ def _compiled(treedef, avals, batched, settings, device):
         return agent.init(init_key), settings.evaluation.prepare(agent)
 
     def segment(agent, state, start):
-        state, metrics = training.segment(agent, state, start, settings.length)
-        return state, averages(metrics)
+        return training.segment(agent, state, start, settings.length)
 
     def evaluate(agent, state, prepared, base_seed, seed, point):
         _, evaluation_key = training.run_keys(seed_key(base_seed, seed, settings.impl))

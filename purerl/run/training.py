@@ -127,10 +127,12 @@ def train(
 
     def point(state, i):
         state, metrics = segment(agent, state, i * length, length)
-        values = averages(metrics)
+        measures = {}
         if evaluation is not None:
             key = jax.random.fold_in(evaluation_key, i)
-            values |= evaluation(agent, agent.snapshot(state), key, prepared)
-        return state, values
+            measures = evaluation(agent, agent.snapshot(state), key, prepared)
+        return state, (metrics, measures)
 
-    return jax.lax.scan(point, agent.init(init_key), jnp.arange(points, dtype=jnp.int32))
+    numbers = jnp.arange(points, dtype=jnp.int32)
+    state, (metrics, measures) = jax.lax.scan(point, agent.init(init_key), numbers)
+    return state, averages(metrics) | measures

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_index, check_numbers
 from purerl.envs.base import IndexedEnvironment, Transition
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput
-from purerl.pytree import Node, static
+from purerl.pytree import Node, copied, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
 from purerl.schedule import Schedule, at
@@ -137,7 +137,7 @@ class LinearPrediction(Node):
 
     def init(self, key: jax.Array) -> PredictionState:
         reset_key, key = jax.random.split(as_key(key))
-        return self.start(key, self.env.reset(reset_key))
+        return copied(self.start(key, self.env.reset(reset_key)))
 
     def start(self, key: jax.Array, env_state: Any) -> PredictionState:
         """The initial state, with the environment in ``env_state``."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from purerl.agents.tabular.base import IncrementalControl, TabularSnapshot, TabularState
 from purerl.envs.base import Environment, IndexedEnvironment, Transition, interact
 from purerl.policy import Policy, PolicyInput
-from purerl.pytree import Node, static
+from purerl.pytree import Node, copied, static
 from purerl.random import as_key
 
 
@@ -61,7 +61,7 @@ class Offline(Node):
                 f"Offline: data has columns of lengths {lengths}; allowed: one length, of at "
                 "least 1"
             )
-        return self.agent.start(as_key(key), None)
+        return copied(self.agent.start(as_key(key), None))
 
     def step(self, state: TabularState, t: jax.Array):
         draw_key, learn_key = jax.random.split(jax.random.fold_in(state.key, t))
