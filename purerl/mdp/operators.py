@@ -42,6 +42,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from purerl import linalg
 from purerl.checks import refusal
 from purerl.mdp.model import FiniteMDP, check_policy, is_concrete
 
@@ -81,25 +82,13 @@ _ALLOWED = {  # the numbers that a solver checks, apart from the discount
 }
 
 
-_one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
-
-
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
-    """``x`` of ``matrix @ x = side``, differentiable.
-
-    Under ``vmap`` systems are solved one after another on a CPU: XLA distributes a
-    batch over its threads, and several such batches in one program can deadlock (JAX
-    0.10.2).
-    """
-
-    def solve(matrix, side):
-        return lax.platform_dependent(matrix, side, cpu=_one_by_one, default=jnp.linalg.solve)
-
+    """``x`` of ``matrix @ x = side``, differentiable: :func:`purerl.linalg.solve`."""
     return lax.custom_linear_solve(
         lambda x: matrix @ x,
         side,
-        lambda _, side: solve(matrix, side),
-        lambda _, side: solve(matrix.T, side),
+        lambda _, side: linalg.solve(matrix, side),
+        lambda _, side: linalg.solve(matrix.T, side),
     )
 
 
