@@ -22,6 +22,21 @@ class Mean(NamedTuple):
 Metrics = dict[str, Mean]
 
 
+def normalized(metrics: Metrics) -> Metrics:
+    """The same means with a count of one, and of zero where nothing was counted.
+
+    >>> loss = Mean(jnp.float32(6.0), jnp.float32(4.0))
+    >>> print(normalized({"loss": loss})["loss"].total)
+    1.5
+    """
+
+    def normalize(mean):
+        some = mean.count > 0
+        return Mean(mean.total / jnp.where(some, mean.count, 1), some.astype(jnp.float32))
+
+    return {name: normalize(mean) for name, mean in metrics.items()}
+
+
 def averages(metrics: Metrics) -> dict[str, jax.Array]:
     """Each mean as a number, float32 of the shape of the sums; NaN where nothing was
     counted.
@@ -37,12 +52,13 @@ def averages(metrics: Metrics) -> dict[str, jax.Array]:
 
 
 def _average(total, count):
-    if isinstance(count, jax.core.Tracer):
+    if isinstance(total, jax.core.Tracer) or isinstance(count, jax.core.Tracer):
         # The quotient that is not selected is finite, and so is its derivative.
         none = count == 0
         return jnp.where(none, jnp.nan, total / jnp.where(none, 1, count))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return jnp.asarray(np.asarray(total) / np.asarray(count))
+    with np.errstate(invalid="ignore"):
+        quotient = np.asarray(total) / np.asarray(count)
+    return jax.device_put(quotient, total.sharding)
 
 
 class CompensatedSum(NamedTuple):

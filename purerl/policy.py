@@ -268,7 +268,9 @@ class CountBonus(Greedy):
 
     def index(self, inputs):
         visits = _visits(self, inputs)
-        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(visits.astype(jnp.float32) + 1)
+        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(
+            visits.astype(jnp.float32) + 1
+        )
 
 
 class Thompson(Policy):

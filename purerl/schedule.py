@@ -117,7 +117,9 @@ class Exponential(Schedule):
     floor: Number
 
     def formula(self, t):
-        return jnp.maximum(self.floor, self.start * jnp.exp2((-t).astype(jnp.float32) / self.half_life))
+        return jnp.maximum(
+            self.floor, self.start * jnp.exp2((-t).astype(jnp.float32) / self.half_life)
+        )
 
 
 def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Exponential:

@@ -326,13 +326,17 @@ class StickyActions(Wrapper[E]):
         chosen = inside.probability * (1 - self.probability)
         repeated = inside.probability * self.probability
         # [S, A, K], with the action taken
-        reached = inside.next_state * num_actions + jnp.arange(num_actions, dtype=jnp.int32)[:, None]
+        reached = (
+            inside.next_state * num_actions + jnp.arange(num_actions, dtype=jnp.int32)[:, None]
+        )
         return FiniteMDP(
             probability=table(chosen, repeated),
             next_state=table(reached, reached),
             reward=table(inside.reward, inside.reward),
             terminated=table(inside.terminated, inside.terminated),
-            initial=(inside.initial[:, None] * (jnp.arange(num_actions, dtype=jnp.int32) == 0)).reshape(-1),
+            initial=(
+                inside.initial[:, None] * (jnp.arange(num_actions, dtype=jnp.int32) == 0)
+            ).reshape(-1),
         )
 
     def states(self: "StickyActions[HasModel]") -> StickyActionsState:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.metrics import averages
+from purerl.metrics import averages, normalized
 from purerl.random import Impl, seed_key
 from purerl.run import training
 from purerl.run.checkpoint import flatten
@@ -131,7 +131,8 @@ def _compiled(treedef, avals, batched, settings, device):
         return agent.init(init_key), settings.evaluation.prepare(agent)
 
     def segment(agent, state, start):
-        return training.segment(agent, state, start, settings.length)
+        state, metrics = training.segment(agent, state, start, settings.length)
+        return state, normalized(metrics)
 
     def evaluate(agent, state, prepared, base_seed, seed, point):
         _, evaluation_key = training.run_keys(seed_key(base_seed, seed, settings.impl))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.base import Agent
-from purerl.metrics import CompensatedSum, Metrics, averages
+from purerl.metrics import CompensatedSum, Metrics, averages, normalized
 from purerl.random import as_key
 from purerl.run.evaluation import Evaluation
 from purerl.timescan import block_length, time_scan
@@ -131,7 +131,7 @@ def train(
         if evaluation is not None:
             key = jax.random.fold_in(evaluation_key, i)
             measures = evaluation(agent, agent.snapshot(state), key, prepared)
-        return state, (metrics, measures)
+        return state, (normalized(metrics), measures)
 
     numbers = jnp.arange(points, dtype=jnp.int32)
     state, (metrics, measures) = jax.lax.scan(point, agent.init(init_key), numbers)

@@ -173,7 +173,9 @@ def _enemy_enters(state: SeaquestState, draw: Draw, ramp, wait):
     timer = _int(state.timers, ENEMY_TIMER)
     entries = _int(state.timers, ENTRIES)
     enters = (timer == 0) & ~against
-    enemies = jnp.where(enters & (jnp.arange(SLOTS, dtype=jnp.int32) == entries), newcomer, state.enemies)
+    enemies = jnp.where(
+        enters & (jnp.arange(SLOTS, dtype=jnp.int32) == entries), newcomer, state.enemies
+    )
     entries = entries + enters & SLOTS - 1
     timer = jnp.where(timer == 0, ENEMY_INTERVAL - ramp, timer) - 1
     return enemies, timer, entries

@@ -81,7 +81,9 @@ class Taxi(FiniteEnvironment):
         It is -1 for an unsettled state whose destination can no longer change.
         """
         index = ((row * 5 + column) * 5 + passenger) * 4 + destination
-        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX, jnp.int32)[index]).astype(jnp.int32)
+        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX, jnp.int32)[index]).astype(
+            jnp.int32
+        )
 
     def render(self, state):
         """The city, with its stands in their colors.
