@@ -52,4 +52,5 @@ def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         ``Q``, float ``[M, K]``, and ``R``, float ``[K, N]``, with ``K = min(M, N)``.
     """
-    return tuple(jnp.linalg.qr(matrix))
+    q, r = jnp.linalg.qr(matrix)
+    return q, r

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class Mean(NamedTuple):
@@ -52,7 +53,7 @@ def averages(metrics: Metrics) -> dict[str, jax.Array]:
 
 
 def _average(total, count):
-    if isinstance(total, jax.core.Tracer) or isinstance(count, jax.core.Tracer):
+    if isinstance(total, Tracer) or isinstance(count, Tracer):
         # The quotient that is not selected is finite, and so is its derivative.
         none = count == 0
         return jnp.where(none, jnp.nan, total / jnp.where(none, 1, count))
