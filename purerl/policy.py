@@ -59,7 +59,8 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     chex.assert_rank([values, epsilon], [1, 0])
     # Words rather than uniform(key, (2,)): XLA then never builds the pair. With 23
     # bits, choice * count stays below count.
-    explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in jax.random.bits(key, (2,)))
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in words)
     # "Not less" rather than "equal": if a value is NaN, every action is a candidate,
     # and the action drawn is in range.
     candidates = ~(values < jnp.max(values)) | (explore < epsilon)
@@ -77,8 +78,8 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     [0.125 0.375 0.375 0.125]
     """
     chex.assert_rank([values, epsilon], [1, 0])
-    best = ~(values < jnp.max(values))
-    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best, dtype=jnp.float32)
+    best = (~(values < jnp.max(values))).astype(jnp.float32)
+    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best)
 
 
 def uniform_among(key: jax.Array, allowed: jax.Array) -> jax.Array:
@@ -113,10 +114,10 @@ def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
     1
     """
     chex.assert_rank(probabilities, 1)
-    total = jnp.cumsum(probabilities)
+    total = jnp.cumsum(probabilities.astype(jnp.float32))
     # Scaled by the sum as rounded, so that the result is never beyond the last possible
     # action.
-    u = jax.random.uniform(key, dtype=total.dtype) * total[-1]
+    u = jax.random.uniform(key, dtype=jnp.float32) * total[-1]
     return jnp.sum(total <= u, dtype=jnp.int32)
 
 
@@ -267,7 +268,7 @@ class UCB(Greedy):
 
     def index(self, inputs):
         visits = _visits(self, inputs)
-        total = jnp.maximum(jnp.sum(visits), 1)
+        total = jnp.maximum(jnp.sum(visits, dtype=jnp.int32), 1).astype(jnp.float32)
         bonus = at(self.confidence, inputs.t) * jnp.sqrt(jnp.log(total) / jnp.maximum(visits, 1))
         return jnp.where(visits == 0, jnp.inf, inputs.values + bonus)
 
@@ -291,7 +292,9 @@ class CountBonus(Greedy):
 
     def index(self, inputs):
         visits = _visits(self, inputs)
-        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(visits + 1.0)
+        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(
+            visits.astype(jnp.float32) + 1
+        )
 
 
 class Thompson(Policy):
@@ -326,10 +329,12 @@ class Thompson(Policy):
         check_numbers(self, mean=FINITE, scale=POSITIVE, noise=POSITIVE)
 
     def sample(self, key, inputs):
-        prior = self.scale**-2.0
-        evidence = _visits(self, inputs) * self.noise**-2.0
-        mean = (prior * self.mean + evidence * inputs.values) / (prior + evidence)
-        drawn = mean + jax.random.normal(key, mean.shape) * jax.lax.rsqrt(prior + evidence)
+        prior = jnp.float32(self.scale) ** -2.0
+        evidence = _visits(self, inputs).astype(jnp.float32) * jnp.float32(self.noise) ** -2.0
+        mean = prior * jnp.float32(self.mean) + evidence * inputs.values
+        precision = prior + evidence
+        noise = jax.random.normal(key, mean.shape, jnp.float32)
+        drawn = mean / precision + noise * jax.lax.rsqrt(precision)
         return jnp.argmax(drawn).astype(jnp.int32)
 
 

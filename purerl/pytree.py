@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import listed, meant, nearest
@@ -91,6 +92,15 @@ class Node:
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked as by the constructor."""
         return dataclasses.replace(self, **changes)
+
+
+def copied(tree: T) -> T:
+    """A copy of a pytree of arrays in which no two leaves share a buffer.
+
+    It may be donated: JAX refuses to donate a buffer twice, and one that also belongs
+    to a hyperparameter would be gone with the donation.
+    """
+    return jax.tree.map(jnp.copy, tree)
 
 
 def replace_paths(node: T, changes: Mapping[str, Any]) -> T:

@@ -23,7 +23,7 @@ from purerl.envs.base import Environment, Transition
 from purerl.metrics import Mean
 from purerl.networks import MLP, ConvNet
 from purerl.policy import epsilon_greedy
-from purerl.pytree import static
+from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, check_schedules, linear
@@ -36,6 +36,10 @@ TARGETS = {
     "double_q": bellman.double_q,
 }
 LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
+
+# Under the root is the smallest normal number: too small to change an update, but where
+# a parameter has had no gradient yet, the derivative of the update stays finite.
+ADAM = optax.scale_by_adam(eps_root=float(jnp.finfo(jnp.float32).tiny))
 
 
 class DQNState(NamedTuple):
@@ -212,15 +216,15 @@ class DQN(GreedyAgent):
             collect_key=collect_key,
             sample_key=sample_key,
             params=params,
-            target_params=params,
-            opt_state=optax.scale_by_adam().init(params),
-            env_state=actors.env_state,
+            target_params=copied(params),
+            opt_state=ADAM.init(params),
+            env_state=copied(actors.env_state),
             episode=actors.episode,
             buffer=replay.create(item, self.buffer_size),
         )
 
         def uniform(key, observation):
-            return jax.random.randint(key, (), 0, self.env.num_actions)
+            return jax.random.randint(key, (), 0, self.env.num_actions, jnp.int32)
 
         def warm_up(state, t):
             return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[
@@ -247,10 +251,8 @@ class DQN(GreedyAgent):
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.target_params, batch, at(self.discount, clock)
         )
-        gradient, _ = optax.clip_by_global_norm(at(self.max_grad_norm, clock)).update(
-            gradient, optax.EmptyState()
-        )
-        direction, opt_state = optax.scale_by_adam().update(gradient, state.opt_state)
+        gradient = clip_by_norm(gradient, at(self.max_grad_norm, clock))
+        direction, opt_state = ADAM.update(gradient, state.opt_state)
         params = optax.apply_updates(
             state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction)
         )
@@ -307,3 +309,23 @@ class DQN(GreedyAgent):
         )
         losses = LOSSES[self.loss](q_taken, jax.lax.stop_gradient(targets))
         return jnp.mean(losses), jnp.mean(q_taken)
+
+
+def clip_by_norm(gradient: Any, max_norm: jax.Array) -> Any:
+    """A gradient scaled down to ``max_norm`` if its global norm is larger.
+
+    The numbers of ``optax.clip_by_global_norm``, with derivatives that are finite where
+    the gradient is zero or ``max_norm`` infinite. Pascanu, Mikolov & Bengio, "On the
+    difficulty of training recurrent neural networks" (ICML 2013).
+
+    Args:
+        gradient: a pytree of floats.
+        max_norm: above 0, ``[]``.
+    """
+    square = optax.tree.norm(gradient, squared=True)
+    norm = jnp.sqrt(jnp.where(square == 0, 1, square))
+    within = (square == 0) | (norm < max_norm)
+    # Both sides of a select are differentiated, so neither may be infinite.
+    divisor = jnp.where(within, 1, norm)
+    limit = jnp.where(within, 1, max_norm)
+    return jax.tree.map(lambda g: jnp.where(within, g, g / divisor * limit), gradient)

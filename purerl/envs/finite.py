@@ -20,13 +20,13 @@ def _thresholds(probability):
 
     Outcome ``k`` has ``thresholds[k-1] <= u < thresholds[k]``, for ``u`` in ``[0, 1)``.
 
-    float ``[..., K]`` -> float ``[..., K - 1]``, never decreasing. An outcome of
+    float ``[..., K]`` -> float32 ``[..., K - 1]``, never decreasing. An outcome of
     probability zero gets an empty interval even after rounding: before the last
     possible outcome it repeats its predecessor's threshold, and from there on the
     threshold is infinite, so that padding is never drawn.
     """
     if is_concrete(probability):  # in NumPy, so that making an environment compiles nothing
-        probability = np.asarray(probability)
+        probability = np.asarray(probability, np.float32)
         possible = probability > 0
         total = np.maximum.accumulate(
             np.where(possible, np.cumsum(probability, axis=-1), 0), axis=-1
@@ -35,6 +35,7 @@ def _thresholds(probability):
         return jnp.asarray(
             np.where(possible_later, total[..., :-1], np.inf).astype(probability.dtype)
         )
+    probability = probability.astype(jnp.float32)
     possible = probability > 0
     total = lax.cummax(
         jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1
@@ -68,10 +69,10 @@ class FiniteEnvironment(Node):
 
     Attributes:
         mdp: the exact model.
-        outcome_thresholds: ``F`` without its last entry, float ``[S, A, K - 1]``.
+        outcome_thresholds: ``F`` without its last entry, float32 ``[S, A, K - 1]``.
         start_states: the states an episode can start in, int32 ``[N]``, ascending.
         start_thresholds: the distribution function over ``start_states`` without its
-            last entry, float ``[N - 1]``.
+            last entry, float32 ``[N - 1]``.
 
     The last three follow from the first, and ``env.replace(mdp=...)`` makes them anew,
     as sweeps over parts of the model do.
@@ -137,7 +138,7 @@ class FiniteEnvironment(Node):
         if self.start_states.shape[-1] == 1:
             return self.start_states[0]
         # There may be as many starts as states, so the search is binary.
-        u = jax.random.uniform(key, dtype=self.start_thresholds.dtype)
+        u = jax.random.uniform(key, dtype=jnp.float32)
         return self.start_states[
             jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")
         ]
@@ -147,7 +148,7 @@ class FiniteEnvironment(Node):
             k = 0
         else:
             # Outcomes are few: counting the thresholds passed needs no branch.
-            u = jax.random.uniform(key, dtype=self.outcome_thresholds.dtype)
+            u = jax.random.uniform(key, dtype=jnp.float32)
             thresholds = self.outcome_thresholds.at[state, action].get(mode="promise_in_bounds")
             k = jnp.sum(u >= thresholds, dtype=jnp.int32)
 

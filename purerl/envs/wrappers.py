@@ -355,13 +355,17 @@ class StickyActions(Wrapper[E]):
         chosen = inside.probability * (1 - self.probability)
         repeated = inside.probability * self.probability
         # [S, A, K], with the action taken
-        reached = inside.next_state * num_actions + jnp.arange(num_actions)[:, None]
+        reached = (
+            inside.next_state * num_actions + jnp.arange(num_actions, dtype=jnp.int32)[:, None]
+        )
         return FiniteMDP(
             probability=table(chosen, repeated),
             next_state=table(reached, reached),
             reward=table(inside.reward, inside.reward),
             terminated=table(inside.terminated, inside.terminated),
-            initial=(inside.initial[:, None] * (jnp.arange(num_actions) == 0)).reshape(-1),
+            initial=(
+                inside.initial[:, None] * (jnp.arange(num_actions, dtype=jnp.int32) == 0)
+            ).reshape(-1),
         )
 
     def states(self: "StickyActions[HasModel]") -> StickyActionsState:
@@ -381,7 +385,7 @@ class StickyActions(Wrapper[E]):
 
     def step(self, key, state, action):
         sticky_key, key = jax.random.split(key)
-        sticks = jax.random.uniform(sticky_key) < self.probability
+        sticks = jax.random.uniform(sticky_key, dtype=jnp.float32) < self.probability
         action = jnp.where(sticks, state.last_action, jnp.asarray(action, jnp.int32))
         inner, outcome = self.env.step(key, state.inner, action)
         return StickyActionsState(inner, action), outcome

@@ -118,7 +118,7 @@ def _episode(agent, snapshot, key, max_steps):
         return reached, (reached, outcome.done)
 
     start = start_state(agent, snapshot, reset_key)
-    _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps))
+    _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps, dtype=jnp.int32))
     states = jax.tree.map(
         lambda first, others: jnp.concatenate([first[None], others]), start, reached
     )

@@ -193,21 +193,23 @@ def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) ->
 
     # For n = S - K + 1, ..., S draw one of the first n states; if it has been taken
     # already, take the n-th, which cannot have been.
-    counts = jnp.arange(num_states - branching, num_states) + 1
-    draws = jax.random.randint(state_key, shape, 0, counts)
+    counts = jnp.arange(num_states - branching, num_states, dtype=jnp.int32) + 1
+    draws = jax.random.randint(state_key, shape, 0, counts, jnp.int32)
 
     def take(k, taken):
         draw = draws[..., k]
         again = jnp.any(taken == draw[..., None], axis=-1)
         return taken.at[..., k].set(jnp.where(again, counts[k] - 1, draw))
 
-    cuts = jnp.sort(jax.random.uniform(cut_key, (*shape[:2], branching - 1)), axis=-1)
+    # Drawn in float32, so that the problem is the same under jax_enable_x64.
+    cuts = jnp.sort(jax.random.uniform(cut_key, (*shape[:2], branching - 1), jnp.float32), axis=-1)
+    rewards = jax.random.normal(reward_key, shape, jnp.float32)
     return FiniteMDP(
-        probability=jnp.diff(cuts, axis=-1, prepend=0, append=1),
-        next_state=lax.fori_loop(0, branching, take, jnp.full(shape, -1)),
-        reward=jax.random.normal(reward_key, shape),
+        probability=jnp.diff(cuts.astype(float), axis=-1, prepend=0, append=1),
+        next_state=lax.fori_loop(0, branching, take, jnp.full(shape, -1, jnp.int32)),
+        reward=rewards.astype(float),
         terminated=jnp.zeros(shape, bool),
-        initial=jnp.full(num_states, 1 / num_states),
+        initial=jnp.full(num_states, 1 / num_states, float),
     )
 
 

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.mdp.operators import triangular_solve
+from purerl.linalg import triangular_solve
 
 BLOCK = 32  # states eliminated between two updates of the whole matrix
 

@@ -42,6 +42,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from purerl import linalg
 from purerl.checks import refusal
 from purerl.mdp.model import FiniteMDP, check_policy, is_concrete
 
@@ -85,45 +86,13 @@ _ALLOWED = {  # the numbers that a solver checks, apart from the discount
 }
 
 
-def _in_turn(solve: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[..., jax.Array]:
-    """A solver of linear equations that is safe under ``vmap``.
-
-    Systems are solved one after another on a CPU: XLA distributes a batch over its
-    threads, and several such batches in one program can deadlock (JAX 0.10.2).
-    """
-    one_by_one = jax.custom_batching.sequential_vmap(solve)
-
-    def safe(matrix, side):
-        return lax.platform_dependent(matrix, side, cpu=one_by_one, default=solve)
-
-    return safe
-
-
-def _triangular(lower):
-    return _in_turn(
-        functools.partial(jax.scipy.linalg.solve_triangular, lower=lower, unit_diagonal=True)
-    )
-
-
-_solve = _in_turn(jnp.linalg.solve)
-_TRIANGULAR = {True: _triangular(True), False: _triangular(False)}
-
-
-def triangular_solve(matrix: jax.Array, side: jax.Array, lower: bool) -> jax.Array:
-    """``x`` of ``matrix @ x = side`` for a triangular matrix with a diagonal of ones.
-
-    The diagonal and what lies on its other side are not read.
-    """
-    return _TRIANGULAR[lower](matrix, side)
-
-
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
-    """``x`` of ``matrix @ x = side``, differentiable."""
+    """``x`` of ``matrix @ x = side``, differentiable: :func:`purerl.linalg.solve`."""
     return lax.custom_linear_solve(
         lambda x: matrix @ x,
         side,
-        lambda _, side: _solve(matrix, side),
-        lambda _, side: _solve(matrix.T, side),
+        lambda _, side: linalg.solve(matrix, side),
+        lambda _, side: linalg.solve(matrix.T, side),
     )
 
 

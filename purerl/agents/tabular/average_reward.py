@@ -87,7 +87,7 @@ class DifferentialQLearning(TabularControl):
         alpha = at(self.learning_rate, t)
         next_value = self.next_value(state, transition)
         delta = transition.reward - state.memory + next_value - state.q[pair]
-        gain = state.memory + self.gain_rate * alpha * delta
+        gain = state.memory + jnp.float32(self.gain_rate) * alpha * delta
         q = state.q.at[pair].add(_after(gain, alpha * delta))
         return self.count_visit(state._replace(q=q, memory=gain), pair)
 
@@ -123,7 +123,7 @@ class RLearning(DifferentialQLearning):
         next_value = self.next_value(state, transition)
         delta = transition.reward - state.memory + next_value - value
         greedy = value == jnp.max(state.q[transition.observation])
-        gain = state.memory + jnp.where(greedy, self.gain_rate * delta, 0)
+        gain = state.memory + jnp.where(greedy, jnp.float32(self.gain_rate) * delta, 0)
         q = state.q.at[pair].add(_after(gain, at(self.learning_rate, t) * delta))
         return self.count_visit(state._replace(q=q, memory=gain), pair)
 

@@ -10,7 +10,7 @@ from purerl.checks import FINITE, UNIT_INTERVAL, check_choice, check_numbers
 from purerl.envs.base import IndexedEnvironment, Transition
 from purerl.envs.contract import check_index
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
-from purerl.pytree import static
+from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
 from purerl.schedule import Schedule, at, check_schedules
@@ -104,7 +104,7 @@ class TabularControl(GreedyAgent):
 
     def init(self, key: jax.Array) -> TabularState:
         reset_key, key = jax.random.split(as_key(key))
-        return self.start(key, self.env.reset(reset_key))
+        return copied(self.start(key, self.env.reset(reset_key)))
 
     def start(self, key: jax.Array, env_state: Any) -> TabularState:
         """The initial state, with the environment in ``env_state``."""

@@ -126,7 +126,7 @@ class DynaQ(IncrementalControl):
         state = self.update_towards(state, transition.pair, target, t)
         planner = state.memory.learn(transition, t)
         state_key, action_key = jax.random.split(key)
-        places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size)
+        places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size, jnp.int32)
         action_keys = jax.random.split(action_key, self.planning_steps)
 
         def plan(q, drawn):
@@ -167,7 +167,7 @@ class DynaQPlus(DynaQ):
         return jnp.ones_like(tried)
 
     def bonus(self, since):
-        return self.curiosity * jnp.sqrt(since.astype(jnp.float32))
+        return jnp.float32(self.curiosity) * jnp.sqrt(since.astype(jnp.float32))
 
 
 class Queue(NamedTuple):
@@ -228,7 +228,8 @@ class PrioritizedSweeping(IncrementalControl):
         reached = jnp.where(transition.terminated, -1, transition.next_observation)
         leads_to = state.memory.leads_to.at[pair].set(reached)
         error = jnp.abs(model.target(state.q, pair, discount) - state.q[pair])
-        waits = jnp.where(error > self.threshold, error, 0)
+        threshold = jnp.float32(self.threshold)
+        waits = jnp.where(error > threshold, error, 0)
         queue = Queue(model, leads_to, state.memory.priority.at[pair].max(waits))
 
         def unfinished(carry):
@@ -242,10 +243,10 @@ class PrioritizedSweeping(IncrementalControl):
             queue = state.memory
             value = jnp.max(state.q[first[0]])
             errors = jnp.abs(model.reward + discount * value - state.q)
-            waits = (leads_to == first[0]) & (errors > self.threshold)
+            waits = (leads_to == first[0]) & (errors > threshold)
             others = queue.priority.at[first].set(0)
             queue = queue._replace(priority=jnp.maximum(others, jnp.where(waits, errors, 0)))
             return state._replace(memory=queue), queue.first(), updates + 1
 
-        carry = state._replace(memory=queue), queue.first(), 0
+        carry = state._replace(memory=queue), queue.first(), jnp.int32(0)
         return jax.lax.while_loop(unfinished, plan, carry)[0]

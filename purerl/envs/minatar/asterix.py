@@ -172,7 +172,7 @@ class Asterix(RampingMinAtar):
         # A word for each half of a row. Of its lowest 20 bits, bit 4 * column + channel
         # tells whether something is there. Shifts by less than 0 or more than 31 leave
         # 0: only rows 1 to 8 have a digit, and only columns 0 to 9 are observed.
-        half = jnp.arange(2 * SIZE)
+        half = jnp.arange(2 * SIZE, dtype=jnp.int32)
         y = half >> 1
         start = 20 * (half & 1)
 

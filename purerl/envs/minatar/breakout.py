@@ -67,12 +67,12 @@ class Breakout(MinAtar):
 
     def reset(self, key):
         right = jax.random.bits(key, (), jnp.uint32) >> 31 == 1
-        x = jnp.where(right, SIZE - 1, 0)
+        x = jnp.where(right, jnp.int32(SIZE - 1), 0)
         y = jnp.int32(3)
         return BreakoutState(
             ball_x=x,
             ball_y=y,
-            ball_dx=jnp.where(right, -1, 1),
+            ball_dx=jnp.where(right, jnp.int32(-1), 1),
             ball_dy=jnp.int32(1),
             last_x=x,
             last_y=y,
@@ -141,7 +141,7 @@ def _cell(index: jax.Array) -> jax.Array:
     """
     word = index // CELLS
     return jnp.where(
-        jnp.arange(WORDS) == word,
+        jnp.arange(WORDS, dtype=jnp.int32) == word,
         jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32),
         jnp.uint32(0),
     )
@@ -158,5 +158,5 @@ def _plane(*words: jax.Array) -> jax.Array:
     """
     chosen = jnp.zeros(WORDS, jnp.uint32)
     for i, word in enumerate(words):
-        chosen = jnp.where(jnp.arange(WORDS) == i, word, chosen)
+        chosen = jnp.where(jnp.arange(WORDS, dtype=jnp.int32) == i, word, chosen)
     return chosen

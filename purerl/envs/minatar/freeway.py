@@ -141,7 +141,7 @@ class Freeway(MinAtar):
         return reached, Outcome(arrives.astype(jnp.float32), remaining < 0, jnp.bool_(False))
 
     def observe(self, state):
-        row = jnp.arange(SIZE)
+        row = jnp.arange(SIZE, dtype=jnp.int32)
         channel = jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
         # The digits of the car in each row. In the first and the last row this is a
         # shift by 32 or more, which gives no car and speed 0.

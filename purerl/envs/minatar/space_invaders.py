@@ -227,7 +227,7 @@ class SpaceInvaders(RampingMinAtar):
         # A word for each half of a row. Of its lowest 30 bits, bit 6 * column + channel
         # tells whether something is there. Shifts by less than 0 or more than 31 give
         # 0.
-        half = jnp.arange(2 * SIZE)
+        half = jnp.arange(2 * SIZE, dtype=jnp.int32)
         y = half >> 1
         first = 5 * (half & 1)
 

@@ -61,7 +61,8 @@ class Taxi(FiniteEnvironment):
         >>> [int(part) for part in taxi().decode(328)]
         [3, 1, 2, 0, 1]
         """
-        settled = jnp.asarray(state) < 500
+        state = jnp.asarray(state, jnp.int32)
+        settled = state < 500
         unsettled = jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)]
         index = jnp.where(settled, state, unsettled)
         row, column, passenger, destination = jnp.unravel_index(index, _SHAPE)
@@ -80,7 +81,9 @@ class Taxi(FiniteEnvironment):
         It is -1 for an unsettled state whose destination can no longer change.
         """
         index = ((row * 5 + column) * 5 + passenger) * 4 + destination
-        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX)[index]).astype(jnp.int32)
+        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX, jnp.int32)[index]).astype(
+            jnp.int32
+        )
 
     def render(self, state):
         """The city, with its stands in their colors.
