@@ -70,9 +70,11 @@ def triangular_solve(matrix: jax.Array, side: jax.Array, lower: bool) -> jax.Arr
     return _LOWER(matrix, side) if lower else _UPPER(matrix, side)
 
 
-_LOWER, _UPPER = (
-    one_by_one(
+def _unit_triangular(lower: bool) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    return one_by_one(
         functools.partial(jax.scipy.linalg.solve_triangular, lower=lower, unit_diagonal=True)
     )
-    for lower in (True, False)
-)
+
+
+_LOWER = _unit_triangular(True)
+_UPPER = _unit_triangular(False)

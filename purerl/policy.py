@@ -50,7 +50,8 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
         epsilon: in ``[0, 1]``, ``[]``.
 
     Returns:
-        int32 ``[]`` in ``[0, A)``.
+        int32 ``[]`` in ``[0, A)``; never an action of value ``-inf``, which is not
+        available, nor does :math:`A` count it.
 
     >>> import jax, jax.numpy as jnp
     >>> print(epsilon_greedy(jax.random.key(0), jnp.array([0.0, 2.0, 1.0]), 0.0))
@@ -64,6 +65,7 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     # "Not less" rather than "equal": if a value is NaN, every action is a candidate,
     # and the action drawn is in range.
     candidates = ~(values < jnp.max(values)) | (explore < epsilon)
+    candidates &= values != -jnp.inf
     # The action before which floor(choice * count) candidates have passed.
     passed = _running_count(candidates)
     rank = (choice * passed[-1]).astype(jnp.int32)
@@ -79,7 +81,9 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     """
     chex.assert_rank([values, epsilon], [1, 0])
     best = (~(values < jnp.max(values))).astype(jnp.float32)
-    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best)
+    available = (values != -jnp.inf).astype(jnp.float32)
+    uniform = epsilon / jnp.sum(available) * available
+    return uniform + (1 - epsilon) * best / jnp.sum(best)
 
 
 def uniform_among(key: jax.Array, allowed: jax.Array) -> jax.Array:
@@ -140,7 +144,8 @@ class PolicyInput(NamedTuple):
 
     Attributes:
         observation: the index of the state, int32 ``[]``.
-        values: :math:`Q(s, \\cdot)`, float32 ``[A]``.
+        values: :math:`Q(s, \\cdot)`, float32 ``[A]``; ``-inf`` for an action that is
+            not available.
         visits: :math:`N(s, \\cdot)`, how often each action was taken in this state,
             int32 ``[A]``; None unless visits are counted.
         t: the time at which schedules are evaluated, int32 ``[]``.
@@ -270,7 +275,8 @@ class UCB(Greedy):
         visits = _visits(self, inputs)
         total = jnp.maximum(jnp.sum(visits, dtype=jnp.int32), 1).astype(jnp.float32)
         bonus = at(self.confidence, inputs.t) * jnp.sqrt(jnp.log(total) / jnp.maximum(visits, 1))
-        return jnp.where(visits == 0, jnp.inf, inputs.values + bonus)
+        untried = (visits == 0) & (inputs.values != -jnp.inf)
+        return jnp.where(untried, jnp.inf, inputs.values + bonus)
 
 
 class CountBonus(Greedy):

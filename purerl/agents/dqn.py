@@ -19,10 +19,10 @@ from purerl.checks import (
     refusal,
     shown,
 )
-from purerl.envs.base import Environment, Transition
+from purerl.envs.base import Environment, Transition, limits_actions, mask_unavailable
 from purerl.metrics import Mean
 from purerl.networks import MLP, ConvNet
-from purerl.policy import epsilon_greedy
+from purerl.policy import epsilon_greedy, uniform_among
 from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Actors, Episode, rollout
@@ -30,8 +30,8 @@ from purerl.schedule import Schedule, at, check_schedules, linear
 from purerl.timescan import time_scan
 
 TARGETS = {
-    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(
-        reward, terminated, target, discount
+    "q_learning": lambda reward, terminated, choosing, _, discount: bellman.q_learning(
+        reward, terminated, choosing, discount
     ),
     "double_q": bellman.double_q,
 }
@@ -224,6 +224,8 @@ class DQN(GreedyAgent):
         )
 
         def uniform(key, observation):
+            if limits_actions(self.env):
+                return uniform_among(key, self.env.available(observation))
             return jax.random.randint(key, (), 0, self.env.num_actions, jnp.int32)
 
         def warm_up(state, t):
@@ -241,7 +243,8 @@ class DQN(GreedyAgent):
         epsilon = at(self.epsilon, clock)
 
         def behavior(key, observation):
-            return epsilon_greedy(key, self._q(state.params, observation), epsilon)
+            values = self._masked(self._q(state.params, observation), observation)
+            return epsilon_greedy(key, values, epsilon)
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
@@ -273,7 +276,7 @@ class DQN(GreedyAgent):
         return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
 
     def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
-        return self._q(snapshot.params, observation)
+        return self._masked(self._q(snapshot.params, observation), observation)
 
     def env_state(self, snapshot: DQNSnapshot) -> Any:
         """The first environment's state, from which evaluations start."""
@@ -284,6 +287,9 @@ class DQN(GreedyAgent):
         q = self.network.apply(params, observation)
         assert isinstance(q, jax.Array)  # flax may return further collections with it
         return q
+
+    def _masked(self, q: jax.Array, observation: jax.Array) -> jax.Array:
+        return mask_unavailable(self.env, q, observation)
 
     def _collect(self, state, choose, key, t, added):
         """Act for ``train_period`` steps in every environment, filling the buffer."""
@@ -301,11 +307,12 @@ class DQN(GreedyAgent):
         q = self._q(params, batch.observation)
         q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
         next_target = self._q(target_params, batch.next_observation)
-        next_online = (
+        choosing = (
             self._q(params, batch.next_observation) if self.target == "double_q" else next_target
         )
+        choosing = jax.vmap(self._masked)(choosing, batch.next_observation)
         targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
-            batch.reward, batch.terminated, next_online, next_target, discount
+            batch.reward, batch.terminated, choosing, next_target, discount
         )
         losses = LOSSES[self.loss](q_taken, jax.lax.stop_gradient(targets))
         return jnp.mean(losses), jnp.mean(q_taken)

@@ -1,6 +1,7 @@
 """A finite Markov decision process as an environment."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import jax
@@ -12,7 +13,7 @@ from purerl.checks import meant, refusal
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
-from purerl.pytree import Node
+from purerl.pytree import Node, static
 
 
 def _thresholds(probability):
@@ -46,7 +47,7 @@ def _thresholds(probability):
     return jnp.where(possible_later, total[..., :-1], jnp.inf)
 
 
-def _following(mdp: FiniteMDP) -> dict[str, jax.Array]:
+def _following(mdp: FiniteMDP) -> dict[str, Any]:
     """The fields of an environment that follow from its model."""
     known = is_concrete(mdp.initial)
     starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
@@ -54,6 +55,7 @@ def _following(mdp: FiniteMDP) -> dict[str, jax.Array]:
         "outcome_thresholds": _thresholds(mdp.probability),
         "start_states": jnp.asarray(starts, jnp.int32),
         "start_thresholds": _thresholds(mdp.initial[starts]),
+        "masked": not (is_concrete(mdp.available) and bool(np.all(mdp.available))),
     }
 
 
@@ -73,8 +75,10 @@ class FiniteEnvironment(Node):
         start_states: the states an episode can start in, int32 ``[N]``, ascending.
         start_thresholds: the distribution function over ``start_states`` without its
             last entry, float32 ``[N - 1]``.
+        masked: whether some actions are not available in some states; under ``vmap`` or
+            ``jit``, where this is not known, true. Static.
 
-    The last three follow from the first, and ``env.replace(mdp=...)`` makes them anew,
+    The last four follow from the first, and ``env.replace(mdp=...)`` makes them anew,
     as sweeps over parts of the model do.
 
     Example:
@@ -91,6 +95,7 @@ class FiniteEnvironment(Node):
     outcome_thresholds: jax.Array
     start_states: jax.Array
     start_thresholds: jax.Array
+    masked: bool = static(default=False, kw_only=True)
 
     @classmethod
     def of(cls, mdp: FiniteMDP, **fields: Any) -> Self:
@@ -133,6 +138,14 @@ class FiniteEnvironment(Node):
     def states(self) -> jax.Array:
         """Every state, int32 ``[S]``."""
         return jnp.arange(self.num_states, dtype=jnp.int32)
+
+    @property
+    def available(self) -> Callable[[jax.Array], jax.Array]:
+        """The actions available in a state, as :class:`~purerl.envs.LimitsActions`
+        says; missing where all are."""
+        if not self.masked:
+            raise AttributeError("available: every action is available in every state")
+        return lambda observation: self.mdp.available[observation]
 
     def reset(self, key):
         if self.start_states.shape[-1] == 1:

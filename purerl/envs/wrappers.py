@@ -29,6 +29,7 @@ from purerl.envs.base import (
     ContinuousEnvironment,
     E,
     HasModel,
+    LimitsActions,
     State,
     Wrapper,
     restart,
@@ -74,6 +75,11 @@ class OneHot(Wrapper[E]):
     @property
     def observation_bounds(self):
         return 0.0, 1.0
+
+    @property
+    def available(self: "OneHot[LimitsActions]"):
+        inner = self.env.available
+        return lambda observation: inner(jnp.argmax(observation, axis=-1))
 
     def observe(self, state):
         return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)

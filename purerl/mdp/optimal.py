@@ -502,15 +502,18 @@ def linear_program(mdp: FiniteMDP, discount: float) -> LinearProgram:
     weight = np.where(mdp.terminated, 0, discount * probability).ravel()
     following = coo_array((weight, (row, column)), shape=here.shape)
     reward = (probability * np.asarray(mdp.reward, float)).sum(axis=-1).ravel()
+    available = np.asarray(mdp.available).ravel()
     found = linprog(
         np.full(size, 1 / size),
-        A_ub=(following - here).tocsr(),
-        b_ub=-reward,
+        A_ub=(following - here).tocsr()[available],
+        b_ub=-reward[available],
         bounds=(None, None),
         method="highs",
     )
     if not found.success:
         allowed = f"one with a finite optimum, but no finite optimum was found: {found.message}"
         raise refusal("linear_program", "discount", discount, allowed)
-    occupancy = -found.ineqlin.marginals.reshape(size, actions)
+    occupancy = np.zeros(size * actions)
+    occupancy[available] = -found.ineqlin.marginals
+    occupancy = occupancy.reshape(size, actions)
     return LinearProgram(found.x, occupancy, occupancy.argmax(axis=1).astype(np.int32))

@@ -364,7 +364,7 @@ def reachable(mdp: FiniteMDP) -> jax.Array:
         >>> reachable(ends).tolist()
         [True, False]
     """
-    possible = (mdp.probability > 0) & ~mdp.terminated
+    possible = mdp.available[..., None] & (mdp.probability > 0) & ~mdp.terminated
 
     def spread(found):
         return found[1], found[1].at[mdp.next_state].max(possible & found[1][:, None, None])

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_choice, check_numbers
-from purerl.envs.base import IndexedEnvironment, Transition
+from purerl.envs.base import IndexedEnvironment, Transition, mask_unavailable
 from purerl.envs.contract import check_index
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
 from purerl.pytree import Node, copied, static
@@ -165,7 +165,8 @@ class LinearPrediction(Node):
 
     def policy_input(self, observation: jax.Array, t: jax.Array) -> PolicyInput:
         """Inputs of the policies: the state and the time, but no values."""
-        return PolicyInput(observation, jnp.zeros(self.env.num_actions, jnp.float32), None, t)
+        values = jnp.zeros(self.env.num_actions, jnp.float32)
+        return PolicyInput(observation, mask_unavailable(self.env, values, observation), None, t)
 
     def as_step(self, transition: Transition, t: jax.Array) -> Step:
         """A transition with its features and importance ratio."""

@@ -80,7 +80,7 @@ class DifferentialQLearning(TabularControl):
         if state.env_state is not None:  # None in a data set: the next start is not known
             start = self.env.observe(state.env_state)
             next_state = jnp.where(transition.terminated, start, next_state)
-        return jnp.max(state.q[next_state])
+        return jnp.max(self.q_values(state.q, next_state))
 
     def learn(self, key, state, transition, t):
         pair = transition.pair
@@ -122,7 +122,7 @@ class RLearning(DifferentialQLearning):
         value = state.q[pair]
         next_value = self.next_value(state, transition)
         delta = transition.reward - state.memory + next_value - value
-        greedy = value == jnp.max(state.q[transition.observation])
+        greedy = value == jnp.max(self.q_values(state.q, transition.observation))
         gain = state.memory + jnp.where(greedy, jnp.float32(self.gain_rate) * delta, 0)
         q = state.q.at[pair].add(_after(gain, at(self.learning_rate, t) * delta))
         return self.count_visit(state._replace(q=q, memory=gain), pair)

@@ -63,7 +63,7 @@ class GradientBandit(TabularControl):
         reward = transition.reward
         earlier = jnp.sum(self.visits(state)[bandit], dtype=jnp.int32)
         average = jnp.where(earlier == 0, reward, state.memory[bandit])
-        pi = jax.nn.softmax(state.q[bandit])
+        pi = jax.nn.softmax(self.q_values(state.q, bandit))
         gradient = jax.nn.one_hot(action, state.q.shape[-1], dtype=pi.dtype) - pi
         advantage = reward - average if self.baseline else reward
         move = at(self.learning_rate, t) * advantage * gradient

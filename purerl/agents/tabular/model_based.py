@@ -46,7 +46,7 @@ class Counts(NamedTuple):
         )
 
 
-def solve(q, probability, reward, discount, wanted, known: bool | jax.Array = True):
+def solve(q, probability, reward, discount, wanted, mask, known: bool | jax.Array = True):
     """Value iteration on a dense model, from ``q``, float32 ``[S, A]``.
 
     Args:
@@ -55,12 +55,13 @@ def solve(q, probability, reward, discount, wanted, known: bool | jax.Array = Tr
         reward: expected rewards, float ``[S, A]``.
         discount: below 1.
         wanted: whether to solve at all; otherwise ``q`` is returned.
+        mask: gives a table ``-inf`` for the actions that are not available.
         known: pairs to solve for, bool ``[S, A]``; the others keep their values.
     """
 
     def sweep(carry):
         q, _ = carry
-        values = jnp.append(jnp.max(q, axis=-1), 0)  # the end has value 0
+        values = jnp.append(jnp.max(mask(q), axis=-1), 0)  # the end has value 0
         new = jnp.where(known, reward + jnp.float32(discount) * probability @ values, q)
         return new, jnp.max(jnp.abs(new - q))
 
@@ -127,6 +128,7 @@ class RMax(TabularControl):
             counts.reward / tried,
             self.discount,
             wanted=self.visits(state)[pair] == self.known_after,
+            mask=self.mask_table,
             known=self.visits(state) >= self.known_after,
         )
         return state._replace(q=q, memory=counts)
@@ -209,7 +211,7 @@ class PSRL(TabularControl):
         draws = jax.random.loggamma(transition_key, weights, dtype=jnp.float32)
         probability = jax.nn.softmax(draws, axis=-1)
         reward = mean + scale * jax.random.normal(reward_key, mean.shape, jnp.float32)
-        return solve(q, probability, reward, self.discount, True)
+        return solve(q, probability, reward, self.discount, True, self.mask_table)
 
     def start(self, key, env_state):
         key, prior_key = jax.random.split(key)

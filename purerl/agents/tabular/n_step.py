@@ -185,10 +185,11 @@ class TreeBackup(_NStep):
         def expectations(state):
             """The bracket of the last step; and for every entry, the part of the
             actions not taken and the probability of the one taken."""
-            values = self.q_values(state.q, next_state)
+            # Unmasked, since what is not available has probability zero.
+            values = state.q[next_state]
             last = jnp.sum(self.target_pi(state, next_state, t) * values)
             pi = jax.vmap(self.target_pi, (None, 0, None))(state, window.observations, t)
-            q = jax.vmap(self.q_values, (None, 0))(state.q, window.observations)
+            q = state.q[window.observations]
             taken = jax.nn.one_hot(window.actions, q.shape[-1], dtype=q.dtype)
             others = jnp.sum(pi * q * (1 - taken), -1)
             return jnp.where(transition.terminated, 0, last), others, jnp.sum(pi * taken, -1)

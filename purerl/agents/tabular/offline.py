@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl, TabularSnapshot, TabularState
-from purerl.envs.base import Environment, IndexedEnvironment, Transition, interact
+from purerl.envs.base import (
+    Environment,
+    IndexedEnvironment,
+    Transition,
+    interact,
+    mask_unavailable,
+)
 from purerl.policy import Policy, PolicyInput
 from purerl.pytree import Node, copied, static
 from purerl.random import as_key
@@ -97,8 +103,10 @@ def collect(env: Environment, policy: Policy, key: jax.Array, num_steps: int) ->
 
     def step(env_state: Any, t):
         act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
+        observation = env.observe(env_state)
         no_values = jnp.zeros(env.num_actions, jnp.float32)
-        inputs = PolicyInput(env.observe(env_state), no_values, None, t)
+        values = mask_unavailable(env, no_values, observation)
+        inputs = PolicyInput(observation, values, None, t)
         return interact(env, env_key, env_state, policy.sample(act_key, inputs))
 
     times = jnp.arange(num_steps, dtype=jnp.int32)

@@ -66,7 +66,7 @@ class UCBQLearning(TabularControl):
         n = self.visits(state)[pair].astype(jnp.float32)
         horizon = self.horizon
         bonus = jnp.float32(self.confidence) * jnp.sqrt(horizon**3 * jnp.float32(self.log_term) / n)
-        value = jnp.minimum(horizon, jnp.max(state.q[transition.next_observation]))
+        value = jnp.minimum(horizon, jnp.max(self.q_values(state.q, transition.next_observation)))
         target = transition.reward + jnp.where(transition.terminated, 0, value) + bonus
         move = (horizon + 1) / (horizon + n) * (target - state.q[pair])
         return state._replace(q=state.q.at[pair].add(move))

@@ -209,6 +209,7 @@ def taxi(
     fickle_passenger: bool = False,
     rainy_probability: float = 0.8,
     fickle_probability: float = 0.3,
+    mask_actions: bool = False,
 ) -> Taxi:
     """The taxi of Dietterich (2000), with Gymnasium's tables (``Taxi-v4``).
 
@@ -249,6 +250,8 @@ def taxi(
         fickle_passenger: whether the destination may change.
         rainy_probability: in ``[0, 1]``.
         fickle_probability: in ``[0, 1]``.
+        mask_actions: whether only actions that change the state are available, those of
+            Gymnasium's ``info["action_mask"]``.
 
     Returns:
         An environment whose ``mdp`` has ``A = 6``, ``S = 500`` (fickle: 812), and ``K``
@@ -267,4 +270,9 @@ def taxi(
     if fickle_passenger:
         tables = _fickle(*tables, fickle_probability)
     probability, next_state, reward, terminated = tables
-    return Taxi.of(FiniteMDP(probability, next_state, reward, terminated, initial))
+    available = None
+    if mask_actions:
+        here = np.arange(len(initial))[:, None, None]
+        changes = (next_state != here) | terminated
+        available = np.any((probability > 0) & changes, axis=-1)
+    return Taxi.of(FiniteMDP(probability, next_state, reward, terminated, initial, available))
