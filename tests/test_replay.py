@@ -67,7 +67,7 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
     capacity, batch_size, num_batches = 12, 16, 2_000
     ring = replay.create(jnp.int32(0), capacity)
     for i in range(added):
-        ring = write(ring, jnp.array([i + 1]), i)
+        ring = write(ring, jnp.array([i + 1], jnp.int32), i)
     keys = jax.random.split(purerl.random.key(added, impl), num_batches)
     batches = np.asarray(
         jax.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys)

@@ -76,9 +76,9 @@ def test_inversion_never_yields_an_impossible_outcome(weights, u):
     mdp = FiniteMDP(
         probability=p[None, None],
         next_state=np.zeros((1, 1, 6), int),
-        reward=np.zeros((1, 1, 6)),
+        reward=np.zeros((1, 1, 6), np.float32),
         terminated=np.zeros((1, 1, 6), bool),
-        initial=[1.0],
+        initial=np.ones(1, np.float32),
     )
     thresholds = np.asarray(FiniteEnvironment.of(mdp).outcome_thresholds[0, 0])
     for draw in (u, 0.0, np.nextafter(np.float32(1), np.float32(0))):
@@ -93,7 +93,13 @@ def test_rounding_does_not_reach_the_padding():
     choose the eleventh outcome."""
     p = np.array([0.1] * 10 + [0.0], np.float32)
     assert np.cumsum(p, dtype=np.float32)[9] != 1
-    mdp = random_mdp(0, 1, 1, 11).replace(probability=p[None, None])
+    mdp = FiniteMDP(
+        probability=p[None, None],
+        next_state=np.zeros((1, 1, 11), int),
+        reward=np.zeros((1, 1, 11), np.float32),
+        terminated=np.zeros((1, 1, 11), bool),
+        initial=np.ones(1, np.float32),
+    )
     thresholds = FiniteEnvironment.of(mdp).outcome_thresholds[0, 0]
     assert int(jnp.sum(jnp.float32(1) >= thresholds)) == 9
 

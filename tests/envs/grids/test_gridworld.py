@@ -48,7 +48,7 @@ def test_grid_2x3():
     ]
     assert mdp.probability.shape == (6, 4, 1)
     np.testing.assert_array_equal(mdp.next_state[..., 0], next_state)
-    np.testing.assert_array_equal(mdp.reward[..., 0], np.float32(reward))
+    np.testing.assert_array_equal(np.float32(mdp.reward[..., 0]), np.float32(reward))
     np.testing.assert_array_equal(mdp.terminated[..., 0], ends)
     np.testing.assert_array_equal(mdp.initial, [1, 0, 0, 0, 0, 0])
 
@@ -66,7 +66,8 @@ def test_walls_block_and_cannot_be_in():
 
 def test_several_starts_are_equally_likely():
     np.testing.assert_array_equal(
-        gridworld(["S.S", "GS."]).mdp.initial, np.float32([1 / 3, 0, 1 / 3, 0, 1 / 3, 0])
+        np.float32(gridworld(["S.S", "GS."]).mdp.initial),
+        np.float32([1 / 3, 0, 1 / 3, 0, 1 / 3, 0]),
     )
 
 
