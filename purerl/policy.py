@@ -341,6 +341,7 @@ class Thompson(Policy):
         precision = prior + evidence
         noise = jax.random.normal(key, mean.shape, jnp.float32)
         drawn = mean / precision + noise * jax.lax.rsqrt(precision)
+        drawn = jnp.where(inputs.values == -jnp.inf, -jnp.inf, drawn)
         return jnp.argmax(drawn).astype(jnp.int32)
 
 

@@ -46,11 +46,12 @@ def _completed(model, possible):
     here = np.arange(len(available))[:, None, None]
     first = np.arange(probability.shape[-1]) == 0
     next_state = np.where(missing, here, model["next_state"])
+    ends = possible & (model["terminated"] | over[next_state])
     return FiniteMDP(
         probability=np.where(missing, first.astype(probability.dtype), probability),
         next_state=next_state,
         reward=np.where(missing, 0.0, model["reward"]),
-        terminated=model["terminated"] | over[next_state],
+        terminated=np.where(missing, over[:, None, None], ends),
         initial=model["initial"],
         available=available | over[:, None],
     )
