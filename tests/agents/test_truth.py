@@ -14,6 +14,7 @@ from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
 from purerl.envs.diagnostic import Testbed
 from purerl.run import evaluation, training
+from tests import quick
 
 GAMMA, EPSILON, OMEGA = 0.8, 0.3, 0.8
 NUM_SEEDS = 64
@@ -69,15 +70,32 @@ METHODS = {
 TIMES = 4_000, 16_000, 64_000
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 4, 5))
+@functools.cache
+def models():
+    """One for each seed, leaves ``[NUM_SEEDS, ...]``."""
+    return quick.jit(jax.vmap(ending))(jnp.arange(NUM_SEEDS))
+
+
+@quick.jit
+def limits(models, epsilon):
+    """Action values of the best of the epsilon-soft policies, ``[NUM_SEEDS, S, A]``."""
+    return jax.vmap(lambda model: mdp.epsilon_soft_optimal(model, GAMMA, epsilon).q)(models)
+
+
 def errors(cls, fields, static, epsilon, times=TIMES, lanes=NUM_SEEDS, first_seed=0):
     """The largest error of the table at some times, multiples of the first, each seed
     with a model of its own: ``[lanes, times]``."""
+    return errors_in(
+        models(), limits(models(), epsilon), cls, fields, static, times, lanes, first_seed
+    )
 
+
+@functools.partial(quick.optimizing_jit, static_argnums=(2, 4, 5, 6))
+def errors_in(models, limits, cls, fields, static, times, lanes, first_seed):
     def run(i):
-        model = ending(i % NUM_SEEDS)
+        model = jax.tree.map(lambda leaf: leaf[i % NUM_SEEDS], models)
         agent = cls(env=FiniteEnvironment.of(model), **fields, **dict(static))
-        limit = mdp.epsilon_soft_optimal(model, GAMMA, epsilon).q
+        limit = limits[i % NUM_SEEDS]
 
         def go_on(state, i):
             state, _ = training.segment(agent, state, i * times[0], times[0])
@@ -183,9 +201,9 @@ KEYS = jax.vmap(lambda i: purerl.random.seed_key(9, i, "pcg4d"))(jnp.arange(NUM_
 
 
 def trained(agent, num_steps):
-    return jax.jit(jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps)))(
-        KEYS
-    )
+    return quick.optimizing_jit(
+        jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps))
+    )(KEYS)
 
 
 @pytest.mark.parametrize(
