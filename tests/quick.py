@@ -5,8 +5,8 @@ import functools
 
 import jax
 
-# The older of XLA's two code generators takes half the time, and gives a program that is
-# about as fast.
+# The older of XLA's code generators takes half the time, and its programs are about as
+# fast.
 OLDER = {"xla_cpu_use_fusion_emitters": False}
 # With no optimization, too, it takes a quarter.
 UNOPTIMIZED = OLDER | {"xla_backend_optimization_level": 0}
