@@ -25,11 +25,15 @@ BEHAVIOUR = RNG.dirichlet(4 * np.ones(3), size=5).astype(np.float32)
 
 
 def episodic(seed, ends=0.15):
-    model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, 3, 2)
-    over = jax.random.bernoulli(
-        purerl.random.key(seed + 100, "pcg4d"), ends, model.terminated.shape
-    )
-    return FiniteEnvironment.of(model.replace(terminated=over, reward=model.reward + 1))
+    @quick.jit
+    def build():
+        model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, 3, 2)
+        over = jax.random.bernoulli(
+            purerl.random.key(seed + 100, "pcg4d"), ends, model.terminated.shape
+        )
+        return model.replace(terminated=over, reward=model.reward + 1)
+
+    return FiniteEnvironment.of(build())
 
 
 ENV = episodic(0)

@@ -18,6 +18,7 @@ import purerl
 import purerl.random
 from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
+from tests import quick
 from tests.agents.lived import lived
 
 GAMMA, ALPHA, EPSILON, START = 0.9, 0.25, 0.4, 0.3
@@ -25,11 +26,16 @@ GAMMA, ALPHA, EPSILON, START = 0.9, 0.25, 0.4, 0.3
 
 def episodic(seed, actions=3, branching=2):
     """A garnet of five states of whose outcomes some end the episode."""
-    model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, actions, branching)
-    ends = jax.random.bernoulli(
-        purerl.random.key(seed + 100, "pcg4d"), 0.12, model.terminated.shape
-    )
-    return FiniteEnvironment.of(model.replace(terminated=ends))
+
+    @quick.jit
+    def build():
+        model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, actions, branching)
+        ends = jax.random.bernoulli(
+            purerl.random.key(seed + 100, "pcg4d"), 0.12, model.terminated.shape
+        )
+        return model.replace(terminated=ends)
+
+    return FiniteEnvironment.of(build())
 
 
 ENV = episodic(0)
