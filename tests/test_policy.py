@@ -23,7 +23,7 @@ VALUES = np.array([0.5, 2.0, 2.0, -1.0], np.float32)  # with a tie
 VISITS = np.array([4, 1, 10, 2], np.int32)
 TABLE = np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.0, 0.3, 0.0]], np.float32)
 
-sample_many = quick.jit(
+sample_many = quick.optimizing_jit(
     jax.vmap(lambda policy, key, inputs: policy.sample(key, inputs), (None, 0, None))
 )
 sample = quick.jit(lambda policy, key, inputs: policy.sample(key, inputs))
@@ -306,7 +306,7 @@ def test_policies_side_by_side():
 
 SIZES = (1, 2, 5, 32, 33, 40)  # on both sides of the word that _running_count counts in
 
-draw_many = quick.jit(jax.vmap(epsilon_greedy, (0, None, None)))
+draw_many = quick.optimizing_jit(jax.vmap(epsilon_greedy, (0, None, None)))
 draw_one = quick.jit(epsilon_greedy)
 
 

@@ -442,13 +442,13 @@ def ones(packed):
     return np.sum(np.bitwise_count(packed), axis=-1, dtype=np.int64)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(quick.optimizing_jit, static_argnums=0)
 def both(function, inputs, mask):
     function = jax.vmap(function)
     return function(inputs) ^ function(inputs ^ mask)
 
 
-@jax.jit
+@quick.optimizing_jit
 def bits_set(words):
     return jnp.sum(words[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1, axis=0).ravel()
 
@@ -494,7 +494,7 @@ def chain_avalanche(impl):
 def block_avalanche(impl):
     """From bits of the place in one long draw to its words."""
     draw = jax.vmap(lambda i: jax.random.bits(seed_key(0, i, impl), (2**12, 4)))
-    blocks = np.asarray(jax.jit(draw)(np.arange(16)))
+    blocks = np.asarray(quick.optimizing_jit(draw)(np.arange(16)))
     place = np.arange(2**12)
     flipped = np.stack(
         [blocks ^ blocks[:, place ^ (1 << bit)] for bit in range(12)]
@@ -633,12 +633,12 @@ def tree(impl):
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize("derived", [grid, tree])
 def test_a_million_derived_keys_are_all_different(derived, impl):
-    keys = jax.jit(derived, static_argnums=0)(impl)
+    keys = quick.optimizing_jit(derived, static_argnums=0)(impl)
     assert number_of_keys(keys) == keys.size >= 2**20
 
 
 @pytest.mark.usefixtures("weak_generators")
 @pytest.mark.parametrize("derived", [grid, tree])
 def test_keys_that_only_add_up_are_not(derived):
-    keys = jax.jit(derived, static_argnums=0)("sum")
+    keys = quick.optimizing_jit(derived, static_argnums=0)("sum")
     assert number_of_keys(keys) < keys.size

@@ -298,7 +298,7 @@ def test_values_from_outside_the_step_may_be_traced():
         )[0]
 
     offsets = jnp.array([1, 2], jnp.uint32)
-    lanes = jax.jit(jax.vmap(lambda offset: run(timescan.time_scan, offset)))(offsets)
+    lanes = quick.jit(jax.vmap(lambda offset: run(timescan.time_scan, offset)))(offsets)
     plain = quick.jit(lambda offset: run(jax.lax.scan, offset))
     assert lanes.tolist() == [int(plain(offset)) for offset in offsets]
 

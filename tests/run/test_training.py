@@ -14,6 +14,7 @@ from purerl.metrics import Mean
 from purerl.pytree import Node
 from purerl.rollout import Episode
 from purerl.run import training
+from tests import quick
 
 KEY = purerl.random.key(5, "pcg4d")
 
@@ -159,7 +160,7 @@ def test_training_is_the_segments_one_after_another(name):
 def test_the_return_of_an_episode_is_counted_when_it_ends(env, returns, at):
     agent = q_learning(env)
     num_steps = 12
-    _, curves = jax.jit(lambda key: purerl.train(agent, key, num_steps, points=num_steps))(KEY)
+    _, curves = quick.jit(lambda key: purerl.train(agent, key, num_steps, points=num_steps))(KEY)
     ended = (np.arange(1, num_steps + 1) % at) == 0
     np.testing.assert_array_equal(
         curves["episode_return"], np.where(ended, returns[0], np.nan)
@@ -170,7 +171,7 @@ def test_the_return_of_an_episode_is_counted_when_it_ends(env, returns, at):
 
 def test_an_episode_goes_on_through_points_and_counts_where_it_ends():
     agent = q_learning(corridor([1, 2, 4, 8, 16]))
-    _, curves = jax.jit(lambda key: purerl.train(agent, key, 12, points=4))(
+    _, curves = quick.jit(lambda key: purerl.train(agent, key, 12, points=4))(
         KEY
     )  # ends at steps 5 and 10
     np.testing.assert_array_equal(curves["episode_return"], [np.nan, 31, np.nan, 31])
@@ -268,7 +269,7 @@ class Spy:
 
 def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_its_own():
     agent = q_learning(corridor([1.0, 2.0]), learning_rate=0.5, discount=0.0)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 6, points=3, evaluation=Spy()))(
+    state, curves = quick.jit(lambda key: purerl.train(agent, key, 6, points=3, evaluation=Spy()))(
         KEY
     )
     np.testing.assert_array_equal(
@@ -277,7 +278,7 @@ def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_it
     np.testing.assert_array_equal(curves["prepared"], [5, 5, 5])
     assert len(set(curves["draw"].tolist())) == 3
     assert_same_bits(
-        state, jax.jit(lambda key: purerl.train(agent, key, 6, points=3))(KEY)[0]
+        state, quick.jit(lambda key: purerl.train(agent, key, 6, points=3))(KEY)[0]
     )  # looking on changes nothing
 
 

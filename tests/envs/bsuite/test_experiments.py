@@ -130,7 +130,9 @@ def experience(env, steps, policy, seed=0):
 
     return jax.tree.map(
         np.asarray,
-        quick.jit(lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1])(),
+        quick.optimizing_jit(
+            lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1]
+        )(),
     )
 
 
@@ -204,7 +206,7 @@ def test_solved_episode_is_the_first_logged_one_with_few_bad_episodes():
 
     lanes = np.arange(8)
     tenths, first = np.array([criteria[lane % 2] for lane in lanes]).T
-    ours = jax.tree.map(np.asarray, quick.jit(jax.vmap(one))(lanes // 2, tenths, first))
+    ours = jax.tree.map(np.asarray, quick.optimizing_jit(jax.vmap(one))(lanes // 2, tenths, first))
     found = []
     for lane in lanes:
         column = {

@@ -218,7 +218,7 @@ def test_a_map_is_static():
     """Two lakes of one map share a compiled program; their numbers are leaves."""
     traces = []
 
-    @quick.jit
+    @quick.optimizing_jit
     def step(env, state):
         traces.append(env.rows)
         return env.step(purerl.random.key(0), state, jnp.int32(2))[0]

@@ -69,7 +69,7 @@ def experience():
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = quick.jit(
+    run = quick.optimizing_jit(
         lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
     )
     return jax.tree.map(np.asarray, run())
@@ -127,9 +127,9 @@ def test_any_traffic_drives_as_minatars():
     )
     actions, keys = number(0, 6), jax.random.split(purerl.random.key(0), n)
     env = Freeway()
-    reached, outcome = quick.jit(jax.vmap(env.step))(keys, states, actions)
+    reached, outcome = quick.optimizing_jit(jax.vmap(env.step))(keys, states, actions)
     seen, reached, outcome = jax.tree.map(
-        np.asarray, (quick.jit(jax.vmap(env.observe))(reached), reached, outcome)
+        np.asarray, (quick.optimizing_jit(jax.vmap(env.observe))(reached), reached, outcome)
     )
     original = minatar.environments.freeway.Env()
     original.random = script = Script()
@@ -153,7 +153,8 @@ def test_any_traffic_drives_as_minatars():
 def test_speeds_and_directions_are_uniform_and_independent():
     n = 20_000
     states = jax.tree.map(
-        np.asarray, quick.jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n))
+        np.asarray,
+        quick.optimizing_jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n)),
     )
     speed = np.stack([states.speed >> 4 * i & 15 for i in range(8)])
     right = np.stack([states.right >> 4 * i & 15 for i in range(8)])
@@ -185,7 +186,9 @@ def test_its_numbers_are_leaves():
 
         return jax.lax.scan(step, state, length=13)[1]
 
-    rows, ends = quick.jit(jax.vmap(walk))(jnp.array([2, 3, 4, 5]), jnp.array([0, 3, 5, 11]))
+    rows, ends = quick.optimizing_jit(jax.vmap(walk))(
+        jnp.array([2, 3, 4, 5]), jnp.array([0, 3, 5, 11])
+    )
     np.testing.assert_array_equal(rows[:, -1], [9 - 6, 9 - 4, 9 - 3, 9 - 2])
     np.testing.assert_array_equal(np.argmax(ends, axis=1), [0, 3, 5, 11])
 

@@ -134,7 +134,7 @@ def play(lane, ramping):
 @cache
 def recorded():
     ramping = jnp.arange(LANES) % 12 != 5
-    record = quick.jit(jax.vmap(play))(jnp.arange(LANES), ramping)
+    record = quick.optimizing_jit(jax.vmap(play))(jnp.arange(LANES), ramping)
     return jax.tree.map(np.asarray, record), ramping
 
 
@@ -444,7 +444,7 @@ def compare():
 
         return jax.lax.scan(one, state, (actions, draws))[1]
 
-    run = quick.jit(jax.vmap(run))
+    run = quick.optimizing_jit(jax.vmap(run))
 
     def compare(boards, actions, draws):
         seen = Counter()
@@ -676,7 +676,7 @@ def test_who_comes_in_follows_the_law():
             ]
         )
 
-    draws = quick.jit(jax.vmap(drawn))(jax.random.split(purerl.random.key(7), 2**17))
+    draws = quick.optimizing_jit(jax.vmap(drawn))(jax.random.split(purerl.random.key(7), 2**17))
     counts, _ = np.histogramdd(
         np.asarray(draws), bins=[np.arange(n + 1) - 0.5 for n in (2, 2, 8, 2, 8)]
     )

@@ -92,7 +92,7 @@ def played():
         return jax.lax.scan(step, env.reset(None), jax.random.bits(key, (STEPS,), jnp.uint32))[1]
 
     keys = jax.random.split(purerl.random.key(0), LANES)
-    before, action, after, reward, terminated, seen = quick.jit(jax.vmap(lane))(
+    before, action, after, reward, terminated, seen = quick.optimizing_jit(jax.vmap(lane))(
         keys, RANDOM_ACTIONS, PEACEFUL, RAMPING
     )
     seen = (
@@ -311,7 +311,7 @@ def stepped():
             outcome.terminated,
         )
 
-    ours = jax.tree.map(np.asarray, quick.jit(jax.vmap(step))(before, action))
+    ours = jax.tree.map(np.asarray, quick.optimizing_jit(jax.vmap(step))(before, action))
     boards = aliens_on_board(before)
     game = Original()
     theirs = []
@@ -416,14 +416,14 @@ def test_the_picture_has_a_row_first():
 @functools.cache
 def first_picture():
     env = SpaceInvaders()
-    return np.asarray(quick.jit(lambda: env.observe(env.reset(None)))())
+    return np.asarray(quick.optimizing_jit(lambda: env.observe(env.reset(None)))())
 
 
 def test_minimal_actions_are_minatars():
     env = SpaceInvaders(actions=SpaceInvaders.MINIMAL)
     assert list(env.actions) == Original().minimal_action_set()
     assert (env.num_actions, SpaceInvaders().num_actions) == (4, 6)
-    cannons = quick.jit(
+    cannons = quick.optimizing_jit(
         jax.vmap(lambda action: env.step(None, env.reset(None), action)[0].unpacked().cannon)
     )(jnp.arange(4))
     assert cannons.tolist() == [5, 4, 6, 5]

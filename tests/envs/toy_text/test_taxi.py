@@ -43,7 +43,7 @@ def number_for(probabilities, outcome):
     return total[outcome] - probabilities[outcome] / 2
 
 
-@quick.jit
+@quick.optimizing_jit
 def drive(env, policy, key):
     """Lanes of steps of which half are the policy's and the others anything:
     transitions and states [LANES, STEPS]."""
