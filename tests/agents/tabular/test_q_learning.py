@@ -165,16 +165,18 @@ def test_a_one_hot_observation_is_refused():
         purerl.QLearning(env=OneHot(purerl.make("FrozenLake-v1"), 16))
 
 
+@quick.jit
+def values_of_the_optimum_and_of_greedy_policies(model, discount, q):
+    evaluate = jax.vmap(lambda q: mdp.evaluate_policy(model, mdp.greedy(q), discount).values)
+    return mdp.policy_iteration(model, discount).values, evaluate(q)
+
+
 def regret(model, discount, q):
     """By how much the greedy policy of each table falls short of the optimum, at
     worst over all states that can be reached."""
-
-    @quick.jit
-    def solved(q):
-        evaluate = jax.vmap(lambda q: mdp.evaluate_policy(model, mdp.greedy(q), discount).values)
-        return mdp.policy_iteration(model, discount).values, evaluate(q)
-
-    optimal, values = map(np.asarray, solved(q))
+    optimal, values = map(
+        np.asarray, values_of_the_optimum_and_of_greedy_policies(model, discount, q)
+    )
     reached, live = (
         np.asarray(model.initial) > 0,
         np.asarray((model.probability > 0) & ~model.terminated),
