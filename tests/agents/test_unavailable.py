@@ -45,10 +45,6 @@ def taken(agent, num_steps):
     """Whether each action taken in a run was available, and the final state."""
 
     class Watched(envs.Wrapper):
-        @property
-        def metrics_of(self):
-            return None
-
         def step(self, key, state, action):
             allowed = self.env.available(self.env.observe(state))[action]
             state, outcome = self.env.step(key, state, action)

@@ -14,6 +14,7 @@ from purerl.envs import gridworld
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.toy_text import frozen_lake
 from purerl.mdp.model import FiniteMDP
+from tests import quick
 
 
 def random_mdp(seed, num_states=3, num_actions=2, num_outcomes=4, starts=None):
@@ -34,7 +35,7 @@ def random_mdp(seed, num_states=3, num_actions=2, num_outcomes=4, starts=None):
     )
 
 
-@jax.jit
+@quick.optimizing_jit
 def draw_steps(env, keys):
     """Outcome of every state and action for each key, leaves [N, S, A]."""
     states, actions = jnp.arange(env.num_states), jnp.arange(env.num_actions)
@@ -113,7 +114,7 @@ def test_starts_follow_initial(starts):
     env = FiniteEnvironment.of(mdp.replace(initial=initial))
     np.testing.assert_array_equal(env.start_states, starts)
     n = 20_000
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(1), n))
+    states = quick.optimizing_jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(1), n))
     counts = np.bincount(np.asarray(states), minlength=7)
     assert counts[weight == 0].sum() == 0
     assert len(starts) == 1 or stats.chisquare(counts[starts], n * initial[starts]).pvalue > 1e-4

@@ -20,6 +20,7 @@ from purerl.envs.diagnostic import (
     random_walk,
     river_swim,
 )
+from tests import quick
 
 
 def dense(model):
@@ -136,9 +137,9 @@ def test_maximization_bias_by_its_law_and_its_model():
     their means."""
     env = maximization_bias()
     keys = jax.random.split(purerl.random.key(0), 20_000)
-    reached, outcome = jax.jit(jax.vmap(lambda key, state, action: env.step(key, state, action)))(
-        keys, jnp.arange(20_000) % 2, jnp.arange(20_000) // 2 % 10
-    )
+    reached, outcome = quick.optimizing_jit(
+        jax.vmap(lambda key, state, action: env.step(key, state, action))
+    )(keys, jnp.arange(20_000) % 2, jnp.arange(20_000) // 2 % 10)
     in_b, action = np.arange(20_000) % 2 == 1, np.arange(20_000) // 2 % 10
     rewards = np.asarray(outcome.reward)
     assert stats.kstest(rewards[in_b], stats.norm(-0.1, 1).cdf).pvalue > 1e-4
@@ -176,7 +177,9 @@ def test_q_learning_is_too_hopeful_there():
 
         return jax.lax.scan(step, agent.init(key), jnp.arange(2000))[1]
 
-    choices, lefts = jax.jit(jax.vmap(run))(jax.random.split(purerl.random.key(0, "pcg4d"), 400))
+    choices, lefts = quick.optimizing_jit(jax.vmap(run))(
+        jax.random.split(purerl.random.key(0, "pcg4d"), 400)
+    )
     early, late = (
         np.sum(lefts[:, part]) / np.sum(choices[:, part]) for part in (slice(75), slice(1500, None))
     )

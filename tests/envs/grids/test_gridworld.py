@@ -15,6 +15,7 @@ from purerl.envs import drawing
 from purerl.envs.base import TimeLimit
 from purerl.envs.grids.gridworld import GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.toy_text import cliff_walking, frozen_lake
+from tests import quick
 
 
 def test_grid_2x3():
@@ -218,7 +219,7 @@ def test_a_map_is_static():
     """Two lakes of one map share a compiled program; their numbers are leaves."""
     traces = []
 
-    @jax.jit
+    @quick.optimizing_jit
     def step(env, state):
         traces.append(env.rows)
         return env.step(purerl.random.key(0), state, jnp.int32(2))[0]

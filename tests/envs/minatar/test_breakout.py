@@ -9,6 +9,7 @@ import pytest
 import purerl.random
 from purerl.envs import interact
 from purerl.envs.minatar.breakout import Breakout, BreakoutState
+from tests import quick
 
 STEPS = 100_000
 DIRECTIONS = {(-1, -1): 0, (1, -1): 1, (1, 1): 2, (-1, 1): 3}
@@ -58,7 +59,7 @@ def experience():
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(
+    run = quick.optimizing_jit(
         lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
     )
     return jax.tree.map(np.asarray, run())
@@ -124,10 +125,13 @@ def test_any_situation_leads_where_minatar_leads():
     )
     actions = number(0, 6)
     env = Breakout()
-    reached, outcome = jax.jit(jax.vmap(lambda state, action: env.step(None, state, action)))(
-        states, actions
+    reached, outcome = quick.optimizing_jit(
+        jax.vmap(lambda state, action: env.step(None, state, action))
+    )(states, actions)
+    seen, reached = (
+        quick.optimizing_jit(jax.vmap(env.observe))(reached),
+        jax.tree.map(np.asarray, reached),
     )
-    seen, reached = jax.jit(jax.vmap(env.observe))(reached), jax.tree.map(np.asarray, reached)
     seen, reward, terminated = (
         np.asarray(seen),
         np.asarray(outcome.reward),
@@ -146,7 +150,9 @@ def test_any_situation_leads_where_minatar_leads():
 
 
 def test_both_sides_are_as_likely_at_the_start():
-    states = jax.jit(jax.vmap(Breakout().reset))(jax.random.split(purerl.random.key(0), 10_000))
+    states = quick.optimizing_jit(jax.vmap(Breakout().reset))(
+        jax.random.split(purerl.random.key(0), 10_000)
+    )
     right = int((states.ball_x == 9).sum())
     assert abs(right - 5_000) < 4 * 50
     original = minatar.environments.breakout.Env()
