@@ -24,6 +24,8 @@ from purerl.mdp.operators import (
 )
 
 MARGIN = 1e-2  # for the rounding errors made in adding up a bound
+LARGEST_MATRIX = 4096  # states; elimination then takes some 300 MB and ten seconds
+PATIENCE = 20_000  # iterations after which elimination is faster
 
 
 def _reaches(possible, next_state, goal):
@@ -170,7 +172,7 @@ def values_of(
     def improved(values):
         return jnp.where(known, 0, _only(backup(chain, values, discount)))
 
-    if chain.num_states <= max_exact_states:
+    def eliminated():
         total_of = _equations(chain, discount, known).total
         counted = jnp.where(known, 0, reward)
         values, sizes = total_of(jnp.stack([counted, jnp.abs(counted)], axis=1)).T
@@ -183,12 +185,29 @@ def values_of(
         # than 2 S times as much.
         size = chain.num_states
         of_elimination = size**2 * (size + 10) * jnp.finfo(values.dtype).eps / 2
-        errors = (1 + MARGIN) * jnp.minimum(errors, of_elimination * sizes)
-        iterations = jnp.int32(0)
-    else:
-        values, iterations = fixed_point(
-            chain, discount, lambda q: jnp.where(known, 0, _only(q)), tolerance, max_iterations
+        return values, (1 + MARGIN) * jnp.minimum(errors, of_elimination * sizes)
+
+    def iterated(most):
+        return fixed_point(
+            chain, discount, lambda q: jnp.where(known, 0, _only(q)), tolerance, most
         )
+
+    if chain.num_states <= max_exact_states:
+        values, errors = eliminated()
+        iterations = jnp.int32(0)
+    elif chain.num_states <= LARGEST_MATRIX and max_exact_states > 0:
+        # Elimination takes seconds, and iteration usually much less, but near a
+        # discount of 1 it may take much longer. A loop of at most one pass, unlike a
+        # condition, costs nothing under vmap where no run needs it.
+        most = jnp.minimum(max_iterations, PATIENCE)
+        values, iterations = iterated(most)
+        slow = (iterations >= PATIENCE) & (max_iterations > PATIENCE)
+        start = values, jnp.full_like(values, jnp.inf), slow
+        values, errors, _ = lax.while_loop(
+            lambda carry: carry[2], lambda _: (*eliminated(), jnp.bool_(False)), start
+        )
+    else:
+        values, iterations = iterated(max_iterations)
         errors = jnp.full_like(values, jnp.inf)
     infinite = jnp.where(gains, jnp.inf, 0) - jnp.where(loses, jnp.inf, 0)
     return Evaluated(values + infinite, errors, iterations)
@@ -207,7 +226,8 @@ def evaluate_policy(
 
     They are computed by elimination (:mod:`purerl.mdp.elimination`) for up to
     ``max_exact_states`` states, and by iterating ``v <- T_pi v`` from zero for more
-    (Puterman, section 6.1).
+    (Puterman, section 6.1). If that has not converged after ``PATIENCE`` iterations,
+    models of up to ``LARGEST_MATRIX`` states are eliminated after all.
 
     At ``discount == 1`` values are expected total rewards, also of a policy that may
     never end an episode. A value is ``inf`` or ``-inf`` if the policy may then gain or
@@ -220,8 +240,8 @@ def evaluate_policy(
         discount: in ``[0, 1]``.
         tolerance: of the iteration, as in :func:`~purerl.mdp.optimal.value_iteration`.
         max_iterations: of the iteration, likewise.
-        max_exact_states: the largest ``S`` for elimination, which takes ``S**2``
-            numbers and ``S**3`` operations. Static.
+        max_exact_states: the largest ``S`` for immediate elimination, which takes
+            ``S**2`` numbers and ``S**3`` operations. Static.
 
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``, or ``policy`` is not a policy for

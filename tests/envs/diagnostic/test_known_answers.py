@@ -15,6 +15,7 @@ from purerl.envs.diagnostic import (
     ENVIRONMENTS,
     baird_star,
     boyan_chain,
+    gambler,
     garnet,
     maximization_bias,
     random_walk,
@@ -275,3 +276,22 @@ def test_features_may_be_left_aside():
     assert env.observation == jax.ShapeDtypeStruct((), jnp.int32)
     assert boyan_chain().observation == jax.ShapeDtypeStruct((4,), jnp.float32)
     assert boyan_chain().observe(jnp.int32(11)).tolist() == [0.75, 0.25, 0, 0]
+
+
+def test_a_gambler_plays_boldly_or_not_at_all():
+    """Bold play (Dubins & Savage, 1965): v(1/2) = p, v(x) = p v(2 x) below; a fair coin
+    makes no difference, and against a friendly one small stakes are best."""
+    solution = mdp.solve(gambler().mdp, 1.0)
+    np.testing.assert_allclose(solution.values[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5)
+    small = np.arange(1, 50)
+    np.testing.assert_allclose(solution.values[small], 0.4 * solution.values[2 * small], rtol=1e-4)
+    fair = mdp.solve(gambler(0.5, goal=20).mdp, 1.0)
+    np.testing.assert_allclose(fair.values[1:-1], np.arange(1, 20) / 20, rtol=1e-4)
+    friendly = mdp.solve(gambler(0.6, goal=20).mdp, 1.0)
+    assert (friendly.policy[1:-1] == 1).all()
+    odds = (0.4 / 0.6) ** np.arange(21)
+    np.testing.assert_allclose(
+        friendly.values[1:-1], ((1 - odds) / (1 - odds[-1]))[1:-1], rtol=1e-4
+    )
+    mapped = jax.vmap(lambda heads: gambler(heads, goal=4).mdp.probability)(np.array([0.4, 0.5]))
+    np.testing.assert_allclose(mapped[0], gambler(0.4, goal=4).mdp.probability)
