@@ -15,7 +15,7 @@ from purerl import mdp
 from purerl.agents.base import Agent, start_state
 from purerl.checks import check_size, refusal, shown
 
-SMALL = 0.05  # an error that is small beside the answer
+SMALL = 0.1  # an error that is small beside the answer
 
 
 class Evaluation(Protocol):

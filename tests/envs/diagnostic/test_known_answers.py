@@ -282,9 +282,10 @@ def test_a_gambler_plays_boldly_or_not_at_all():
     """Bold play (Dubins & Savage, 1965): v(1/2) = p, v(x) = p v(2 x) below; a fair coin
     makes no difference, and against a friendly one small stakes are best."""
     solution = mdp.solve(gambler().mdp, 1.0)
-    np.testing.assert_allclose(solution.values[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(solution.values)[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5)
     small = np.arange(1, 50)
-    np.testing.assert_allclose(solution.values[small], 0.4 * solution.values[2 * small], rtol=1e-4)
+    values = np.asarray(solution.values)
+    np.testing.assert_allclose(values[small], 0.4 * values[2 * small], rtol=1e-4)
     fair = mdp.solve(gambler(0.5, goal=20).mdp, 1.0)
     np.testing.assert_allclose(fair.values[1:-1], np.arange(1, 20) / 20, rtol=1e-4)
     friendly = mdp.solve(gambler(0.6, goal=20).mdp, 1.0)
