@@ -64,8 +64,9 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in words)
     # "Not less" rather than "equal": if a value is NaN, every action is a candidate,
     # and the action drawn is in range.
-    candidates = ~(values < jnp.max(values)) | (explore < epsilon)
-    candidates &= values != -jnp.inf
+    best = jnp.max(values)
+    candidates = ~(values < best) | (explore < epsilon)
+    candidates &= (values != -jnp.inf) | (best == -jnp.inf)
     # The action before which floor(choice * count) candidates have passed.
     passed = _running_count(candidates)
     rank = (choice * passed[-1]).astype(jnp.int32)
@@ -80,8 +81,9 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     [0.125 0.375 0.375 0.125]
     """
     chex.assert_rank([values, epsilon], [1, 0])
-    best = (~(values < jnp.max(values))).astype(jnp.float32)
-    available = (values != -jnp.inf).astype(jnp.float32)
+    largest = jnp.max(values)
+    best = (~(values < largest)).astype(jnp.float32)
+    available = ((values != -jnp.inf) | (largest == -jnp.inf)).astype(jnp.float32)
     uniform = epsilon / jnp.sum(available) * available
     return uniform + (1 - epsilon) * best / jnp.sum(best)
 

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from purerl import mdp
 from purerl.agents.base import Agent, start_state
 from purerl.checks import check_size, refusal, shown
-
-SMALL = 0.1  # an error that is small beside the answer
+from purerl.mdp.policy_iteration import SMALL
 
 
 class Evaluation(Protocol):

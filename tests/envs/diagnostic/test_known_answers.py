@@ -282,7 +282,9 @@ def test_a_gambler_plays_boldly_or_not_at_all():
     """Bold play (Dubins & Savage, 1965): v(1/2) = p, v(x) = p v(2 x) below; a fair coin
     makes no difference, and against a friendly one small stakes are best."""
     solution = mdp.solve(gambler().mdp, 1.0)
-    np.testing.assert_allclose(np.asarray(solution.values)[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(solution.values)[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5
+    )
     small = np.arange(1, 50)
     values = np.asarray(solution.values)
     np.testing.assert_allclose(values[small], 0.4 * values[2 * small], rtol=1e-4)
