@@ -1,5 +1,8 @@
 """Optimal values and policies of finite Markov decision processes, by iteration."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -8,10 +11,12 @@ from purerl.mdp.attaining import attaining
 from purerl.mdp.chain import chain_of
 from purerl.mdp.model import FiniteMDP
 from purerl.mdp.operators import (
+    IN_RANGE,
     Solution,
     backup,
     best,
     bounded,
+    expected_reward,
     fixed_point,
     greedy,
     mean,
@@ -57,18 +62,43 @@ def value_iteration(
     return bounded(mdp, discount, best, values, policy, iterations)
 
 
+def _any_best(q):
+    """One of the best actions in each state, int32 ``[S]``.
+
+    Which one differs from state to state, as if by chance: where nothing is known yet
+    all actions are equal, and news spreads the faster the more ways are taken.
+    """
+    state, action = (jnp.arange(n, dtype=jnp.uint32) for n in q.shape)
+    mixed = state[:, None] * jnp.uint32(0x9E3779B1) + action * jnp.uint32(0x85EBCA77)
+    rank = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D) >> 1
+    return greedy(jnp.where(q == best(q)[:, None], rank.astype(jnp.int32), -1))
+
+
 def modified_values(mdp, discount, tolerance, max_iterations, sweeps):
     """The values of modified policy iteration, and the number of iterations."""
 
     def follow(q, values):
-        chain = chain_of(mdp, greedy(q))
+        chain = chain_of(mdp, _any_best(q))
+        paid = expected_reward(chain)[:, 0]
+        weight = discount * jnp.where(chain.terminated, 0, chain.probability)
+        # Outcome by outcome, stored once for all sweeps.
+        tables = lax.optimization_barrier((paid, weight[:, 0].T, chain.next_state[:, 0].T))
 
         def sweep(_, values):
-            return backup(chain, values, discount)[:, 0]
+            paid, weight, next_state = tables
+            terms = [
+                w * values.at[s].get(**IN_RANGE) for w, s in zip(weight, next_state, strict=True)
+            ]
+            return functools.reduce(operator.add, terms, paid)
 
         return lax.fori_loop(0, sweeps, sweep, values)
 
-    return fixed_point(mdp, discount, best, tolerance, max_iterations, follow)
+    # From values that one sweep can only raise, all others can only raise them, too:
+    # they do not follow a bad policy downwards. At a discount of 1 zero has to do.
+    reward = jnp.where(mdp.available, expected_reward(mdp), -jnp.inf)
+    worst = jnp.minimum(jnp.min(best(reward)), 0)
+    lowest = jnp.where(discount < 1, worst / (1 - discount), 0)
+    return fixed_point(mdp, discount, best, tolerance, max_iterations, follow, lowest)
 
 
 @solver(static=("sweeps",))

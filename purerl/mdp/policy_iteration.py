@@ -156,8 +156,8 @@ def solve(mdp: FiniteMDP, discount: float | jax.Array, max_exact_states: int = 2
 def optimal_q(mdp: FiniteMDP, discount: float | jax.Array) -> jax.Array:
     """``q*``, float ``[S, A]``: the action values of :func:`solve`.
 
-    NaN if the error of a value may be more than ``SMALL`` of the largest value, because
-    the precision of the model does not suffice.
+    NaN in a state whose value may be wrong by more than ``SMALL`` of itself, and of the
+    median value, because the precision of the model does not suffice.
 
     Example:
         A coin is tossed (action 0) until heads, which pays 3 and ends the episode;
@@ -174,7 +174,7 @@ def optimal_q(mdp: FiniteMDP, discount: float | jax.Array) -> jax.Array:
         [[2.0, 1.0]]
     """
     found = solve(mdp, discount)
-    largest = jnp.max(jnp.abs(found.values), where=jnp.isfinite(found.values), initial=0)
-    known = jnp.isfinite(found.errors)  # at a discount of 1 there may be no bound
-    reliable = jnp.all(~known | (found.errors <= SMALL * largest))
-    return jnp.where(reliable, found.q, jnp.nan)
+    sizes = jnp.abs(found.values)
+    enough = SMALL * jnp.maximum(sizes, jnp.median(sizes))
+    unknown = jnp.isinf(found.errors)  # at a discount of 1 there may be no bound
+    return jnp.where((unknown | (found.errors <= enough))[:, None], found.q, jnp.nan)
