@@ -194,7 +194,7 @@ def expected(
         here = (table[:, None, None][at if at == (...,) else (..., 0, 0)] for table in own)
         return jnp.where(probability > 0, probability * value(*outcome, *here), 0)
 
-    def masked(sums, at=...):
+    def masked(sums, at: Any = ...):
         return sums if unavailable is None else jnp.where(mdp.available[at], sums, unavailable)
 
     actions = range(mdp.num_actions)
