@@ -4,16 +4,31 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, SIZE, UP, RampingMinAtar, expand
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    DOWN,
+    FIRE,
+    LEFT,
+    NEVER,
+    RIGHT,
+    SIZE,
+    UP,
+    Bits,
+    RampingMinAtar,
+    Stencil,
+)
 
 MAX_OXYGEN = 200
 MAX_DIVERS = 6
 LAST_RAMP = 19
 SLOTS = 32
+LANES = 8  # rows in which things swim, from row 1 on
 ENEMY_INTERVAL = 20
 DIVER_INTERVAL = 30
 SHOT_INTERVAL = 5
@@ -78,6 +93,48 @@ def _mask(*fields: Field) -> jax.Array:
 
 
 CELL = _mask(X, Y, THERE)
+
+# Of the last row: the player's back is above it, its column counts from 1.
+BACK = Field(0, 8)
+OXYGEN_CELLS = Field(8, 10)
+DIVER_CELLS = Field(18, 10)
+
+
+def _stencils() -> tuple[Stencil, Stencil]:
+    """The board, and what it has of things that are second in their word.
+
+    The words are the player, the bullets, the divers in the water, the player's back
+    with the numbers of the last row, a word for each row from 1 to 8 (the cells behind
+    enemies and divers, fish and submarines, ten bits each), and three with the enemies'
+    bullets in three of these rows each.
+    """
+    place = 16 * CELL_ROW + CELL_COLUMN
+    lane = CELL_ROW - 1
+    in_lane = np.where((lane >= 0) & (lane < LANES), 1, NEVER)
+    in_last_row = np.where(CELL_ROW == SIZE - 1, 1, NEVER)
+    there = 1 << THERE.first | place
+    behind, fish, submarine = (
+        [Bits(4 + lane, first + CELL_COLUMN, 1, in_lane)] for first in (0, SIZE, 2 * SIZE)
+    )
+    board = Stencil.of(
+        [Bits(0, 0, 8, place)],
+        [Bits(3, BACK.first, BACK.bits, place + 1)],
+        [Bits(1, LOWER.first, 9, there)],
+        behind,
+        [Bits(4 + LANES + lane // 3, SIZE * (lane % 3) + CELL_COLUMN, 1, in_lane)],
+        fish,
+        submarine,
+        [Bits(3, OXYGEN_CELLS.first + CELL_COLUMN, 1, in_last_row)],
+        [Bits(3, DIVER_CELLS.first + CELL_COLUMN, 1, in_last_row)],
+        [Bits(2, LOWER.first, 9, there)],
+    )
+    earlier = [[]] * 10
+    earlier[2] = [Bits(0, UPPER.first, 9, there)]
+    earlier[9] = [Bits(1, UPPER.first, 9, there)]
+    return board, Stencil.of(*earlier)
+
+
+STENCIL, EARLIER = _stencils()
 
 
 class SeaquestState(NamedTuple):
@@ -464,36 +521,26 @@ class Seaquest(RampingMinAtar):
         return reached, Outcome(reward.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        rows = jnp.arange(SIZE, dtype=jnp.uint32)
-
-        def at(word, bits):
-            return jnp.where((rows == _get(word, Y)) & (_get(word, THERE) == 1), bits, 0)
-
-        bodies, shots = _enemy_rows(state.enemies, rows)
-        trails = bodies
-        divers = jnp.zeros_like(rows)
+        rows = jnp.arange(1, LANES + 1, dtype=jnp.uint32)
+        lanes, shots = _enemy_rows(state.enemies, rows)
         for diver in _halves(state.swimmers):
-            trails |= at(diver, _behind(diver))
-            divers |= at(diver, _bit(diver))
-        later, earlier = _halves(state.bullets)
-        front = _bit(state.player)
-        back = jnp.where(_get(state.player, HEADING) == 1, front >> 1, front << 1)
+            in_row = (rows == _get(diver, Y)) & (_get(diver, THERE) == 1)
+            lanes |= jnp.where(in_row, _behind(diver), 0)
+        shots = [*shots, jnp.uint32(0)]
         one = jnp.uint32(1)
-        oxygen = (one << _get(state.player, OXYGEN) // (MAX_OXYGEN // 10)) - 1
-        on_board = (one << 9) - (one << (9 - jnp.maximum(state.divers, 0)).astype(jnp.uint32))
-        words = (
-            at(state.player, front),
-            at(state.player, back),
-            at(later, _bit(later)) | at(earlier, _bit(earlier)),
-            trails,
-            shots,
-            bodies >> 10,
-            bodies >> 20,
-            jnp.where(rows == SIZE - 1, oxygen, 0),
-            jnp.where(rows == SIZE - 1, on_board, 0),
-            divers,
+        last_row = _word(
+            (BACK, _get(state.player, BACK) + 1 - _ahead(state.player)),
+            (OXYGEN_CELLS, (one << _get(state.player, OXYGEN) // (MAX_OXYGEN // 10)) - 1),
+            (DIVER_CELLS, (one << 9) - (one << (9 - jnp.maximum(state.divers, 0)).astype(jnp.uint32))),
         )
-        return expand(jnp.stack(words, axis=-1))
+        return STENCIL.board(
+            state.player,
+            state.bullets,
+            state.swimmers,
+            last_row,
+            *lanes,
+            *(shots[i] | shots[i + 1] << SIZE | shots[i + 2] << 2 * SIZE for i in (0, 3, 6)),
+        ) | EARLIER.board(state.bullets, state.swimmers)
 
 
 def _bit(word):
@@ -508,7 +555,7 @@ def _behind(word):
 
 
 def _enemy_rows(enemies, rows):
-    """Enemies by row, uint32 ``[10]`` each: words of ten columns per channel.
+    """Enemies by row, in the shape of ``rows``: words of ten columns per channel.
 
     The first has the cells behind enemies in its lowest ten bits, then fish, then
     submarines; the second has their bullets.
