@@ -10,11 +10,11 @@ from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import (
     CELL_COLUMN,
+    CELL_ROW,
     DOWN,
     LEFT,
     NEVER,
     RIGHT,
-    CELL_ROW,
     SIZE,
     UP,
     Bits,
@@ -32,7 +32,12 @@ LAST_RAMP = 9
 
 def _in_row(word):
     """The condition that a digit of each row from 1 to 8 is the column plus one."""
-    return Bits(word, 4 * (CELL_ROW - 1), 4, np.where((CELL_ROW >= 1) & (CELL_ROW <= 8), CELL_COLUMN + 1, NEVER))
+    return Bits(
+        word,
+        4 * (CELL_ROW - 1),
+        4,
+        np.where((CELL_ROW >= 1) & (CELL_ROW <= 8), CELL_COLUMN + 1, NEVER),
+    )
 
 
 STENCIL = Stencil.of(

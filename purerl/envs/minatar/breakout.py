@@ -10,10 +10,10 @@ from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.envs.minatar.base import (
     CELL_COLUMN,
+    CELL_ROW,
     LEFT,
     NEVER,
     RIGHT,
-    CELL_ROW,
     SIZE,
     Bits,
     MinAtar,
@@ -29,7 +29,14 @@ STENCIL = Stencil.of(
     [Bits(1, 16, 4, np.where(CELL_ROW == SIZE - 1, CELL_COLUMN, NEVER))],
     [Bits(1, 0, 4, CELL_COLUMN), Bits(1, 4, 4, CELL_ROW)],
     [Bits(1, 8, 4, CELL_COLUMN), Bits(1, 12, 4, CELL_ROW)],
-    [Bits(0, SIZE * (CELL_ROW - 1) + CELL_COLUMN, 1, np.where((CELL_ROW >= 1) & (CELL_ROW <= 3), 1, NEVER))],
+    [
+        Bits(
+            0,
+            SIZE * (CELL_ROW - 1) + CELL_COLUMN,
+            1,
+            np.where((CELL_ROW >= 1) & (CELL_ROW <= 3), 1, NEVER),
+        )
+    ],
 )
 
 

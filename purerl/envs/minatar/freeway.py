@@ -9,7 +9,17 @@ import numpy as np
 from purerl.checks import AT_LEAST_ONE, NOT_NEGATIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import CELL_COLUMN, DOWN, NEVER, CELL_ROW, SIZE, UP, Bits, MinAtar, Stencil
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    DOWN,
+    NEVER,
+    SIZE,
+    UP,
+    Bits,
+    MinAtar,
+    Stencil,
+)
 
 CARS = 8
 MIDDLE = 4  # the column in which the chicken walks
