@@ -20,6 +20,7 @@ from purerl.envs.minatar.base import (
     Bits,
     RampingMinAtar,
     Stencil,
+    pack,
 )
 
 ONES = jnp.uint32(0x11111111)  # a bit in each of the eight digits
@@ -105,10 +106,7 @@ class Situation(NamedTuple):
     def packed(self) -> AsterixState:
         """The fields in three numbers."""
         digits = self.x, self.y, self.spawn_timer, self.move_timer, self.ramp, self.ramp_timer + 1
-        numbers = jnp.uint32(0)
-        for i, digit in enumerate(digits):
-            numbers = numbers + (digit.astype(jnp.uint32) << 4 * i)
-        return AsterixState(self.left, self.kind, numbers)
+        return AsterixState(self.left, self.kind, pack(4, *digits))
 
 
 class Asterix(RampingMinAtar):

@@ -84,7 +84,10 @@ class Stencil(NamedTuple):
 
 
 def pack(width: int, *numbers: jax.Array) -> jax.Array:
-    """A word with these numbers of ``width`` bits, the first one lowest, uint32."""
+    """A word with these numbers of ``width`` bits, the first one lowest, uint32.
+
+    The last one may be wider.
+    """
     word = jnp.uint32(0)
     for i, number in enumerate(numbers):
         word = word | number.astype(jnp.uint32) << width * i

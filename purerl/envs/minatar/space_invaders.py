@@ -20,6 +20,7 @@ from purerl.envs.minatar.base import (
     Bits,
     RampingMinAtar,
     Stencil,
+    pack,
 )
 
 CANNON, ALIEN, ALIEN_LEFT, ALIEN_RIGHT, SHOT, BOMB = range(6)
@@ -34,20 +35,20 @@ FASTEST = 6
 BOTTOM = SIZE - 1
 ROW = 16  # a cell is the number ROW * row + column
 
-# The first word has the bombs and shots. The second has the cannon's column and whether
-# the block heads to the right. Each of the others has aliens of three rows, ten bits a
-# row.
-CELL = ROW * CELL_ROW + CELL_COLUMN
-ALIEN_BIT = Bits(2 + CELL_ROW // 3, SIZE * (CELL_ROW % 3) + CELL_COLUMN, 1, 1)
+# The first word has the cannon's column, a shot and the bomb, each of eight bits and
+# larger than 0, and whether the block heads to the right. Each of the others has aliens
+# of three rows, ten bits a row.
+PLACE = ROW * (CELL_ROW + 1) + CELL_COLUMN
+HEADING = 30
+IS_ALIEN = Bits(1 + CELL_ROW // 3, SIZE * (CELL_ROW % 3) + CELL_COLUMN, 1, 1)
 STENCIL = Stencil.of(
-    [Bits(1, 0, 4, np.where(CELL_ROW == BOTTOM, CELL_COLUMN, NEVER))],
-    [ALIEN_BIT],
-    [ALIEN_BIT, Bits(1, 30, 1, 0)],
-    [ALIEN_BIT, Bits(1, 30, 1, 1)],
-    [Bits(0, 0, 8, CELL + ROW)],
-    [Bits(0, 16, 8, CELL)],
+    [Bits(0, 0, 8, np.where(CELL_ROW == BOTTOM, CELL_COLUMN + 1, NEVER))],
+    [IS_ALIEN],
+    [IS_ALIEN, Bits(0, HEADING, 1, 0)],
+    [IS_ALIEN, Bits(0, HEADING, 1, 1)],
+    [Bits(0, 8, 8, PLACE)],
+    [Bits(0, 16, 8, PLACE)],
 )
-OLDER_SHOT = Stencil.of([], [], [], [], [Bits(0, 8, 8, CELL + ROW)], [])
 
 
 class SpaceInvadersState(NamedTuple):
@@ -128,9 +129,9 @@ class Situation(NamedTuple):
         """The fields in four numbers."""
         return SpaceInvadersState(
             aliens=self.aliens,
-            clocks=_number(4, self.cool_down, self.move_timer, self.bomb_timer, self.interval),
-            places=_number(4, self.cannon, self.top, self.left + 5, (self.heading + 1) >> 1),
-            flying=_number(8, self.shot + ROW, self.older + ROW, self.bomb),
+            clocks=pack(4, self.cool_down, self.move_timer, self.bomb_timer, self.interval),
+            places=pack(4, self.cannon, self.top, self.left + 5, (self.heading + 1) >> 1),
+            flying=pack(8, self.shot + ROW, self.older + ROW, self.bomb),
         )
 
     def alien_at(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -250,10 +251,13 @@ class SpaceInvaders(RampingMinAtar):
         return reached.packed(), Outcome(reward, lost, jnp.bool_(False))
 
     def observe(self, state):
-        # The heading moves to a bit that no alien has.
-        cannon = state.places & 15 | state.places >> 12 << 30
-        seen = STENCIL.board(state.flying, cannon, *_three_rows(state.unpacked()))
-        return seen | OLDER_SHOT.board(state.flying)
+        state = state.unpacked()
+        things = pack(8, state.cannon + 1, state.shot + ROW, state.bomb + ROW)
+        heading = (state.heading > 0).astype(jnp.uint32) << HEADING
+        older = (state.older + ROW).astype(jnp.uint32) << 8
+        nothing = jnp.uint32(0)
+        board = STENCIL.board(things | heading, *_three_rows(state))
+        return board | STENCIL.board(older, *[nothing] * 4)
 
 
 def _three_rows(block):
@@ -279,14 +283,6 @@ def _three_rows(block):
 def _digits(number, count, width):
     """Digits of ``width`` bits, lowest first, int32."""
     return [(number >> width * i & 2**width - 1).astype(jnp.int32) for i in range(count)]
-
-
-def _number(width, *digits):
-    """The number with these digits of ``width`` bits, lowest first, uint32."""
-    number = jnp.uint32(0)
-    for i, digit in enumerate(digits):
-        number = number + (digit.astype(jnp.uint32) << width * i)
-    return number
 
 
 def _march(state, moves):
