@@ -7,6 +7,7 @@ donated buffers, happens in place.
 """
 
 import functools
+import math
 from typing import Any
 
 import chex
@@ -44,7 +45,13 @@ def write(buffer: Buffer, items: Any, added: int | jax.Array) -> Buffer:
     capacity = jax.tree.leaves(buffer)[0].shape[0]
     count = jax.tree.leaves(items)[0].shape[0]
     chex.assert_is_divisible(capacity, count)
-    return jax.tree.map(functools.partial(_write_along(0), added % capacity), buffer, items)
+
+    def write(ring, items):
+        # As one row an item: XLA copies along the last axis, which of a board is short.
+        rows = [x.reshape(len(x), math.prod(x.shape[1:])) for x in (ring, items)]
+        return _write_along(0)(added % capacity, *rows).reshape(ring.shape)
+
+    return jax.tree.map(write, buffer, items)
 
 
 @functools.cache
@@ -53,8 +60,7 @@ def _write_along(axis):
 
     Under ``vmap`` it stays a slice update as long as the start is not batched. JAX's
     own rule turns it into a scatter, which XLA does not do in place: every write would
-        copy
-    the ring.
+    copy the ring.
     """
 
     @jax.custom_batching.custom_vmap

@@ -111,11 +111,13 @@ class FrameStackState(NamedTuple):
 
     Attributes:
         inner: state of the inner environment.
-        frames: the observations, ``[num_frames, ...]``, the newest last.
+        frames: the observations, the newest last, each flattened in an array of its
+            own. So a step moves none of them, and XLA's innermost loop is over a whole
+            observation; over the channels of a board it would be short.
     """
 
     inner: State
-    frames: jax.Array
+    frames: tuple[jax.Array, ...]
 
 
 class FrameStack(Wrapper[E]):
@@ -148,19 +150,24 @@ class FrameStack(Wrapper[E]):
         return jax.ShapeDtypeStruct((self.num_frames, *inside.shape), inside.dtype)
 
     def wrap_state(self, inner):
-        frame = self.env.observe(inner)
-        return FrameStackState(inner, jnp.broadcast_to(frame, (self.num_frames, *frame.shape)))
+        return FrameStackState(inner, (self.env.observe(inner).reshape(-1),) * self.num_frames)
 
     def inner(self, state):
         return state.inner
 
     def step(self, key, state, action):
         inner, outcome = self.env.step(key, state.inner, action)
-        frame = self.env.observe(inner)
-        return FrameStackState(inner, jnp.concatenate([state.frames[1:], frame[None]])), outcome
+        return FrameStackState(
+            inner, (*state.frames[1:], self.env.observe(inner).reshape(-1))
+        ), outcome
 
     def observe(self, state):
-        return state.frames
+        # Selected, because XLA makes slow loops of concatenations.
+        row = jnp.arange(self.num_frames, dtype=jnp.int32)[:, None]
+        stack = state.frames[0]
+        for i, frame in enumerate(state.frames):
+            stack = jnp.where(row == i, frame, stack)
+        return stack.reshape(self.observation.shape)
 
 
 class ObservationNormalizeState(NamedTuple):

@@ -4,10 +4,24 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, SIZE, UP, RampingMinAtar
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    DOWN,
+    LEFT,
+    NEVER,
+    RIGHT,
+    SIZE,
+    UP,
+    Bits,
+    RampingMinAtar,
+    Stencil,
+    pack,
+)
 
 ONES = jnp.uint32(0x11111111)  # a bit in each of the eight digits
 PLAYER, ENEMY, TRAIL, GOLD = range(4)
@@ -15,6 +29,24 @@ SPAWN_INTERVAL = 10
 MOVE_INTERVAL = 5
 RAMP_INTERVAL = 100
 LAST_RAMP = 9
+
+
+def _in_row(word):
+    """The condition that a digit of each row from 1 to 8 is the column plus one."""
+    return Bits(
+        word,
+        4 * (CELL_ROW - 1),
+        4,
+        np.where((CELL_ROW >= 1) & (CELL_ROW <= 8), CELL_COLUMN + 1, NEVER),
+    )
+
+
+STENCIL = Stencil.of(
+    [Bits(0, 0, 8, 16 * CELL_ROW + CELL_COLUMN)],
+    [_in_row(1)],
+    [_in_row(2)],
+    [_in_row(3)],
+)
 
 
 class AsterixState(NamedTuple):
@@ -74,10 +106,7 @@ class Situation(NamedTuple):
     def packed(self) -> AsterixState:
         """The fields in three numbers."""
         digits = self.x, self.y, self.spawn_timer, self.move_timer, self.ramp, self.ramp_timer + 1
-        numbers = jnp.uint32(0)
-        for i, digit in enumerate(digits):
-            numbers = numbers + (digit.astype(jnp.uint32) << 4 * i)
-        return AsterixState(self.left, self.kind, numbers)
+        return AsterixState(self.left, self.kind, pack(4, *digits))
 
 
 class Asterix(RampingMinAtar):
@@ -168,26 +197,15 @@ class Asterix(RampingMinAtar):
         return reached.packed(), outcome
 
     def observe(self, state):
-        state = state.unpacked()
-        # A word for each half of a row. Of its lowest 20 bits, bit 4 * column + channel
-        # tells whether something is there. Shifts by less than 0 or more than 31 leave
-        # 0: only rows 1 to 8 have a digit, and only columns 0 to 9 are observed.
-        half = jnp.arange(2 * SIZE, dtype=jnp.int32)
-        y = half >> 1
-        start = 20 * (half & 1)
-
-        def bit(x, channel):
-            return jnp.uint32(1) << (4 * x + channel - start).astype(jnp.uint32)
-
-        digit = (4 * (y - 1)).astype(jnp.uint32)
-        left = (state.left >> digit & 15).astype(jnp.int32)
-        kind = (state.kind >> digit & 3).astype(jnp.int32)
-        right = kind & 1 == 1
-        x = jnp.where(right, SIZE - left, left - 1)
-        thing = bit(x, ENEMY + (kind & 2)) | bit(jnp.where(right, x - 1, x + 1), TRAIL)
-        seen = jnp.where(left > 0, thing, 0) | jnp.where(y == state.y, bit(state.x, PLAYER), 0)
-        cells = seen[:, None] >> jnp.arange(20, dtype=jnp.uint32) & 1 == 1
-        return cells.reshape(SIZE, SIZE, 4)
+        # A digit for each row: a column plus one, or 0. The sums carry nothing from one
+        # digit to the next.
+        occupied = _occupied(state.left)
+        right = state.kind & occupied
+        to_right = state.left & 15 * right
+        thing = 11 * right - to_right + (state.left ^ to_right)
+        trail = thing + occupied - 2 * right
+        gold = thing & 15 * (state.kind >> 1 & ONES)
+        return STENCIL.board(state.numbers, thing ^ gold, trail, gold)
 
 
 def _empty_row(left, word):

@@ -1,6 +1,7 @@
 """Common parts of MinAtar's games: a board of 10 by 10 cells, and six actions."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +15,82 @@ SIZE = 10
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 
 
-def expand(words: jax.Array) -> jax.Array:
-    """The observation of planes packed into words, bool ``[10, 10, C]``.
+# The row and the column of each cell of a plane, [10, 10].
+CELL_ROW, CELL_COLUMN = np.indices((SIZE, SIZE))
+NEVER = -1
 
-    The planes are words of 25 cells, uint32 ``[4, C]``, of 20, ``[5, C]``, or of 10.
-    XLA moves everything computed from an ``arange`` alone out of a loop, and keeps it
-    as an array. So shift amounts are a bare ``arange`` here, and a word's cells times
-    ``C`` channels are one block of bit tests.
+
+class Bits(NamedTuple):
+    """A condition: some bits of a word are a certain number.
+
+    An array has an entry for each cell of a plane.
+
+    Attributes:
+        word: the number of the word.
+        first: the lowest of the bits; not read where ``value`` is :data:`NEVER`.
+        width: how many they are.
+        value: the number, or :data:`NEVER` where the condition does not hold.
     """
-    cells = SIZE * SIZE // words.shape[0]
-    bits = words[:, None, :] >> jnp.arange(cells, dtype=jnp.uint32)[:, None] & 1
-    return (bits == 1).reshape(SIZE, SIZE, words.shape[-1])
+
+    word: int | np.ndarray
+    first: int | np.ndarray
+    width: int
+    value: int | np.ndarray
+
+
+class Stencil(NamedTuple):
+    """The cells of a board as bits of a few words.
+
+    The board is one expression over all cells in the order of memory, of constants and
+    of numbers that are the same for all. Whatever reads it (a matrix product, a buffer,
+    a sum), XLA makes it one loop without branches, of vector instructions.
+
+    Attributes:
+        masks: the bits that each cell reads from each word, uint32 ``[K, 10, 10, C]``.
+        values: what these bits are where a cell is set, uint32 ``[10, 10, C]``.
+    """
+
+    masks: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, *channels: Sequence[Bits]) -> Self:
+        """The stencil of channels, each with the conditions that must hold together.
+
+        Those of a cell must not read the same places of two words. A channel without
+        conditions is empty.
+        """
+        count = 1 + max(np.max(bits.word) for channel in channels for bits in channel)
+        masks = np.zeros((count, SIZE, SIZE, len(channels)), np.uint32)
+        values = np.zeros((SIZE, SIZE, len(channels)), np.uint32)
+        for i, channel in enumerate(channels):
+            possible = np.full((SIZE, SIZE), len(channel) > 0)
+            for word, first, width, value in channel:
+                possible &= np.not_equal(value, NEVER)
+                first = np.where(possible, first, 0)
+                masks[word, CELL_ROW, CELL_COLUMN, i] |= np.uint32((1 << width) - 1 << first)
+                values[..., i] |= np.uint32(np.where(possible, value, 0) << first)
+            masks[:, ~possible, i] = 0
+            values[~possible, i] = 1
+        return cls(masks, values)
+
+    def board(self, *words: jax.Array) -> jax.Array:
+        """The board, bool ``[10, 10, C]``, for words uint32 ``[]``."""
+        bits = jnp.uint32(0)
+        for mask, word in zip(self.masks, words, strict=True):
+            bits = bits | word & mask.reshape(-1)
+        return (bits == self.values.reshape(-1)).reshape(self.values.shape)
+
+
+def pack(width: int, *numbers: jax.Array) -> jax.Array:
+    """A word with these numbers of ``width`` bits, the first one lowest, uint32.
+
+    The last one may be wider.
+    """
+    word = jnp.uint32(0)
+    for i, number in enumerate(numbers):
+        word = word | number.astype(jnp.uint32) << width * i
+    return word
 
 
 class MinAtar(Node):

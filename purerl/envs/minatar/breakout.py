@@ -4,16 +4,40 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import LEFT, RIGHT, SIZE, MinAtar, expand
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    LEFT,
+    NEVER,
+    RIGHT,
+    SIZE,
+    Bits,
+    MinAtar,
+    Stencil,
+    pack,
+)
 
 WALL = jnp.uint32(2**30 - 1)  # three full rows
 
-# A plane is four words; cell 10 * row + column is bit cell % 25 of word cell // 25.
-WORDS = 4
-CELLS = 25
+# The first word has the bricks. The second has, of four bits each, the columns and rows
+# of the ball and of its trail, and the column of the paddle.
+STENCIL = Stencil.of(
+    [Bits(1, 16, 4, np.where(CELL_ROW == SIZE - 1, CELL_COLUMN, NEVER))],
+    [Bits(1, 0, 4, CELL_COLUMN), Bits(1, 4, 4, CELL_ROW)],
+    [Bits(1, 8, 4, CELL_COLUMN), Bits(1, 12, 4, CELL_ROW)],
+    [
+        Bits(
+            0,
+            SIZE * (CELL_ROW - 1) + CELL_COLUMN,
+            1,
+            np.where((CELL_ROW >= 1) & (CELL_ROW <= 3), 1, NEVER),
+        )
+    ],
+)
 
 
 class BreakoutState(NamedTuple):
@@ -118,45 +142,5 @@ class Breakout(MinAtar):
         return reached, Outcome(breaks.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        # The bricks begin with the second row.
-        first_bricks = state.bricks << SIZE & (1 << CELLS) - 1
-        last_bricks = state.bricks >> CELLS - SIZE
-        planes = (
-            _cell(SIZE * (SIZE - 1) + state.paddle),
-            _cell(SIZE * state.ball_y + state.ball_x),
-            _cell(SIZE * state.last_y + state.last_x),
-            _plane(first_bricks, last_bricks),
-        )
-        return expand(jnp.stack(planes, axis=-1))
-
-
-def _cell(index: jax.Array) -> jax.Array:
-    """The plane with one cell set, or none if it lies outside the board.
-
-    Args:
-        index: ``10 * row + column``, int32 ``[]``.
-
-    Returns:
-        uint32 ``[4]``.
-    """
-    word = index // CELLS
-    return jnp.where(
-        jnp.arange(WORDS, dtype=jnp.int32) == word,
-        jnp.uint32(1) << (index - CELLS * word).astype(jnp.uint32),
-        jnp.uint32(0),
-    )
-
-
-def _plane(*words: jax.Array) -> jax.Array:
-    """A plane from up to four words, each ``[]``.
-
-    The words are selected with ``where``, because XLA makes slow loops of
-    concatenations.
-
-    Returns:
-        uint32 ``[4]``.
-    """
-    chosen = jnp.zeros(WORDS, jnp.uint32)
-    for i, word in enumerate(words):
-        chosen = jnp.where(jnp.arange(WORDS, dtype=jnp.int32) == i, word, chosen)
-    return chosen
+        places = state.ball_x, state.ball_y, state.last_x, state.last_y, state.paddle
+        return STENCIL.board(state.bricks, pack(4, *places))

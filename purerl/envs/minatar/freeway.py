@@ -4,11 +4,22 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from purerl.checks import AT_LEAST_ONE, NOT_NEGATIVE, check_numbers
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import DOWN, SIZE, UP, MinAtar, expand
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    DOWN,
+    NEVER,
+    SIZE,
+    UP,
+    Bits,
+    MinAtar,
+    Stencil,
+)
 
 CARS = 8
 MIDDLE = 4  # the column in which the chicken walks
@@ -16,6 +27,21 @@ MIDDLE = 4  # the column in which the chicken walks
 # The eight hexadecimal digits of a word hold a number for each car, car i being in row
 # i + 1.
 ONES = 0x11111111
+EVEN = 0x0F0F0F0F  # every other digit, from the lowest on
+
+# The words are the row of the chicken, the columns of the cars, and two of pairs of
+# digits: the cell behind a car and above that its speed, for cars 0, 2, 4, 6 and for
+# cars 1, 3, 5, 7.
+CAR = CELL_ROW - 1
+LANE = (CELL_ROW >= 1) & (CELL_ROW <= CARS)
+STENCIL = Stencil.of(
+    [Bits(0, 0, 4, np.where(CELL_COLUMN == MIDDLE, CELL_ROW, NEVER))],
+    [Bits(1, 4 * CAR, 4, np.where(LANE, CELL_COLUMN, NEVER))],
+    *(
+        [Bits(2 + CAR % 2, 8 * (CAR // 2), 8, np.where(LANE, 16 * speed + CELL_COLUMN, NEVER))]
+        for speed in range(1, 6)
+    ),
+)
 
 
 class FreewayState(NamedTuple):
@@ -141,24 +167,22 @@ class Freeway(MinAtar):
         return reached, Outcome(arrives.astype(jnp.float32), remaining < 0, jnp.bool_(False))
 
     def observe(self, state):
-        row = jnp.arange(SIZE, dtype=jnp.int32)
-        channel = jnp.arange(len(self.CHANNELS), dtype=jnp.uint32)
-        # The digits of the car in each row. In the first and the last row this is a
-        # shift by 32 or more, which gives no car and speed 0.
-        digit = (4 * (row - 1)).astype(jnp.uint32)
-        column = state.column >> digit & 15
-        speed = state.speed >> digit & 15
-        right = state.right >> digit & 15
-        left_of = jnp.where(column == 0, 9, column - 1)
-        right_of = jnp.where(column == 9, 0, column + 1)
-        behind = jnp.where(right == 1, left_of, right_of)
-        chicken = jnp.where(row == state.row, jnp.uint32(1 << MIDDLE), 0)
-        car = jnp.where(speed > 0, jnp.uint32(1) << column, 0)
-        trail = jnp.where(speed > 0, jnp.uint32(1) << behind, 0)
-        trails = jnp.where(channel == 1 + speed[:, None], trail[:, None], jnp.uint32(0))
-        others = jnp.where(channel == 1, car[:, None], trails)
-        rows = jnp.where(channel == 0, chicken[:, None], others)
-        return expand(rows[::2] | rows[1::2] << SIZE)
+        first = _is(state.column, 0)
+        last = _is(state.column, SIZE - 1)
+        left = ONES ^ state.right
+        behind = (
+            state.column
+            - (state.right & ~first)
+            + 9 * (state.right & first)
+            + (left & ~last)
+            - 9 * (left & last)
+        )
+        return STENCIL.board(
+            state.row.astype(jnp.uint32),
+            state.column,
+            behind & EVEN | (state.speed & EVEN) << 4,
+            behind >> 4 & EVEN | state.speed & ~jnp.uint32(EVEN),
+        )
 
 
 def _is(digits, value):

@@ -4,11 +4,24 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
-from purerl.envs.minatar.base import FIRE, LEFT, RIGHT, SIZE, RampingMinAtar
+from purerl.envs.minatar.base import (
+    CELL_COLUMN,
+    CELL_ROW,
+    FIRE,
+    LEFT,
+    NEVER,
+    RIGHT,
+    SIZE,
+    Bits,
+    RampingMinAtar,
+    Stencil,
+    pack,
+)
 
 CANNON, ALIEN, ALIEN_LEFT, ALIEN_RIGHT, SHOT, BOMB = range(6)
 ROWS, COLUMNS = 4, 6  # of a wave
@@ -21,6 +34,21 @@ SLOWEST = 12
 FASTEST = 6
 BOTTOM = SIZE - 1
 ROW = 16  # a cell is the number ROW * row + column
+
+# The first word has the cannon's column, a shot and the bomb, each of eight bits and
+# larger than 0, and whether the block heads to the right. Each of the others has aliens
+# of three rows, ten bits a row.
+PLACE = ROW * (CELL_ROW + 1) + CELL_COLUMN
+HEADING = 30
+IS_ALIEN = Bits(1 + CELL_ROW // 3, SIZE * (CELL_ROW % 3) + CELL_COLUMN, 1, 1)
+STENCIL = Stencil.of(
+    [Bits(0, 0, 8, np.where(CELL_ROW == BOTTOM, CELL_COLUMN + 1, NEVER))],
+    [IS_ALIEN],
+    [IS_ALIEN, Bits(0, HEADING, 1, 0)],
+    [IS_ALIEN, Bits(0, HEADING, 1, 1)],
+    [Bits(0, 8, 8, PLACE)],
+    [Bits(0, 16, 8, PLACE)],
+)
 
 
 class SpaceInvadersState(NamedTuple):
@@ -101,9 +129,9 @@ class Situation(NamedTuple):
         """The fields in four numbers."""
         return SpaceInvadersState(
             aliens=self.aliens,
-            clocks=_number(4, self.cool_down, self.move_timer, self.bomb_timer, self.interval),
-            places=_number(4, self.cannon, self.top, self.left + 5, (self.heading + 1) >> 1),
-            flying=_number(8, self.shot + ROW, self.older + ROW, self.bomb),
+            clocks=pack(4, self.cool_down, self.move_timer, self.bomb_timer, self.interval),
+            places=pack(4, self.cannon, self.top, self.left + 5, (self.heading + 1) >> 1),
+            flying=pack(8, self.shot + ROW, self.older + ROW, self.bomb),
         )
 
     def alien_at(self, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -224,42 +252,37 @@ class SpaceInvaders(RampingMinAtar):
 
     def observe(self, state):
         state = state.unpacked()
-        # A word for each half of a row. Of its lowest 30 bits, bit 6 * column + channel
-        # tells whether something is there. Shifts by less than 0 or more than 31 give
-        # 0.
-        half = jnp.arange(2 * SIZE, dtype=jnp.int32)
-        y = half >> 1
-        first = 5 * (half & 1)
+        things = pack(8, state.cannon + 1, state.shot + ROW, state.bomb + ROW)
+        heading = (state.heading > 0).astype(jnp.uint32) << HEADING
+        older = (state.older + ROW).astype(jnp.uint32) << 8
+        nothing = jnp.uint32(0)
+        board = STENCIL.board(things | heading, *_three_rows(state))
+        return board | STENCIL.board(older, *[nothing] * 4)
 
-        def bit(cell, channel):
-            there = jnp.uint32(1) << (6 * ((cell & 15) - first) + channel).astype(jnp.uint32)
-            return jnp.where(cell >> 4 == y, there, 0)
 
-        aliens = state.aliens >> (COLUMNS * state.block_row(y)).astype(jnp.uint32) & 2**COLUMNS - 1
-        board = aliens << (state.left + 5).astype(jnp.uint32)
-        aliens = board >> (first + 5).astype(jnp.uint32) & 31
-        # Five bits, six apart
-        aliens = aliens * 0b1_00001_00001_00001_00001 & 0b1_000001_000001_000001_000001
-        planes_left = 1 << ALIEN | 1 << ALIEN_LEFT
-        planes_right = 1 << ALIEN | 1 << ALIEN_RIGHT
-        planes = jnp.where(state.heading < 0, planes_left, planes_right).astype(jnp.uint32)
-        seen = aliens * planes | bit(ROW * BOTTOM + state.cannon, CANNON) | bit(state.bomb, BOMB)
-        seen = seen | bit(state.shot, SHOT) | bit(state.older, SHOT)
-        cells = seen[:, None] >> jnp.arange(30, dtype=jnp.uint32) & 1 == 1
-        return cells.reshape(SIZE, SIZE, 6)
+def _three_rows(block):
+    """The aliens on the board: rows 0 to 2, 3 to 5, 6 to 8 and 9, uint32 each.
+
+    Only columns without aliens are outside the board.
+    """
+    words = []
+    for first in range(0, SIZE, 3):
+        # A shift by less than 0 or more than 31 gives 0.
+        down = (COLUMNS * (block.top - first)).astype(jnp.uint32)
+        up = (COLUMNS * (first - block.top)).astype(jnp.uint32)
+        rows = block.aliens << down | block.aliens >> up
+        if first == 0:  # and those that moved below row 9
+            rows = rows | block.aliens >> (COLUMNS * (SIZE - block.top)).astype(jnp.uint32)
+        # Ten bits a row instead of six
+        rows = rows & 0o77 | (rows & 0o7700) << 4 | (rows & 0o770000) << 8
+        left = block.left.astype(jnp.uint32)
+        words.append(rows << left | rows >> (-block.left).astype(jnp.uint32))
+    return words
 
 
 def _digits(number, count, width):
     """Digits of ``width`` bits, lowest first, int32."""
     return [(number >> width * i & 2**width - 1).astype(jnp.int32) for i in range(count)]
-
-
-def _number(width, *digits):
-    """The number with these digits of ``width`` bits, lowest first, uint32."""
-    number = jnp.uint32(0)
-    for i, digit in enumerate(digits):
-        number = number + (digit.astype(jnp.uint32) << width * i)
-    return number
 
 
 def _march(state, moves):
