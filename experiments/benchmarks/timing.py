@@ -157,7 +157,7 @@ def chunks(
     )
     ids = np.arange(seeds, dtype=np.int32).reshape(-1, lanes)
     program = chunk.program(chunk.Task(settings, agent, batched, 0, ids[0], 0))
-    states = [program.init(agent, np.int32(0), lane_ids)[0] for lane_ids in ids]
+    states = [program.init(agent, np.int32(0), lane_ids) for lane_ids in ids]
     starts = iter(range(0, 2**31, iterations))
     pool = ThreadPoolExecutor(threads)
 

@@ -23,8 +23,7 @@ from purerl.envs.minatar.base import (
 
 WALL = jnp.uint32(2**30 - 1)  # three full rows
 
-# The first word has the bricks. The second has, of four bits each, the columns and rows
-# of the ball and of its trail, and the column of the paddle.
+# The words are those of the state.
 STENCIL = Stencil.of(
     [Bits(1, 16, 4, np.where(CELL_ROW == SIZE - 1, CELL_COLUMN, NEVER))],
     [Bits(1, 0, 4, CELL_COLUMN), Bits(1, 4, 4, CELL_ROW)],
@@ -41,6 +40,40 @@ STENCIL = Stencil.of(
 
 
 class BreakoutState(NamedTuple):
+    """A :class:`Situation` in two numbers, uint32 ``[]``.
+
+    They are few because XLA computes a step anew for each array of the state.
+
+    Attributes:
+        bricks: as in :class:`Situation`.
+        numbers: from the lowest bit on ``ball_x``, ``ball_y``, ``last_x``, ``last_y``
+            and ``paddle`` in four bits each, and in one bit each whether ``ball_dx`` is
+            1, whether ``ball_dy`` is 1, and ``strike``.
+    """
+
+    bricks: jax.Array
+    numbers: jax.Array
+
+    def unpacked(self) -> "Situation":
+        """The fields as numbers of their own."""
+        ball_x, ball_y, last_x, last_y, paddle = (
+            (self.numbers >> 4 * i & 15).astype(jnp.int32) for i in range(5)
+        )
+        right, down, strike = ((self.numbers >> i & 1).astype(jnp.int32) for i in (20, 21, 22))
+        return Situation(
+            ball_x=ball_x,
+            ball_y=ball_y,
+            ball_dx=2 * right - 1,
+            ball_dy=2 * down - 1,
+            last_x=last_x,
+            last_y=last_y,
+            paddle=paddle,
+            bricks=self.bricks,
+            strike=strike == 1,
+        )
+
+
+class Situation(NamedTuple):
     """Ball, paddle and bricks; int32 ``[]`` unless stated otherwise.
 
     Attributes:
@@ -65,6 +98,12 @@ class BreakoutState(NamedTuple):
     paddle: jax.Array
     bricks: jax.Array
     strike: jax.Array
+
+    def packed(self) -> BreakoutState:
+        """The fields in two numbers."""
+        places = self.ball_x, self.ball_y, self.last_x, self.last_y, self.paddle
+        flags = pack(1, self.ball_dx > 0, self.ball_dy > 0, self.strike)
+        return BreakoutState(self.bricks, pack(4, *places, flags))
 
 
 class Breakout(MinAtar):
@@ -93,7 +132,7 @@ class Breakout(MinAtar):
         right = jax.random.bits(key, (), jnp.uint32) >> 31 == 1
         x = jnp.where(right, jnp.int32(SIZE - 1), 0)
         y = jnp.int32(3)
-        return BreakoutState(
+        start = Situation(
             ball_x=x,
             ball_y=y,
             ball_dx=jnp.where(right, jnp.int32(-1), 1),
@@ -104,9 +143,11 @@ class Breakout(MinAtar):
             bricks=WALL,
             strike=jnp.bool_(False),
         )
+        return start.packed()
 
     def step(self, key, state, action):
         del key  # only the start is random
+        state = state.unpacked()
         action = self.meaning(action)
         right = jnp.where(action == RIGHT, 1, 0) - jnp.where(action == LEFT, 1, 0)
         paddle = jnp.clip(state.paddle + right, 0, SIZE - 1)
@@ -127,7 +168,7 @@ class Breakout(MinAtar):
 
         bricks = jnp.where(breaks, state.bricks ^ here, state.bricks)
         inside = jnp.where(reflected, state.ball_y, y)
-        reached = BreakoutState(
+        reached = Situation(
             ball_x=x,
             ball_y=jnp.where(y < 0, 0, inside),
             ball_dx=jnp.where(edge, -dx, dx),
@@ -139,8 +180,7 @@ class Breakout(MinAtar):
             strike=on_brick,
         )
         terminated = bottom & ~middle & ~edge
-        return reached, Outcome(breaks.astype(jnp.float32), terminated, jnp.bool_(False))
+        return reached.packed(), Outcome(breaks.astype(jnp.float32), terminated, jnp.bool_(False))
 
     def observe(self, state):
-        places = state.ball_x, state.ball_y, state.last_x, state.last_y, state.paddle
-        return STENCIL.board(state.bricks, pack(4, *places))
+        return STENCIL.board(*state)

@@ -8,7 +8,7 @@ import pytest
 
 import purerl.random
 from purerl.envs import interact
-from purerl.envs.minatar.breakout import Breakout, BreakoutState
+from purerl.envs.minatar.breakout import Breakout, Situation
 from tests import quick
 
 STEPS = 100_000
@@ -36,12 +36,12 @@ def from_original(original):
         original.last_y,
         original.pos,
     )
-    return BreakoutState(*map(int, numbers), bricks, bool(original.strike))
+    return Situation(*map(int, numbers), bricks, bool(original.strike))
 
 
 @pytest.fixture(scope="module")
 def experience():
-    """(state, action, transition) of a player who is nearly always below the ball,
+    """(situation, action, transition) of a player who is nearly always below the ball,
     leaves [STEPS]."""
     env = Breakout()
 
@@ -49,15 +49,17 @@ def experience():
         act_key, luck_key, env_key = jax.random.split(
             jax.random.fold_in(purerl.random.key(0, "pcg4d"), t), 3
         )
-        ahead = jnp.clip(state.ball_x + state.ball_dx, 0, 9)
-        follow = jnp.where(ahead < state.paddle, 1, jnp.where(ahead > state.paddle, 3, 0))
+        situation = state.unpacked()
+        ahead = jnp.clip(situation.ball_x + situation.ball_dx, 0, 9)
+        paddle = situation.paddle
+        follow = jnp.where(ahead < paddle, 1, jnp.where(ahead > paddle, 3, 0))
         # Nine times in ten it follows the ball. What it does in between moves it off
         # the middle, and it loses now and then.
         action = jnp.where(
             jax.random.uniform(luck_key) < 0.9, follow, jax.random.randint(act_key, (), 0, 6)
         )
         after, transition = interact(env, env_key, state, action)
-        return after, (state, action, transition)
+        return after, (situation, action, transition)
 
     run = quick.optimizing_jit(
         lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
@@ -73,7 +75,7 @@ def test_it_is_minatars_breakout_step_by_step(experience):
     )
     ended = True
     for t in range(STEPS):
-        state = BreakoutState(*(leaf[t] for leaf in states))
+        state = Situation(*(leaf[t] for leaf in states))
         if ended:  # the episode that follows an end starts in one of the two start states
             original.reset()
             assert (int(state.ball_x), int(state.ball_dx)) in {(0, 1), (9, -1)}
@@ -112,7 +114,7 @@ def test_any_situation_leads_where_minatar_leads():
         return rng.choice(np.array([-1, 1], np.int32), n)
 
     bricks = rng.integers(0, 2**30, n) & rng.integers(0, 2**30, n) * (rng.random(n) < 0.8)
-    states = BreakoutState(
+    states = Situation(
         number(0, 10),
         number(0, 9),
         sign(),
@@ -125,13 +127,15 @@ def test_any_situation_leads_where_minatar_leads():
     )
     actions = number(0, 6)
     env = Breakout()
-    reached, outcome = quick.optimizing_jit(
-        jax.vmap(lambda state, action: env.step(None, state, action))
-    )(states, actions)
-    seen, reached = (
-        quick.optimizing_jit(jax.vmap(env.observe))(reached),
-        jax.tree.map(np.asarray, reached),
-    )
+
+    @jax.jit
+    @jax.vmap
+    def step(state, action):
+        reached, outcome = env.step(None, state.packed(), action)
+        return reached.unpacked(), env.observe(reached), outcome
+
+    reached, seen, outcome = step(states, actions)
+    reached = jax.tree.map(np.asarray, reached)
     seen, reward, terminated = (
         np.asarray(seen),
         np.asarray(outcome.reward),
@@ -139,20 +143,18 @@ def test_any_situation_leads_where_minatar_leads():
     )
     original = minatar.environments.breakout.Env()
     for i in range(n):
-        to_original(original, BreakoutState(*(leaf[i] for leaf in states)))
+        to_original(original, Situation(*(leaf[i] for leaf in states)))
         theirs = original.act(actions[i])
         assert (reward[i], terminated[i]) == theirs
         assert np.array_equal(seen[i], original.state())
         if not terminated[i]:
-            assert BreakoutState(*(leaf[i].item() for leaf in reached)) == BreakoutState(
-                *(from_original(original))
-            )
+            ours = Situation(*(leaf[i].item() for leaf in reached))
+            assert ours == from_original(original)
 
 
 def test_both_sides_are_as_likely_at_the_start():
-    states = quick.optimizing_jit(jax.vmap(Breakout().reset))(
-        jax.random.split(purerl.random.key(0), 10_000)
-    )
+    keys = jax.random.split(purerl.random.key(0), 10_000)
+    states = jax.jit(jax.vmap(lambda key: Breakout().reset(key).unpacked()))(keys)
     right = int((states.ball_x == 9).sum())
     assert abs(right - 5_000) < 4 * 50
     original = minatar.environments.breakout.Env()
@@ -170,11 +172,11 @@ def test_actions_can_be_the_minimal_set():
     assert list(Breakout.MINIMAL) == names and minimal.num_actions == 3
     state = full.reset(purerl.random.key(0))
     for index, meaning in enumerate(names):
-        assert (
-            int(minimal.step(None, state, index)[0].paddle)
-            == int(full.step(None, state, meaning)[0].paddle)
-            == 4 + (meaning == 3) - (meaning == 1)
-        )
+        paddles = [
+            int(env.step(None, state, action)[0].unpacked().paddle)
+            for env, action in ((minimal, index), (full, meaning))
+        ]
+        assert paddles == [4 + (meaning == 3) - (meaning == 1)] * 2
 
 
 @pytest.mark.parametrize("actions", [(), (0, 6), (-1,), (True,), (0.0,)])
