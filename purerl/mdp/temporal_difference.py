@@ -1,4 +1,4 @@
-"""What linear temporal-difference learning converges to."""
+"""Fixed points of linear temporal-difference learning."""
 
 import jax
 import jax.numpy as jnp
