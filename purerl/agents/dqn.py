@@ -11,7 +11,7 @@ from purerl import bellman, replay
 from purerl.agents.base import GreedyAgent
 from purerl.checks import (
     ABOVE_ZERO,
-    POSITIVE,
+    NOT_NEGATIVE,
     UNIT_INTERVAL,
     check_choice,
     check_size,
@@ -92,8 +92,8 @@ class DQN(GreedyAgent):
     Attributes:
         env: the environment. The network sees observations of integers in
             ``[0, env.num_states)`` as indicator vectors.
-        learning_rate: of Adam, above 0. This and the other schedules are evaluated at
-            the number of transitions since the warm-up.
+        learning_rate: of Adam, not negative. This and the other schedules are evaluated
+            at the number of transitions since the warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
         epsilon: of the epsilon-greedy behavior, in ``[0, 1]``.
         target_step_size: :math:`\tau` in ``[0, 1]`` of
@@ -147,7 +147,7 @@ class DQN(GreedyAgent):
         super().__post_init__()
         check_schedules(
             self,
-            learning_rate=POSITIVE,
+            learning_rate=NOT_NEGATIVE,
             discount=UNIT_INTERVAL,
             epsilon=UNIT_INTERVAL,
             target_step_size=UNIT_INTERVAL,

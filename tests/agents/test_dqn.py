@@ -443,3 +443,8 @@ def test_convolutions_are_for_boards_only():
         ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"
     ):
         purerl.DQN(env=purerl.make("CartPole-v1"), channels=(4,))
+
+
+def test_a_learning_rate_may_be_annealed_to_zero():
+    schedule = purerl.schedule.linear(1e-3, 0.0, steps=100)
+    assert purerl.DQN(env=ENV, learning_rate=schedule, **SMALL).learning_rate == schedule
