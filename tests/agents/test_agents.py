@@ -347,7 +347,7 @@ BAD = {
         ("q_learning", "learning_rate", 1.1),
         ("q_learning", "initial_value", float("inf")),
         ("q_learning", "initial_value", float("nan")),
-        ("dqn", "learning_rate", 0.0),
+        ("dqn", "learning_rate", -1e-3),
         ("dqn", "target_step_size", 1.1),
         ("dqn", "target_step_size", -0.5),
         ("dqn", "max_grad_norm", 0.0),
