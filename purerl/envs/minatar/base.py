@@ -6,7 +6,6 @@ from typing import Any, ClassVar, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from purerl.checks import SWITCH, check_numbers, refusal, shown, whole
 from purerl.envs import drawing
@@ -33,10 +32,10 @@ class Bits(NamedTuple):
         value: the number, or :data:`NEVER` where the condition does not hold.
     """
 
-    word: ArrayLike
-    first: ArrayLike
+    word: int | np.ndarray
+    first: int | np.ndarray
     width: int
-    value: ArrayLike
+    value: int | np.ndarray
 
 
 class Stencil(NamedTuple):
@@ -76,7 +75,11 @@ class Stencil(NamedTuple):
         return cls(masks, values)
 
     def board(self, *words: jax.Array) -> jax.Array:
-        """The board, bool ``[10, 10, C]``, for words uint32 ``[]``."""
+        """The board, bool ``[10, 10, C]``.
+
+        Args:
+            *words: uint32 ``[]``, or ``[cells]`` where each cell has its own.
+        """
         bits = jnp.uint32(0)
         for mask, word in zip(self.masks, words, strict=True):
             bits = bits | word & mask.reshape(-1)
