@@ -112,8 +112,8 @@ def _by_width(narrow, wide, width):
     @run.def_vmap
     def run_lanes(lanes, is_batched, *args):
         axes = tuple(jax.tree.map(lambda batched: 0 if batched else None, is_batched))
-        scans = (jax.vmap(scan, axes, axis_size=lanes) for scan in (narrow, wide))
-        out = _by_width(*scans, width * lanes)(*args)
+        over_lanes = functools.partial(jax.vmap, in_axes=axes, axis_size=lanes)
+        out = _by_width(over_lanes(narrow), over_lanes(wide), width * lanes)(*args)
         return out, jax.tree.map(lambda _: True, out)
 
     # A function with a batching rule of its own has no derivative in reverse.
