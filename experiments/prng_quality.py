@@ -65,7 +65,7 @@ LAYOUTS = {"time": by_time, "seed": by_seed, "sweep": by_sweep, "split": by_spli
 def chunk(impl: Impl, layout: str, words: int, base: jax.Array, start: jax.Array) -> jax.Array:
     """Words of the keys from number ``start`` on; ``base``, ``start`` uint32 ``[]``."""
     keys = LAYOUTS[layout](functools.partial(seed_key, base, impl=impl), start, CHUNK // words)
-    return jax.vmap(lambda key: jax.random.bits(key, (words,)))(keys.reshape(-1))
+    return jax.vmap(lambda key: jax.random.bits(key, (words,), dtype=jnp.uint32))(keys.reshape(-1))
 
 
 def stream(impl: Impl, layout: str, words: int, base: int):

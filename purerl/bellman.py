@@ -179,7 +179,7 @@ def _stream(rewards, terminated, truncated, values_next, discount):
     chex.assert_rank([rewards, terminated, truncated, values_next, discount], [1, 1, 1, 1, 0])
     chex.assert_type([rewards, terminated, truncated, values_next], [float, bool, bool, float])
     chex.assert_equal_shape([rewards, terminated, truncated, values_next])
-    last = jnp.arange(len(rewards)) == len(rewards) - 1
+    last = jnp.arange(len(rewards), dtype=jnp.int32) == len(rewards) - 1
     return jnp.where(terminated, 0.0, values_next), terminated | truncated | last
 
 

@@ -150,7 +150,7 @@ def _holds(value: Any, rule: Rule) -> bool:
 
 
 def _guess(field: str, value: Any, rule: Rule) -> str:
-    """What may have been meant by a value that is not allowed."""
+    """A guess at the value meant by one that is not allowed."""
     if isinstance(value, (list, tuple)):
         several = bool(value) and all(_holds(item, rule) for item in value)
         return meant(f"over={{{field!r}: {_shortened(str(list(value)))}}}") if several else ""

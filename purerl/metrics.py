@@ -4,6 +4,8 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 
 class Mean(NamedTuple):
@@ -21,15 +23,43 @@ class Mean(NamedTuple):
 Metrics = dict[str, Mean]
 
 
-def averages(metrics: Metrics) -> dict[str, jax.Array]:
-    """Each mean as a number; NaN if nothing was counted.
+def normalized(metrics: Metrics) -> Metrics:
+    """The same means with a count of one, and of zero where nothing was counted.
 
-    For example, the return is NaN until the first episode has ended.
+    >>> loss = Mean(jnp.float32(6.0), jnp.float32(4.0))
+    >>> print(normalized({"loss": loss})["loss"].total)
+    1.5
+    """
+
+    def normalize(mean):
+        some = mean.count > 0
+        return Mean(mean.total / jnp.where(some, mean.count, 1), some.astype(jnp.float32))
+
+    return {name: normalize(mean) for name, mean in metrics.items()}
+
+
+def averages(metrics: Metrics) -> dict[str, jax.Array]:
+    """Each mean as a number, float32 of the shape of the sums; NaN where nothing was
+    counted.
+
+    For example, the return is NaN until the first episode has ended. Known numbers are
+    divided on the host, so that ``jax.debug_nans`` does not stop there. Inside ``jit``
+    or ``vmap`` the NaN is a result of the program, and it does.
 
     >>> print(averages({"loss": Mean(jnp.float32(6.0), jnp.float32(4.0))})["loss"])
     1.5
     """
-    return {name: mean.total / mean.count for name, mean in metrics.items()}
+    return {name: _average(*mean) for name, mean in metrics.items()}
+
+
+def _average(total, count):
+    if isinstance(total, Tracer) or isinstance(count, Tracer):
+        # The quotient that is not selected is finite, and so is its derivative.
+        none = count == 0
+        return jnp.where(none, jnp.nan, total / jnp.where(none, 1, count))
+    with np.errstate(invalid="ignore"):
+        quotient = np.asarray(total) / np.asarray(count)
+    return jax.device_put(quotient, total.sharding)
 
 
 class CompensatedSum(NamedTuple):

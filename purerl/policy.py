@@ -50,7 +50,8 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
         epsilon: in ``[0, 1]``, ``[]``.
 
     Returns:
-        int32 ``[]`` in ``[0, A)``.
+        int32 ``[]`` in ``[0, A)``; never an action of value ``-inf``, which is not
+        available, nor does :math:`A` count it.
 
     >>> import jax, jax.numpy as jnp
     >>> print(epsilon_greedy(jax.random.key(0), jnp.array([0.0, 2.0, 1.0]), 0.0))
@@ -59,10 +60,13 @@ def epsilon_greedy(key: jax.Array, values: jax.Array, epsilon: float | jax.Array
     chex.assert_rank([values, epsilon], [1, 0])
     # Words rather than uniform(key, (2,)): XLA then never builds the pair. With 23
     # bits, choice * count stays below count.
-    explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in jax.random.bits(key, (2,)))
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    explore, choice = ((word >> 9) * jnp.float32(2**-23) for word in words)
     # "Not less" rather than "equal": if a value is NaN, every action is a candidate,
     # and the action drawn is in range.
-    candidates = ~(values < jnp.max(values)) | (explore < epsilon)
+    best = jnp.max(values)
+    candidates = ~(values < best) | (explore < epsilon)
+    candidates &= (values != -jnp.inf) | (best == -jnp.inf)
     # The action before which floor(choice * count) candidates have passed.
     passed = _running_count(candidates)
     rank = (choice * passed[-1]).astype(jnp.int32)
@@ -77,8 +81,11 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: float | jax.Array) 
     [0.125 0.375 0.375 0.125]
     """
     chex.assert_rank([values, epsilon], [1, 0])
-    best = ~(values < jnp.max(values))
-    return epsilon / values.shape[0] + (1 - epsilon) * best / jnp.sum(best, dtype=jnp.float32)
+    largest = jnp.max(values)
+    best = (~(values < largest)).astype(jnp.float32)
+    available = ((values != -jnp.inf) | (largest == -jnp.inf)).astype(jnp.float32)
+    uniform = epsilon / jnp.sum(available) * available
+    return uniform + (1 - epsilon) * best / jnp.sum(best)
 
 
 def uniform_among(key: jax.Array, allowed: jax.Array) -> jax.Array:
@@ -113,10 +120,10 @@ def draw(key: jax.Array, probabilities: jax.Array) -> jax.Array:
     1
     """
     chex.assert_rank(probabilities, 1)
-    total = jnp.cumsum(probabilities)
+    total = jnp.cumsum(probabilities.astype(jnp.float32))
     # Scaled by the sum as rounded, so that the result is never beyond the last possible
     # action.
-    u = jax.random.uniform(key, dtype=total.dtype) * total[-1]
+    u = jax.random.uniform(key, dtype=jnp.float32) * total[-1]
     return jnp.sum(total <= u, dtype=jnp.int32)
 
 
@@ -139,7 +146,8 @@ class PolicyInput(NamedTuple):
 
     Attributes:
         observation: the index of the state, int32 ``[]``.
-        values: :math:`Q(s, \\cdot)`, float32 ``[A]``.
+        values: :math:`Q(s, \\cdot)`, float32 ``[A]``; ``-inf`` for an action that is
+            not available.
         visits: :math:`N(s, \\cdot)`, how often each action was taken in this state,
             int32 ``[A]``; None unless visits are counted.
         t: the time at which schedules are evaluated, int32 ``[]``.
@@ -267,9 +275,10 @@ class UCB(Greedy):
 
     def index(self, inputs):
         visits = _visits(self, inputs)
-        total = jnp.maximum(jnp.sum(visits), 1)
+        total = jnp.maximum(jnp.sum(visits, dtype=jnp.int32), 1).astype(jnp.float32)
         bonus = at(self.confidence, inputs.t) * jnp.sqrt(jnp.log(total) / jnp.maximum(visits, 1))
-        return jnp.where(visits == 0, jnp.inf, inputs.values + bonus)
+        untried = (visits == 0) & (inputs.values != -jnp.inf)
+        return jnp.where(untried, jnp.inf, inputs.values + bonus)
 
 
 class CountBonus(Greedy):
@@ -291,7 +300,9 @@ class CountBonus(Greedy):
 
     def index(self, inputs):
         visits = _visits(self, inputs)
-        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(visits + 1.0)
+        return inputs.values + at(self.bonus, inputs.t) * jax.lax.rsqrt(
+            visits.astype(jnp.float32) + 1
+        )
 
 
 class Thompson(Policy):
@@ -326,10 +337,13 @@ class Thompson(Policy):
         check_numbers(self, mean=FINITE, scale=POSITIVE, noise=POSITIVE)
 
     def sample(self, key, inputs):
-        prior = self.scale**-2.0
-        evidence = _visits(self, inputs) * self.noise**-2.0
-        mean = (prior * self.mean + evidence * inputs.values) / (prior + evidence)
-        drawn = mean + jax.random.normal(key, mean.shape) * jax.lax.rsqrt(prior + evidence)
+        prior = jnp.float32(self.scale) ** -2.0
+        evidence = _visits(self, inputs).astype(jnp.float32) * jnp.float32(self.noise) ** -2.0
+        mean = prior * jnp.float32(self.mean) + evidence * inputs.values
+        precision = prior + evidence
+        noise = jax.random.normal(key, mean.shape, jnp.float32)
+        drawn = mean / precision + noise * jax.lax.rsqrt(precision)
+        drawn = jnp.where(inputs.values == -jnp.inf, -jnp.inf, drawn)
         return jnp.argmax(drawn).astype(jnp.int32)
 
 

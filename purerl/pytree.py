@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import listed, meant, nearest
@@ -93,6 +94,15 @@ class Node:
         return dataclasses.replace(self, **changes)
 
 
+def copied(tree: T) -> T:
+    """A copy of a pytree of arrays in which no two leaves share a buffer.
+
+    It may be donated: JAX refuses to donate a buffer twice, and one that also belongs
+    to a hyperparameter would be gone with the donation.
+    """
+    return jax.tree.map(jnp.copy, tree)
+
+
 def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
     """A copy of a dataclass with some fields changed, all at once.
 
@@ -125,7 +135,9 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
             fields[head] = replace_paths(inner, deeper)
         except ValueError as error:
             raise ValueError(f"{head}.{', '.join(deeper)}: {error}") from None
-    return dataclasses.replace(data, **fields)
+    # A node's own replace keeps what follows from its fields in step with them.
+    own = getattr(data, "replace", None)
+    return own(**fields) if own is not None else dataclasses.replace(data, **fields)
 
 
 def _brief(value):

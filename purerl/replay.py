@@ -100,5 +100,5 @@ def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: i
         The pytree of an item, leaves ``[B, ...]``.
     """
     capacity = jax.tree.leaves(buffer)[0].shape[0]
-    index = jax.random.randint(key, (batch_size,), 0, jnp.minimum(added, capacity))
+    index = jax.random.randint(key, (batch_size,), 0, jnp.minimum(added, capacity), jnp.int32)
     return jax.tree.map(lambda ring: ring.at[index].get(mode="promise_in_bounds"), buffer)

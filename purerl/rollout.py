@@ -76,7 +76,7 @@ class Actors(NamedTuple):
     def start(cls, env: Environment, key: jax.Array, num_envs: int) -> Self:
         """Every environment at the start of an episode. The key is consumed."""
         env_state = jax.vmap(env.reset)(jax.random.split(key, num_envs))
-        return cls(env_state, jax.tree.map(lambda x: jnp.full(num_envs, x), Episode.new()))
+        return cls(env_state, jax.tree.map(lambda x: jnp.full(num_envs, x, x.dtype), Episode.new()))
 
 
 def rollout(

@@ -114,7 +114,7 @@ class Linear(Schedule):
         return self.start, self.end
 
     def formula(self, t):
-        fraction = jnp.clip((t - self.begin) / self.steps, 0.0, 1.0)
+        fraction = jnp.clip((t - self.begin).astype(jnp.float32) / self.steps, 0.0, 1.0)
         return (1 - fraction) * self.start + fraction * self.end
 
 
@@ -158,7 +158,9 @@ class Exponential(Schedule):
         return (self.start,)  # the floor may be zero, which is not reached
 
     def formula(self, t):
-        return jnp.maximum(self.floor, self.start * jnp.exp2(-t / self.half_life))
+        return jnp.maximum(
+            self.floor, self.start * jnp.exp2((-t).astype(jnp.float32) / self.half_life)
+        )
 
 
 def exponential(start: Number, half_life: Number, floor: Number = 0.0) -> Exponential:
@@ -195,7 +197,7 @@ class Power(Schedule):
         return (self.start,)  # the limit, zero, is not reached
 
     def formula(self, t):
-        return self.start * (1 + t / self.timescale) ** -self.exponent
+        return self.start * (1 + t.astype(jnp.float32) / self.timescale) ** -self.exponent
 
 
 def power(start: Number, exponent: Number, timescale: Number = 1.0) -> Power:

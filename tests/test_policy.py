@@ -16,16 +16,18 @@ from scipy import stats
 import purerl.random
 from purerl import policy, schedule
 from purerl.policy import PolicyInput, _running_count, epsilon_greedy
+from tests import quick
 
 NUM_DRAWS = 20_000
 VALUES = np.array([0.5, 2.0, 2.0, -1.0], np.float32)  # with a tie
 VISITS = np.array([4, 1, 10, 2], np.int32)
 TABLE = np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.0, 0.3, 0.0]], np.float32)
 
-sample_many = jax.jit(
+sample_many = quick.optimizing_jit(
     jax.vmap(lambda policy, key, inputs: policy.sample(key, inputs), (None, 0, None))
 )
-probabilities_of = jax.jit(lambda policy, inputs: policy.probabilities(inputs))
+sample = quick.jit(lambda policy, key, inputs: policy.sample(key, inputs))
+probabilities_of = quick.jit(lambda policy, inputs: policy.probabilities(inputs))
 
 
 def policy_input(values=VALUES, visits=None, observation=0, t=0):
@@ -114,8 +116,8 @@ def test_ucb_tries_every_action_first():
     chooser = policy.UCB(0.0)
     for seed in range(10):
         visits = np.zeros(4, np.int32)
-        for key in keys(seed)[:4]:
-            visits[chooser.sample(key, policy_input(visits=visits))] += 1
+        for key in jax.random.split(purerl.random.key(seed, "pcg4d"), 4):
+            visits[sample(chooser, key, policy_input(visits=visits))] += 1
         assert visits.tolist() == [1, 1, 1, 1]
 
 
@@ -304,8 +306,8 @@ def test_policies_side_by_side():
 
 SIZES = (1, 2, 5, 32, 33, 40)  # on both sides of the word that _running_count counts in
 
-draw_many = jax.jit(jax.vmap(epsilon_greedy, (0, None, None)))
-draw_one = jax.jit(epsilon_greedy)
+draw_many = quick.optimizing_jit(jax.vmap(epsilon_greedy, (0, None, None)))
+draw_one = quick.jit(epsilon_greedy)
 
 
 @pytest.mark.parametrize("impl", purerl.random.IMPLEMENTATIONS)
@@ -373,18 +375,16 @@ def constant_bits(word):
 def test_extreme_draws_stay_in_range(num_actions):
     """The least draw takes the first candidate, the greatest the last, none beyond."""
     lowest, highest = constant_bits(0), constant_bits(2**32 - 1)
-    tied = jnp.zeros(num_actions)
+    tied = np.zeros(num_actions, np.float32)
     for epsilon in (0.0, 0.5, 1.0):
-        assert epsilon_greedy(lowest, tied, epsilon) == 0
-        assert epsilon_greedy(highest, tied, epsilon) == num_actions - 1
-    middle = tied.at[num_actions // 2].set(1.0)
+        assert draw_one(lowest, tied, epsilon) == 0
+        assert draw_one(highest, tied, epsilon) == num_actions - 1
+    middle = np.eye(num_actions, dtype=np.float32)[num_actions // 2]
     for key in (lowest, highest):
-        assert (
-            epsilon_greedy(key, middle, 0.0) == num_actions // 2
-        )  # epsilon of zero never explores
-    assert epsilon_greedy(highest, middle, 1 - 2**-20) == num_actions // 2
-    assert epsilon_greedy(lowest, middle, 2**-20) == 0
-    assert epsilon_greedy(highest, middle, 1.0) == num_actions - 1  # and epsilon of one always does
+        assert draw_one(key, middle, 0.0) == num_actions // 2  # epsilon of zero never explores
+    assert draw_one(highest, middle, 1 - 2**-20) == num_actions // 2
+    assert draw_one(lowest, middle, 2**-20) == 0
+    assert draw_one(highest, middle, 1.0) == num_actions - 1  # and epsilon of one always does
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
@@ -399,7 +399,7 @@ def test_values_that_diverged_still_give_an_action_in_range(epsilon):
 def test_running_count_is_a_cumulative_sum(size):
     flags = np.random.default_rng(0).random((200, size)) < np.linspace(0, 1, 200)[:, None]
     flags[0], flags[-1] = False, True
-    counts = jax.jit(jax.vmap(_running_count))(flags)
+    counts = quick.jit(jax.vmap(_running_count))(flags)
     assert counts.dtype == jnp.int32
     np.testing.assert_array_equal(counts, np.cumsum(flags, axis=1))
 
@@ -416,8 +416,8 @@ def test_uniform_among_is_epsilon_greedy_among_equals(size):
     """The same bits as a greedy action of the flags; only allowed actions are drawn."""
     flags = np.random.default_rng(size).random((50, size)) < 0.5
     keys_of_rows = keys(size)[:50]
-    drawn = jax.jit(jax.vmap(policy.uniform_among))(keys_of_rows, flags)
-    greedily = jax.jit(jax.vmap(epsilon_greedy, (0, 0, None)))
+    drawn = quick.jit(jax.vmap(policy.uniform_among))(keys_of_rows, flags)
+    greedily = quick.jit(jax.vmap(epsilon_greedy, (0, 0, None)))
     greedy = greedily(keys_of_rows, flags.astype(np.float32), 0.0)
     np.testing.assert_array_equal(drawn, greedy)
     assert drawn.dtype == jnp.int32

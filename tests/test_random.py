@@ -16,6 +16,7 @@ from scipy import stats
 from experiments import prng_quality
 from purerl import random as prng
 from purerl.random import IMPLEMENTATIONS, as_key, key, seed_key
+from tests import quick
 
 IMPLS = tuple(IMPLEMENTATIONS)
 SEEDS = st.integers(-(2**63), 2**63 - 1) | st.integers(-(2**31), 2**32 - 1)
@@ -67,8 +68,8 @@ def draw(key):
     return {name: function(key) for name, function in (EXACT | ROUNDED).items()}
 
 
-draw_jit = jax.jit(draw)
-draw_wide = jax.jit(lambda key: {name: function(key) for name, function in WIDE.items()})
+draw_jit = quick.jit(draw)
+draw_wide = quick.jit(lambda key: {name: function(key) for name, function in WIDE.items()})
 
 
 def assert_same_draws(one, other):
@@ -121,22 +122,24 @@ def test_threefry_draws_what_jax_draws_with_64_bits(seed):
 @example(shape=(8,), dtype=jnp.uint32, seed=4)  # the most that are worked out one by one
 @example(shape=(1, 3, 3), dtype=jnp.uint16, seed=7)
 def test_threefry_splits_and_draws_any_shape_as_jax_does(shape, dtype, seed):
-    ours, theirs = key(seed), jax.random.key(seed)
-    split = jax.random.split(ours, shape)
+
+    @quick.jit
+    def drawn(ours, theirs):
+        return [
+            (jax.random.split(key, shape), jax.random.bits(key, shape, dtype))
+            for key in (ours, theirs)
+        ]
+
+    (split, bits), (expected_split, expected_bits) = drawn(key(seed), jax.random.key(seed))
     assert split.shape == shape
-    np.testing.assert_array_equal(
-        jax.random.key_data(split), jax.random.key_data(jax.random.split(theirs, shape))
-    )
-    np.testing.assert_array_equal(
-        jax.random.bits(ours, shape, dtype), jax.random.bits(theirs, shape, dtype)
-    )
+    np.testing.assert_array_equal(*map(jax.random.key_data, (split, expected_split)))
+    np.testing.assert_array_equal(bits, expected_bits)
 
 
 def test_threefry_splits_by_a_number_as_jax_does():
-    for num in (0, 1, 2, 8, 9, 1000):
-        ours, theirs = (
-            jax.random.key_data(jax.random.split(k, num)) for k in (key(5), jax.random.key(5))
-        )
+    numbers = (0, 1, 2, 8, 9, 1000)
+    split = quick.jit(lambda k: [jax.random.key_data(jax.random.split(k, num)) for num in numbers])
+    for num, ours, theirs in zip(numbers, split(key(5)), split(jax.random.key(5)), strict=True):
         assert ours.shape == (num, 2)
         np.testing.assert_array_equal(ours, theirs)
 
@@ -180,7 +183,8 @@ def draw_few(key):
 
 @functools.cache
 def drawn_in_a_loop(impl):
-    drawn = [draw_few(k) for k in jax.random.split(key(3, impl), 6)]
+    alone = quick.jit(draw_few)
+    drawn = [alone(k) for k in jax.random.split(key(3, impl), 6)]
     return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
 
 
@@ -198,20 +202,25 @@ def drawn_in_a_loop(impl):
     ids=["vmap", "vmap twice", "map", "scan"],
 )
 def test_transformations_draw_what_a_loop_draws(impl, many):
-    assert_same_draws(jax.jit(many)(jax.random.split(key(3, impl), 6)), drawn_in_a_loop(impl))
+    assert_same_draws(quick.jit(many)(jax.random.split(key(3, impl), 6)), drawn_in_a_loop(impl))
 
 
 @pytest.mark.parametrize("impl", IMPLS)
 def test_keys_derived_under_a_transformation_are_those_derived_outside(impl):
-    times = jnp.arange(20)
+    times = np.arange(20)
     k = key(7, impl)
     loop = np.stack([jax.random.key_data(jax.random.fold_in(k, int(t))) for t in times])
-    fold = functools.partial(jax.random.fold_in, k)
-    for derived in (
-        jax.vmap(fold)(times),
-        lax.map(fold, times),
-        lax.scan(lambda c, t: (c, fold(t)), None, times)[1],
-    ):
+
+    @quick.jit
+    def transformed(k, times):
+        fold = functools.partial(jax.random.fold_in, k)
+        return (
+            jax.vmap(fold)(times),
+            lax.map(fold, times),
+            lax.scan(lambda c, t: (c, fold(t)), None, times)[1],
+        )
+
+    for derived in transformed(k, times):
         np.testing.assert_array_equal(jax.random.key_data(derived), loop)
 
 
@@ -258,10 +267,11 @@ def test_two_devices_draw_what_one_draws():
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize("dtype", [jnp.uint8, jnp.uint16, jnp.uint32])
 def test_short_draws_are_the_beginnings_of_long_ones(impl, dtype):
-    k = key(11, impl)
-    long = jax.random.bits(k, (100,), dtype)
-    for size in (1, 5, 8, 9, 30):
-        np.testing.assert_array_equal(jax.random.bits(k, (size,), dtype), long[:size])
+    sizes = (1, 5, 8, 9, 30, 100)
+    draw = quick.jit(lambda k: [jax.random.bits(k, (size,), dtype) for size in sizes])
+    *short, long = map(np.asarray, draw(key(11, impl)))
+    for drawn in short:
+        np.testing.assert_array_equal(drawn, long[: len(drawn)])
 
 
 # Keys.
@@ -383,6 +393,11 @@ def weak_generators(monkeypatch):
         monkeypatch.setitem(IMPLEMENTATIONS, name, impl)
 
 
+@quick.jit
+def bits_of_every_width(key):
+    return [jax.random.bits(key, (32,), dtype) for dtype in (jnp.uint8, jnp.uint16, jnp.uint32)]
+
+
 @given(words=st.tuples(*[st.integers(0, 2**32 - 1)] * 2))
 def test_pcg4d_is_the_published_hash_with_two_shifts_more(words):
     k = from_words(np.array(words, np.uint32), "pcg4d")
@@ -393,10 +408,8 @@ def test_pcg4d_is_the_published_hash_with_two_shifts_more(words):
             published_pcg4d(*(np.full(8, v, np.uint32) for v in inputs), shifts=1), axis=1
         ).ravel()
 
-    for dtype, width in ((jnp.uint8, 8), (jnp.uint16, 16), (jnp.uint32, 32)):
-        np.testing.assert_array_equal(
-            jax.random.bits(k, (32,), dtype), expected(width).astype(dtype)
-        )
+    for drawn, width in zip(bits_of_every_width(k), (8, 16, 32), strict=True):
+        np.testing.assert_array_equal(drawn, expected(width).astype(drawn.dtype))
     with jax.enable_x64(True):
         high, low = expected(64).astype(np.uint64).reshape(-1, 2).T
         np.testing.assert_array_equal(
@@ -443,13 +456,13 @@ def ones(packed):
     return np.sum(np.bitwise_count(packed), axis=-1, dtype=np.int64)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(quick.optimizing_jit, static_argnums=0)
 def both(function, inputs, mask):
     function = jax.vmap(function)
     return function(inputs) ^ function(inputs ^ mask)
 
 
-@jax.jit
+@quick.optimizing_jit
 def bits_set(words):
     return jnp.sum(words[..., None] >> jnp.arange(32, dtype=jnp.uint32) & 1, axis=0).ravel()
 
@@ -494,8 +507,8 @@ def chain_avalanche(impl):
 
 def block_avalanche(impl):
     """From bits of the place in one long draw to its words."""
-    keys = jax.vmap(lambda i: seed_key(0, i, impl))(jnp.arange(16))
-    blocks = np.asarray(jax.vmap(lambda k: jax.random.bits(k, (2**12, 4)))(keys))
+    draw = jax.vmap(lambda i: jax.random.bits(seed_key(0, i, impl), (2**12, 4)))
+    blocks = np.asarray(quick.optimizing_jit(draw)(np.arange(16)))
     place = np.arange(2**12)
     flipped = np.stack(
         [blocks ^ blocks[:, place ^ (1 << bit)] for bit in range(12)]
@@ -634,12 +647,12 @@ def tree(impl):
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize("derived", [grid, tree])
 def test_a_million_derived_keys_are_all_different(derived, impl):
-    keys = derived(impl)
+    keys = quick.optimizing_jit(derived, static_argnums=0)(impl)
     assert number_of_keys(keys) == keys.size >= 2**20
 
 
 @pytest.mark.usefixtures("weak_generators")
 @pytest.mark.parametrize("derived", [grid, tree])
 def test_keys_that_only_add_up_are_not(derived):
-    keys = derived("sum")
+    keys = quick.optimizing_jit(derived, static_argnums=0)("sum")
     assert number_of_keys(keys) < keys.size

@@ -13,6 +13,7 @@ from scipy import stats
 
 import purerl.random
 from purerl import replay
+from tests import quick
 
 ITEM = {
     "x": jax.ShapeDtypeStruct((2,), jnp.float32),
@@ -20,8 +21,8 @@ ITEM = {
     "none": None,
 }
 
-write = jax.jit(replay.write)
-sample = jax.jit(replay.sample, static_argnums=3)
+write = quick.jit(replay.write)
+sample = quick.jit(replay.sample, static_argnums=3)
 
 
 def items(first, count):
@@ -67,10 +68,10 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
     capacity, batch_size, num_batches = 12, 16, 2_000
     ring = replay.create(jnp.int32(0), capacity)
     for i in range(added):
-        ring = write(ring, jnp.array([i + 1]), i)
+        ring = write(ring, jnp.array([i + 1], jnp.int32), i)
     keys = jax.random.split(purerl.random.key(added, impl), num_batches)
     batches = np.asarray(
-        jax.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys)
+        quick.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys)
     )
     assert batches.shape == (num_batches, batch_size)
     held = np.arange(max(0, added - capacity), added) + 1

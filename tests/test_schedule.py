@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from purerl import schedule
+from tests import quick
 
 EXAMPLES = {
     "constant": schedule.constant(0.3),
@@ -72,14 +73,14 @@ def test_float32_scalar_from_any_time(name):
 def test_time_maps_elementwise_under_jit_and_vmap(name):
     one_by_one = np.stack([EXAMPLES[name](t) for t in TIMES])
     np.testing.assert_allclose(EXAMPLES[name](TIMES), one_by_one, rtol=1e-6)
-    np.testing.assert_allclose(jax.jit(jax.vmap(EXAMPLES[name]))(TIMES), one_by_one, rtol=1e-6)
+    np.testing.assert_allclose(quick.jit(jax.vmap(EXAMPLES[name]))(TIMES), one_by_one, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_leaves_sweep_without_retracing(name):
     chex.clear_trace_counter()  # it counts by name, over all parametrizations
 
-    @jax.jit
+    @quick.jit
     @chex.assert_max_traces(n=1)
     def value(hyperparameter, t):
         return schedule.at(hyperparameter, t)
@@ -130,7 +131,7 @@ def test_is_a_learning_rate_for_optax():
     optimizer = optax.sgd(rate)
     state, moves = optimizer.init(jnp.float32(0)), []
     for _ in range(6):
-        update, state = jax.jit(optimizer.update)(jnp.float32(2.0), state)
+        update, state = quick.jit(optimizer.update)(jnp.float32(2.0), state)
         moves.append(update)
     np.testing.assert_allclose(moves, [-2.0, -1.5, -1.0, -0.5, 0.0, 0.0])
 
@@ -165,13 +166,13 @@ def test_wrong_numbers_are_named(make, message):
 
 
 def test_tracers_are_not_checked():
-    value = jax.jit(lambda end, steps: schedule.linear(1.0, end, steps)(5))(0.0, 10)
+    value = quick.jit(lambda end, steps: schedule.linear(1.0, end, steps)(5))(0.0, 10)
     np.testing.assert_allclose(value, 0.5)
 
 
 NUMBER = st.floats(-100, 100, width=32, allow_subnormal=False)
 TIME = st.integers(0, LATEST)
-call = jax.jit(lambda s, t: s(t))
+call = quick.jit(lambda s, t: s(t))
 
 
 @settings(max_examples=150, deadline=None)

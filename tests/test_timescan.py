@@ -18,7 +18,7 @@ from purerl.envs import interact
 
 
 def draw(key, t):
-    return jax.random.bits(jax.random.fold_in(key, t), (2,))
+    return jax.random.bits(jax.random.fold_in(key, t), (2,), dtype=jnp.uint32)
 
 
 def hoists_nothing(x, t):
@@ -40,7 +40,9 @@ def changing_key(state, t):
     """A key in the carry that changes: draws from it depend on the state."""
     key, x = state
     key, use = jax.random.split(jax.random.fold_in(key, t))
-    return (key, x + jax.random.bits(use)), jax.random.bits(jax.random.fold_in(use, t))
+    return (key, x + jax.random.bits(use, dtype=jnp.uint32)), jax.random.bits(
+        jax.random.fold_in(use, t), dtype=jnp.uint32
+    )
 
 
 def swapped(state, t):
@@ -56,12 +58,13 @@ def duplicated(state, t):
 
 def branches(x, t):
     x = jax.lax.cond(t % 3 == 0, lambda x: x * 5 + t, lambda x: x + 1, x)
-    return x, jax.lax.switch(t % 4, [lambda: 1, lambda: 10, lambda: 100, lambda: t])
+    powers = [lambda n=n: jnp.int32(n) for n in (1, 10, 100)]
+    return x, jax.lax.switch(t % 4, [*powers, lambda: t])
 
 
 def loops(x, t):
     inner = jax.lax.fori_loop(0, t % 5, lambda i, y: y * 2 + i, t)
-    total = jax.lax.scan(lambda y, z: (y + z, None), t, jnp.arange(3))[0]
+    total = jax.lax.scan(lambda y, z: (y + z, None), t, jnp.arange(3, dtype=jnp.int32))[0]
     return x * 3 + inner + total, (inner, total)
 
 
@@ -71,7 +74,7 @@ def nested(state, t):
     key_t = jax.random.fold_in(key, t)
 
     def inner(x, i):
-        return x * 3 + jax.random.bits(jax.random.fold_in(key_t, i)), x
+        return x * 3 + jax.random.bits(jax.random.fold_in(key_t, i), dtype=jnp.uint32), x
 
     x, xs = timescan.time_scan(inner, x, jnp.arange(10, dtype=jnp.int32))
     return (key, x), jnp.sum(xs)
@@ -100,7 +103,7 @@ STEPS = {
     loops: jnp.int32(1),
     nested: (KEY, WORD),
     literals: jnp.int32(1),
-    table: (jnp.arange(4), jnp.array([2, 3, 5])),
+    table: (jnp.arange(4, dtype=jnp.int32), jnp.array([2, 3, 5])),
 }
 
 
@@ -143,11 +146,21 @@ def test_times_need_not_be_regular():
 FLOAT_STEPS = {
     "sum of products": (lambda x, t: (x + 0.1 * t, x), jnp.float32(0.3)),
     "normal": (
-        lambda x, t: (0.9 * x + 0.3 * jax.random.normal(jax.random.fold_in(KEY, t), (7,)), x),
-        jnp.zeros(7),
+        lambda x, t: (
+            0.9 * x + 0.3 * jax.random.normal(jax.random.fold_in(KEY, t), (7,), dtype=jnp.float32),
+            x,
+        ),
+        jnp.zeros(7, dtype=jnp.float32),
     ),
     "dot": (
-        lambda x, t: (x + jnp.dot(jnp.sin(jnp.arange(64.0) * t), jnp.cos(jnp.arange(64.0) * t)), x),
+        lambda x, t: (
+            x
+            + jnp.dot(
+                jnp.sin(jnp.arange(64.0, dtype=jnp.float32) * t),
+                jnp.cos(jnp.arange(64.0, dtype=jnp.float32) * t),
+            ),
+            x,
+        ),
         jnp.float32(0),
     ),
 }
@@ -163,7 +176,9 @@ def test_floats_agree_to_rounding(name):
 @pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
 def test_keys_whose_numbers_change_under_vmap_are_left_alone(impl):
     def step(x, t):
-        return x * 3 + jax.random.bits(jax.random.fold_in(jax.random.key(0, impl=impl), t)), x
+        return x * 3 + jax.random.bits(
+            jax.random.fold_in(jax.random.key(0, impl=impl), t), dtype=jnp.uint32
+        ), x
 
     assert_equal(*both(step, WORD, jnp.arange(12, dtype=jnp.int32)))
 
@@ -201,7 +216,7 @@ def test_a_branch_on_time_stays_a_branch_under_vmap():
     def step(state, t):
         key, x = state
         x = jax.lax.cond(t % 10 == 0, lambda x: x * 5 + 1, lambda x: x, x)
-        return (key, x + jax.random.bits(jax.random.fold_in(key, t))), None
+        return (key, x + jax.random.bits(jax.random.fold_in(key, t), dtype=jnp.uint32)), None
 
     def run(key, x):
         return timescan.time_scan(step, (key, x), jnp.arange(100, dtype=jnp.int32))
@@ -223,7 +238,7 @@ def test_what_depends_on_time_alone_leaves_the_inner_loop():
 
     def step(state, t):
         key, x = state
-        return (key, x * 3 + jax.random.bits(jax.random.fold_in(key, t))), None
+        return (key, x * 3 + jax.random.bits(jax.random.fold_in(key, t), dtype=jnp.uint32)), None
 
     jaxpr = jax.make_jaxpr(lambda s: timescan.time_scan(step, s, jnp.arange(256, dtype=jnp.int32)))(
         (KEY, WORD)
@@ -332,10 +347,13 @@ def test_lanes_are_what_they_are_alone(step):
 
         return jax.tree.map(leaf, STEPS[step])
 
-    run = jax.jit(lambda state: timescan.time_scan(step, state, jnp.arange(24, dtype=jnp.int32), 8))
-    lanes = jax.jit(jax.vmap(lambda i: run(vary(i))))(jnp.arange(4))
+    def run(i):
+        return timescan.time_scan(step, vary(i), jnp.arange(24, dtype=jnp.int32), 8)
+
+    lanes = jax.jit(jax.vmap(run))(jnp.arange(4, dtype=jnp.int32))
+    alone = jax.jit(run)
     for i in range(4):
-        assert_equal(jax.tree.map(operator.itemgetter(i), lanes), run(vary(i)))
+        assert_equal(jax.tree.map(operator.itemgetter(i), lanes), alone(i))
 
 
 def test_derivatives_are_those_of_the_plain_scan():
@@ -349,11 +367,10 @@ def test_derivatives_are_those_of_the_plain_scan():
         return f
 
     for derivative in (jax.grad, jax.jacfwd, lambda f: jax.grad(jax.grad(f))):
-        np.testing.assert_allclose(
-            derivative(final(timescan.time_scan))(0.8),
-            derivative(final(jax.lax.scan))(0.8),
-            rtol=1e-5,
+        blocked, plain = (
+            jax.jit(derivative(final(scan)))(0.8) for scan in (timescan.time_scan, jax.lax.scan)
         )
+        np.testing.assert_allclose(blocked, plain, rtol=1e-5)
 
 
 def test_the_step_is_traced_once():
@@ -372,14 +389,18 @@ def test_values_from_outside_the_step_may_be_traced():
 
     def run(scan, offset):
         return scan(
-            lambda x, t: (x * 3 + jax.random.bits(jax.random.fold_in(KEY, t)) + offset, None),
+            lambda x, t: (
+                x * 3 + jax.random.bits(jax.random.fold_in(KEY, t), dtype=jnp.uint32) + offset,
+                None,
+            ),
             WORD,
             ts,
         )[0]
 
     offsets = jnp.array([1, 2], jnp.uint32)
     lanes = jax.jit(jax.vmap(lambda offset: run(timescan.time_scan, offset)))(offsets)
-    assert lanes.tolist() == [int(run(jax.lax.scan, offset)) for offset in offsets]
+    plain = jax.jit(lambda offset: run(jax.lax.scan, offset))
+    assert lanes.tolist() == [int(plain(offset)) for offset in offsets]
 
 
 def test_effects_happen_as_often_as_in_the_plain_scan():

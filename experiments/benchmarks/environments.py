@@ -105,7 +105,7 @@ def ours(env: Environment, keys: jax.Array, num_steps: int) -> tuple[jax.Array, 
 
 
 class Item(NamedTuple):
-    """What a buffer stores of a step of ``[N]`` environments.
+    """The part of a step of ``[N]`` environments that a buffer stores.
 
     Attributes:
         observation: the board before the step, ``[N, ...]``.

@@ -1,5 +1,6 @@
 """The interface of agents, and a base class for those that act greedily."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -156,13 +157,16 @@ class GreedyAgent(Node):
         return jax.nn.one_hot(jnp.argmax(values), len(values), dtype=jnp.float32)
 
 
-def check_agent(owner: str, agent: Any) -> None:
-    """Check that something is an agent.
+def check_agent(
+    owner: str,
+    agent: Any,
+    members: Sequence[str] = ("env", "transitions_per_step", "init", "step", "snapshot", "act"),
+) -> None:
+    """Check that something is an agent, or has those ``members`` of one.
 
     Raises:
         ValueError: names it, and what may have been meant.
     """
-    members = ("env", "transitions_per_step", "init", "step", "snapshot", "act")
     missing = [name for name in members if not hasattr(agent, name)]
     if missing or isinstance(agent, type):
         name = agent.__name__ if isinstance(agent, type) else agent

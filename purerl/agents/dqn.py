@@ -11,7 +11,7 @@ from purerl import bellman, replay
 from purerl.agents.base import GreedyAgent
 from purerl.checks import (
     ABOVE_ZERO,
-    POSITIVE,
+    NOT_NEGATIVE,
     UNIT_INTERVAL,
     check_choice,
     check_size,
@@ -19,23 +19,27 @@ from purerl.checks import (
     refusal,
     shown,
 )
-from purerl.envs.base import Environment, Transition
+from purerl.envs.base import Environment, Transition, limits_actions, mask_unavailable
 from purerl.metrics import Mean
 from purerl.networks import MLP, ConvNet
-from purerl.policy import epsilon_greedy
-from purerl.pytree import static
+from purerl.policy import epsilon_greedy, uniform_among
+from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, check_schedules, linear
 from purerl.timescan import time_scan
 
 TARGETS = {
-    "q_learning": lambda reward, terminated, online, target, discount: bellman.q_learning(
-        reward, terminated, target, discount
+    "q_learning": lambda reward, terminated, choosing, _, discount: bellman.q_learning(
+        reward, terminated, choosing, discount
     ),
     "double_q": bellman.double_q,
 }
 LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
+
+# Under the root is the smallest normal number: too small to change an update, but where
+# a parameter has had no gradient yet, the derivative of the update stays finite.
+ADAM = optax.scale_by_adam(eps_root=float(jnp.finfo(jnp.float32).tiny))
 
 
 class DQNState(NamedTuple):
@@ -88,8 +92,8 @@ class DQN(GreedyAgent):
     Attributes:
         env: the environment. The network sees observations of integers in
             ``[0, env.num_states)`` as indicator vectors.
-        learning_rate: of Adam, above 0. This and the other schedules are evaluated at
-            the number of transitions since the warm-up.
+        learning_rate: of Adam, not negative. This and the other schedules are evaluated
+            at the number of transitions since the warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
         epsilon: of the epsilon-greedy behavior, in ``[0, 1]``.
         target_step_size: :math:`\tau` in ``[0, 1]`` of
@@ -143,7 +147,7 @@ class DQN(GreedyAgent):
         super().__post_init__()
         check_schedules(
             self,
-            learning_rate=POSITIVE,
+            learning_rate=NOT_NEGATIVE,
             discount=UNIT_INTERVAL,
             epsilon=UNIT_INTERVAL,
             target_step_size=UNIT_INTERVAL,
@@ -212,15 +216,17 @@ class DQN(GreedyAgent):
             collect_key=collect_key,
             sample_key=sample_key,
             params=params,
-            target_params=params,
-            opt_state=optax.scale_by_adam().init(params),
-            env_state=actors.env_state,
+            target_params=copied(params),
+            opt_state=ADAM.init(params),
+            env_state=copied(actors.env_state),
             episode=actors.episode,
             buffer=replay.create(item, self.buffer_size),
         )
 
         def uniform(key, observation):
-            return jax.random.randint(key, (), 0, self.env.num_actions)
+            if limits_actions(self.env):
+                return uniform_among(key, self.env.available(observation))
+            return jax.random.randint(key, (), 0, self.env.num_actions, jnp.int32)
 
         def warm_up(state, t):
             return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[
@@ -237,7 +243,8 @@ class DQN(GreedyAgent):
         epsilon = at(self.epsilon, clock)
 
         def behavior(key, observation):
-            return epsilon_greedy(key, self._q(state.params, observation), epsilon)
+            values = self._masked(self._q(state.params, observation), observation)
+            return epsilon_greedy(key, values, epsilon)
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
@@ -247,10 +254,8 @@ class DQN(GreedyAgent):
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.target_params, batch, at(self.discount, clock)
         )
-        gradient, _ = optax.clip_by_global_norm(at(self.max_grad_norm, clock)).update(
-            gradient, optax.EmptyState()
-        )
-        direction, opt_state = optax.scale_by_adam().update(gradient, state.opt_state)
+        gradient = clip_by_norm(gradient, at(self.max_grad_norm, clock))
+        direction, opt_state = ADAM.update(gradient, state.opt_state)
         params = optax.apply_updates(
             state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction)
         )
@@ -271,7 +276,7 @@ class DQN(GreedyAgent):
         return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
 
     def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
-        return self._q(snapshot.params, observation)
+        return self._masked(self._q(snapshot.params, observation), observation)
 
     def env_state(self, snapshot: DQNSnapshot) -> Any:
         """The first environment's state, from which evaluations start."""
@@ -282,6 +287,9 @@ class DQN(GreedyAgent):
         q = self.network.apply(params, observation)
         assert isinstance(q, jax.Array)  # flax may return further collections with it
         return q
+
+    def _masked(self, q: jax.Array, observation: jax.Array) -> jax.Array:
+        return mask_unavailable(self.env, q, observation)
 
     def _collect(self, state, choose, key, t, added):
         """Act for ``train_period`` steps in every environment, filling the buffer."""
@@ -299,11 +307,32 @@ class DQN(GreedyAgent):
         q = self._q(params, batch.observation)
         q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
         next_target = self._q(target_params, batch.next_observation)
-        next_online = (
+        choosing = (
             self._q(params, batch.next_observation) if self.target == "double_q" else next_target
         )
+        choosing = jax.vmap(self._masked)(choosing, batch.next_observation)
         targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
-            batch.reward, batch.terminated, next_online, next_target, discount
+            batch.reward, batch.terminated, choosing, next_target, discount
         )
         losses = LOSSES[self.loss](q_taken, jax.lax.stop_gradient(targets))
         return jnp.mean(losses), jnp.mean(q_taken)
+
+
+def clip_by_norm(gradient: Any, max_norm: jax.Array) -> Any:
+    """A gradient scaled down to ``max_norm`` if its global norm is larger.
+
+    The numbers of ``optax.clip_by_global_norm``, with derivatives that are finite where
+    the gradient is zero or ``max_norm`` infinite. Pascanu, Mikolov & Bengio, "On the
+    difficulty of training recurrent neural networks" (ICML 2013).
+
+    Args:
+        gradient: a pytree of floats.
+        max_norm: above 0, ``[]``.
+    """
+    square = optax.tree.norm(gradient, squared=True)
+    norm = jnp.sqrt(jnp.where(square == 0, 1, square))
+    within = (square == 0) | (norm < max_norm)
+    # Both sides of a select are differentiated, so neither may be infinite.
+    divisor = jnp.where(within, 1, norm)
+    limit = jnp.where(within, 1, max_norm)
+    return jax.tree.map(lambda g: jnp.where(within, g, g / divisor * limit), gradient)

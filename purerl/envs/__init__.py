@@ -7,6 +7,7 @@ from purerl.envs.base import (
     Environment,
     HasModel,
     IndexedEnvironment,
+    LimitsActions,
     Outcome,
     Renders,
     Restarts,
@@ -22,7 +23,7 @@ from purerl.envs.base import (
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from purerl.envs.conformance import check_env
 from purerl.envs.finite import FiniteEnvironment
-from purerl.envs.grids.gridworld import MOVES, GridWorld, grid_2x3, grid_of, gridworld
+from purerl.envs.grids.gridworld import MOVES, DrawnGrid, GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.registry import kinds, make, names
 from purerl.envs.toy_text import blackjack, cliff_walking, frozen_lake, taxi
 from purerl.envs.wrappers import (
@@ -44,6 +45,7 @@ __all__ = [
     "CartPole",
     "ContinuousEnvironment",
     "DiscretizedActions",
+    "DrawnGrid",
     "Environment",
     "EpisodeStatistics",
     "FiniteEnvironment",
@@ -52,6 +54,7 @@ __all__ = [
     "GridWorld",
     "HasModel",
     "IndexedEnvironment",
+    "LimitsActions",
     "MountainCar",
     "MountainCarContinuous",
     "ObservationNormalize",

@@ -1,5 +1,6 @@
 """Environments, transitions, and the one place where episodes are reset."""
 
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from purerl.checks import AT_LEAST_ONE, check_numbers
+from purerl.checks import AT_LEAST_ONE, check_numbers, refusal
 from purerl.envs.contract import check_dynamics, check_observation, check_step, explained
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Metrics
@@ -145,6 +146,18 @@ class HasModel(Environment, Protocol):
         ...
 
 
+class LimitsActions(Environment, Protocol):
+    """An environment in which not every action can be taken in every state."""
+
+    def available(self, observation: jax.Array) -> jax.Array:
+        """The actions that can be taken where this is observed, bool ``[A]``.
+
+        At least one. Agents never choose another, and leave it out of every maximum and
+        expectation.
+        """
+        ...
+
+
 class Restarts(Environment, Protocol):
     """An environment that keeps something across episodes, such as a clock."""
 
@@ -184,6 +197,18 @@ def can_render(env: Dynamics) -> TypeGuard[Renders]:
     while isinstance(env, Wrapper) and type(env).render is Wrapper.render:
         env = env.env
     return hasattr(env, "render")
+
+
+def limits_actions(env: Dynamics) -> TypeGuard[LimitsActions]:
+    """Test for actions that cannot be taken everywhere, which narrows the type."""
+    return hasattr(env, "available")
+
+
+def mask_unavailable(env: Environment, values: jax.Array, observation: jax.Array) -> jax.Array:
+    """Action values, ``-inf`` where the action is not available, ``[A]``."""
+    if not limits_actions(env):
+        return values
+    return jnp.where(env.available(observation), values, -jnp.inf)
 
 
 def restart(env: Dynamics, key: jax.Array, reached: State) -> State:
@@ -253,6 +278,20 @@ class Wrapper(Node, Generic[E]):
     def num_states(self: "Wrapper[IndexedEnvironment]") -> int:
         """``S``, if states are observed by their index."""
         return self.env.num_states
+
+    @property
+    def available(self: "Wrapper[LimitsActions]") -> Callable[[jax.Array], jax.Array]:
+        """The actions that can be taken where something is observed.
+
+        Raises:
+            ValueError: the wrapper changes what is observed, and does not say what is
+                available then.
+        """
+        inner = self.env.available
+        if type(self).observe is not Wrapper.observe:
+            allowed = "an environment in which every action can be taken"
+            raise refusal(type(self).__name__, "env", self.env, allowed)
+        return inner
 
     def states(self: "Wrapper[HasModel]") -> State:
         """Every state of the exact model, in its order, with a leading axis ``[S]``."""

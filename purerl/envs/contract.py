@@ -1,4 +1,4 @@
-"""What an environment must be, checked without running it.
+"""The interface of environments, checked without running them.
 
 :func:`check_environment` looks at the kind of a value, when an agent or a wrapper is
 built. :func:`check_step` looks at shapes and dtypes of one step, while a program is
@@ -182,7 +182,7 @@ def check_observation(env: Any, observation: Any) -> None:
 
 @contextlib.contextmanager
 def explained(env: Any) -> Iterator[None]:
-    """Where tracing fails because of an environment, raise an error that says why."""
+    """Explain an error in tracing that is due to an environment."""
     try:
         yield
     except Exception:

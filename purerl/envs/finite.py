@@ -1,6 +1,7 @@
 """A finite Markov decision process as an environment."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import jax
@@ -12,7 +13,7 @@ from purerl.checks import meant, refusal
 from purerl.envs import drawing
 from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
-from purerl.pytree import Node
+from purerl.pytree import Node, static
 
 
 def _thresholds(probability):
@@ -20,13 +21,13 @@ def _thresholds(probability):
 
     Outcome ``k`` has ``thresholds[k-1] <= u < thresholds[k]``, for ``u`` in ``[0, 1)``.
 
-    float ``[..., K]`` -> float ``[..., K - 1]``, never decreasing. An outcome of
+    float ``[..., K]`` -> float32 ``[..., K - 1]``, never decreasing. An outcome of
     probability zero gets an empty interval even after rounding: before the last
     possible outcome it repeats its predecessor's threshold, and from there on the
     threshold is infinite, so that padding is never drawn.
     """
     if is_concrete(probability):  # in NumPy, so that making an environment compiles nothing
-        probability = np.asarray(probability)
+        probability = np.asarray(probability, np.float32)
         possible = probability > 0
         total = np.maximum.accumulate(
             np.where(possible, np.cumsum(probability, axis=-1), 0), axis=-1
@@ -35,6 +36,7 @@ def _thresholds(probability):
         return jnp.asarray(
             np.where(possible_later, total[..., :-1], np.inf).astype(probability.dtype)
         )
+    probability = probability.astype(jnp.float32)
     possible = probability > 0
     total = lax.cummax(
         jnp.where(possible, jnp.cumsum(probability, axis=-1), 0), axis=probability.ndim - 1
@@ -43,6 +45,18 @@ def _thresholds(probability):
         lax.cummax(possible.astype(jnp.int32), axis=probability.ndim - 1, reverse=True)[..., 1:] > 0
     )
     return jnp.where(possible_later, total[..., :-1], jnp.inf)
+
+
+def _following(mdp: FiniteMDP) -> dict[str, Any]:
+    """The fields of an environment that follow from its model."""
+    known = is_concrete(mdp.initial)
+    starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
+    return {
+        "outcome_thresholds": _thresholds(mdp.probability),
+        "start_states": jnp.asarray(starts, jnp.int32),
+        "start_thresholds": _thresholds(mdp.initial[starts]),
+        "masked": not (is_concrete(mdp.available) and bool(np.all(mdp.available))),
+    }
 
 
 class FiniteEnvironment(Node):
@@ -57,13 +71,15 @@ class FiniteEnvironment(Node):
 
     Attributes:
         mdp: the exact model.
-        outcome_thresholds: ``F`` without its last entry, float ``[S, A, K - 1]``.
+        outcome_thresholds: ``F`` without its last entry, float32 ``[S, A, K - 1]``.
         start_states: the states an episode can start in, int32 ``[N]``, ascending.
         start_thresholds: the distribution function over ``start_states`` without its
-            last entry, float ``[N - 1]``.
+            last entry, float32 ``[N - 1]``.
+        masked: whether some actions are not available in some states; under ``vmap`` or
+            ``jit``, where this is not known, true. Static.
 
-    The last three follow from the first: to change the model, make a new environment,
-    not ``env.replace(mdp=...)``.
+    The last four follow from the first, and ``env.replace(mdp=...)`` makes them anew,
+    as sweeps over parts of the model do.
 
     Example:
         >>> import jax
@@ -79,6 +95,7 @@ class FiniteEnvironment(Node):
     outcome_thresholds: jax.Array
     start_states: jax.Array
     start_thresholds: jax.Array
+    masked: bool = static(default=False, kw_only=True)
 
     @classmethod
     def of(cls, mdp: FiniteMDP, **fields: Any) -> Self:
@@ -96,15 +113,13 @@ class FiniteEnvironment(Node):
             named = {"mdp": "env.mdp", "unwrapped": "from_gymnasium(env)"}
             guess = next((meant(call) for name, call in named.items() if hasattr(mdp, name)), "")
             raise refusal(cls.__name__, "mdp", mdp, "a FiniteMDP" + guess)
-        known = is_concrete(mdp.initial)
-        starts = np.flatnonzero(np.asarray(mdp.initial) > 0) if known else np.arange(mdp.num_states)
-        return cls(
-            mdp=mdp,
-            outcome_thresholds=_thresholds(mdp.probability),
-            start_states=jnp.asarray(starts, jnp.int32),
-            start_thresholds=_thresholds(mdp.initial[starts]),
-            **fields,
-        )
+        return cls(mdp=mdp, **_following(mdp), **fields)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; a new model brings its own thresholds."""
+        if "mdp" in changes:
+            changes = _following(changes["mdp"]) | changes
+        return super().replace(**changes)
 
     @property
     def num_states(self) -> int:
@@ -124,11 +139,19 @@ class FiniteEnvironment(Node):
         """Every state, int32 ``[S]``."""
         return jnp.arange(self.num_states, dtype=jnp.int32)
 
+    @property
+    def available(self) -> Callable[[jax.Array], jax.Array]:
+        """The actions available in a state, as :class:`~purerl.envs.LimitsActions`
+        says; missing where all are."""
+        if not self.masked:
+            raise AttributeError("available: every action is available in every state")
+        return lambda observation: self.mdp.available[observation]
+
     def reset(self, key):
         if self.start_states.shape[-1] == 1:
             return self.start_states[0]
         # There may be as many starts as states, so the search is binary.
-        u = jax.random.uniform(key, dtype=self.start_thresholds.dtype)
+        u = jax.random.uniform(key, dtype=jnp.float32)
         return self.start_states[
             jnp.searchsorted(self.start_thresholds, u, side="right", method="scan_unrolled")
         ]
@@ -138,7 +161,7 @@ class FiniteEnvironment(Node):
             k = 0
         else:
             # Outcomes are few: counting the thresholds passed needs no branch.
-            u = jax.random.uniform(key, dtype=self.outcome_thresholds.dtype)
+            u = jax.random.uniform(key, dtype=jnp.float32)
             thresholds = self.outcome_thresholds.at[state, action].get(mode="promise_in_bounds")
             k = jnp.sum(u >= thresholds, dtype=jnp.int32)
 

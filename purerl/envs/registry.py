@@ -41,6 +41,7 @@ name                                       observation            actions limit
 ``BoyanChain-v0``                          float32 ``[4]``        1       -
 ``MaximizationBias-v0``                    int32 in ``[0, 3)``    10      -
 ``RiverSwim-v0``                           int32 in ``[0, 6)``    2       -
+``Gambler-v0``                             int32 in ``[0, 101)``  51      -
 ``Garnet-v0``                              int32 in ``[0, 30)``   4       -
 ``Testbed-v0``                             int32 in ``[0, 1)``    10      -
 ``ProbeConstant-v0``                       float32 ``[1]``        1       -
@@ -108,6 +109,7 @@ TabularName = Literal[
     "RandomWalk1000-v0",
     "MaximizationBias-v0",
     "RiverSwim-v0",
+    "Gambler-v0",
     "Garnet-v0",
 ]
 FeaturedName = Literal[

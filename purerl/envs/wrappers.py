@@ -29,6 +29,7 @@ from purerl.envs.base import (
     ContinuousEnvironment,
     E,
     HasModel,
+    LimitsActions,
     State,
     Wrapper,
     restart,
@@ -74,6 +75,11 @@ class OneHot(Wrapper[E]):
     @property
     def observation_bounds(self):
         return 0.0, 1.0
+
+    @property
+    def available(self: "OneHot[LimitsActions]"):
+        inner = self.env.available
+        return lambda observation: inner(jnp.argmax(observation, axis=-1))
 
     def observe(self, state):
         return jax.nn.one_hot(self.env.observe(state), self.size, dtype=jnp.float32)
@@ -157,7 +163,7 @@ class FrameStack(Wrapper[E]):
 
     def observe(self, state):
         # Selected, because XLA makes slow loops of concatenations.
-        row = jnp.arange(self.num_frames)[:, None]
+        row = jnp.arange(self.num_frames, dtype=jnp.int32)[:, None]
         stack = state.frames[0]
         for i, frame in enumerate(state.frames):
             stack = jnp.where(row == i, frame, stack)
@@ -362,13 +368,17 @@ class StickyActions(Wrapper[E]):
         chosen = inside.probability * (1 - self.probability)
         repeated = inside.probability * self.probability
         # [S, A, K], with the action taken
-        reached = inside.next_state * num_actions + jnp.arange(num_actions)[:, None]
+        reached = (
+            inside.next_state * num_actions + jnp.arange(num_actions, dtype=jnp.int32)[:, None]
+        )
         return FiniteMDP(
             probability=table(chosen, repeated),
             next_state=table(reached, reached),
             reward=table(inside.reward, inside.reward),
             terminated=table(inside.terminated, inside.terminated),
-            initial=(inside.initial[:, None] * (jnp.arange(num_actions) == 0)).reshape(-1),
+            initial=(
+                inside.initial[:, None] * (jnp.arange(num_actions, dtype=jnp.int32) == 0)
+            ).reshape(-1),
         )
 
     def states(self: "StickyActions[HasModel]") -> StickyActionsState:
@@ -388,7 +398,7 @@ class StickyActions(Wrapper[E]):
 
     def step(self, key, state, action):
         sticky_key, key = jax.random.split(key)
-        sticks = jax.random.uniform(sticky_key) < self.probability
+        sticks = jax.random.uniform(sticky_key, dtype=jnp.float32) < self.probability
         action = jnp.where(sticks, state.last_action, jnp.asarray(action, jnp.int32))
         inner, outcome = self.env.step(key, state.inner, action)
         return StickyActionsState(inner, action), outcome

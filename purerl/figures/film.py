@@ -69,7 +69,7 @@ def record(
             raise refusal("record", name, shown(number), f"a whole number of at least {least}")
     at_most_100 = ("a number in (0, 100]", lambda x: (x > 0) & (x <= 100))
     check_values("record", {"fps": fps}, {"fps": at_most_100})
-    check_agent("record", agent)
+    check_agent("record", agent, ("env", "act"))
     from PIL import Image
 
     env = agent.env
@@ -118,7 +118,7 @@ def _episode(agent, snapshot, key, max_steps):
         return reached, (reached, outcome.done)
 
     start = start_state(agent, snapshot, reset_key)
-    _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps))
+    _, (reached, done) = jax.lax.scan(step, start, jnp.arange(max_steps, dtype=jnp.int32))
     states = jax.tree.map(
         lambda first, others: jnp.concatenate([first[None], others]), start, reached
     )

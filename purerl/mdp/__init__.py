@@ -13,29 +13,25 @@ from purerl.mdp.average import (
     transition_matrix,
 )
 from purerl.mdp.construct import from_dense, from_gymnasium, garnet, time_expanded
+from purerl.mdp.linear_program import LinearProgram, linear_program
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, backup, greedy
 from purerl.mdp.optimal import (
-    LinearProgram,
     epsilon_soft_optimal,
     finite_horizon,
-    linear_program,
     modified_policy_iteration,
-    optimal_q,
-    policy_iteration,
     soft_optimal,
-    solve,
     value_iteration,
 )
 from purerl.mdp.policy_evaluation import (
-    emphasis,
     evaluate_policy,
     expected_return,
     expected_visits,
     occupancy,
     reachable,
-    td_fixed_point,
 )
+from purerl.mdp.policy_iteration import optimal_q, policy_iteration, solve
+from purerl.mdp.temporal_difference import emphasis, td_fixed_point
 from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_log_probability
 
 __all__ = [

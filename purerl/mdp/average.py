@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from purerl.mdp.chain import chain_of
 from purerl.mdp.elimination import average, eliminate, limiting, total
 from purerl.mdp.model import ArrayLike, FiniteMDP, check_policy
 from purerl.mdp.operators import (
@@ -33,7 +34,6 @@ from purerl.mdp.operators import (
     reduction_errors,
     solver,
 )
-from purerl.mdp.policy_evaluation import chain_of
 
 LONGEST = 2**30  # steps; a chain that has not mixed by then counts as never mixing
 WARM_UP = 1000  # iterations of values before policies are improved

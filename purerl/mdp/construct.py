@@ -12,6 +12,8 @@ from purerl.checks import refusal
 from purerl.mdp.model import ArrayLike, FiniteMDP
 from purerl.random import as_key
 
+TINY = 1e-8  # a negative probability that is no more than rounding
+
 
 def _pick_successors(transition):
     """The possible successors of each state and action, in ascending order.
@@ -26,25 +28,139 @@ def _pick_successors(transition):
     return next_state, np.take_along_axis(possible, next_state, axis=-1)
 
 
+def _completed(model, possible):
+    """A model in which actions without outcomes are not available.
+
+    Args:
+        model: the arrays of a :class:`FiniteMDP`, by name.
+        possible: whether an outcome is one, bool ``[S, A, K]``. A state without any
+            action ends an episode when it is reached.
+    """
+    probability = np.asarray(model["probability"])
+    if not np.issubdtype(probability.dtype, np.floating):
+        probability = probability.astype(float)
+    probability = np.where((probability < 0) & (probability >= -TINY), 0.0, probability)
+    available = possible.any(axis=-1)
+    over = ~available.any(axis=-1)
+    missing = ~available[..., None]
+    here = np.arange(len(available))[:, None, None]
+    first = np.arange(probability.shape[-1]) == 0
+    next_state = np.where(missing, here, model["next_state"])
+    ends = possible & (model["terminated"] | over[next_state])
+    return FiniteMDP(
+        probability=np.where(missing, first.astype(probability.dtype), probability),
+        next_state=next_state,
+        reward=np.where(missing, 0.0, model["reward"]),
+        terminated=np.where(missing, over[:, None, None], ends),
+        initial=model["initial"],
+        available=available | over[:, None],
+    )
+
+
+def _padded(rows, width):
+    """Nested lists of unequal length as an array, with zeros where they end.
+
+    Args:
+        rows: ``[S][<= A]`` or ``[S][<= A][width]``; None is an empty list.
+        width: of the last axis; None if there is none.
+    """
+    rows = [[] if row is None else list(row) for row in rows]
+    num_actions = max([len(row) for row in rows], default=0)
+    empty = 0.0 if width is None else np.zeros(width)
+
+    def entry(value):
+        is_empty = value is None or (np.ndim(value) > 0 and len(value) == 0)
+        return empty if is_empty else value
+
+    filled = [[*map(entry, row), *[empty] * (num_actions - len(row))] for row in rows]
+    return np.array(filled, float)
+
+
+def _as_table(value, width=None):
+    """Numbers as an array, also if rows of states have unequal lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return _padded(value, width)
+
+
+def _is_sparse(transition):
+    """Test for a list of sparse matrices, one for each action."""
+    return isinstance(transition, (list, tuple)) and all(
+        hasattr(matrix, "tocsr") for matrix in transition
+    )
+
+
+def _from_sparse(matrices, reward):
+    """Outcomes of sparse ``P_a(s' | s)``.
+
+    Returns:
+        ``probability``, ``next_state``, ``reward`` and whether each outcome is
+        possible, all ``[S, A, K]``.
+    """
+    rows = [matrix.tocsr().sorted_indices() for matrix in matrices]
+    for matrix in rows:
+        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
+    counts = np.stack([np.diff(matrix.indptr) for matrix in rows], axis=1)
+    shape = (*counts.shape, max(1, counts.max()))
+    probability, paid = np.zeros(shape), np.zeros(shape)
+    next_state = np.zeros(shape, int)
+    by_successor = _is_sparse(reward)
+    for action, matrix in enumerate(rows):
+        state = np.repeat(np.arange(shape[0]), counts[:, action])
+        place = np.arange(len(state)) - np.repeat(matrix.indptr[:-1], counts[:, action])
+        at = state, action, place
+        probability[at] = matrix.data
+        next_state[at] = matrix.indices
+        if by_successor:
+            paid[at] = np.asarray(reward[action].tocsr()[state, matrix.indices]).ravel()
+        else:
+            paid[at] = np.asarray(reward)[state, action]
+    return probability, next_state, paid, np.arange(shape[2]) < counts[..., None]
+
+
+def _from_array(transition, reward):
+    """Outcomes of ``P(s' | s, a)`` as an array: as :func:`_from_sparse`."""
+    shape = transition.shape
+    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
+        allowed = "[S, A, S], none of them zero"
+        raise refusal("from_dense", "transition", shape, allowed, "has shape")
+    if reward.shape not in (shape, shape[:2]):
+        allowed = f"{shape[:2]} or {shape}"
+        raise refusal("from_dense", "reward", reward.shape, allowed, "has shape")
+    next_state, possible = _pick_successors(transition)
+    if reward.ndim == 2:
+        reward = reward[..., None]
+    paid = np.take_along_axis(np.broadcast_to(reward, shape), next_state, axis=-1)
+    probability = np.take_along_axis(transition, next_state, axis=-1)
+    return probability, next_state, np.where(possible, paid, 0), possible
+
+
 def from_dense(
-    transition: ArrayLike,
-    reward: ArrayLike,
+    transition: Any,
+    reward: Any,
     initial: ArrayLike,
     terminal: ArrayLike | None = None,
 ) -> FiniteMDP:
-    """A model from dense arrays.
+    """A model from the matrices of its transitions.
 
     The outcomes of a state and action are its successors in ascending order, and ``K``
     is the largest number of successors. Rows with fewer are padded with outcomes of
-    probability and reward zero.
+    probability and reward zero. An action whose row is empty, or zero everywhere, is
+    not available; a state without any action, such as the terminal states of textbooks,
+    ends an episode when reached. A probability of ``-TINY`` or more counts as zero.
 
     Args:
-        transition: ``P(s' | s, a)``, float ``[S, A, S]``.
-        reward: ``R(s, a)``, float ``[S, A]``, or ``R(s, a, s')``, float ``[S, A, S]``,
-            of which only the entries of possible transitions are read.
+        transition: ``P(s' | s, a)``: an array ``[S, A, S]``; lists ``[S][A][S]``, in
+            which states may have fewer actions than others, or none; or a list of ``A``
+            sparse matrices of SciPy, ``[S, S]`` each.
+        reward: ``R(s, a)``, ``[S, A]``, or ``R(s, a, s')``, ``[S, A, S]``, of which
+            only the entries of possible transitions are read; in the form of
+            ``transition``, or an array.
         initial: the distribution of the first state, float ``[S]``.
-        terminal: the states that end an episode when reached, bool ``[S]``; none by
-            default. Their own rows are kept.
+        terminal: the states that end an episode when reached, bool ``[S]``; by default
+            those without any action. Their own rows are kept.
 
     Raises:
         ValueError: shapes disagree, or the result is not a valid model (see
@@ -59,40 +175,40 @@ def from_dense(
         ... )
         >>> chain.next_state.tolist(), chain.terminated.tolist()
         ([[[1]], [[1]]], [[[True]], [[True]]])
-    """
-    transition = np.asarray(transition)
-    reward = np.asarray(reward)
-    shape = transition.shape
-    if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
-        allowed = "[S, A, S], none of them zero"
-        raise refusal("from_dense", "transition", shape, allowed, "has shape")
-    if reward.shape not in (shape, shape[:2]):
-        allowed = f"{shape[:2]} or {shape}"
-        raise refusal("from_dense", "reward", reward.shape, allowed, "has shape")
-    ends = np.zeros(shape[0], bool) if terminal is None else np.asarray(terminal)
-    if ends.shape != shape[:1] or ends.dtype != bool:
-        found = f"{ends.dtype} and shape {ends.shape}"
-        raise refusal("from_dense", "terminal", found, f"bool and {shape[:1]}", "has dtype")
 
-    next_state, possible = _pick_successors(transition)
-    if reward.ndim == 2:
-        reward = reward[..., None]
-    reward = np.take_along_axis(np.broadcast_to(reward, shape), next_state, axis=-1)
-    return FiniteMDP(
-        probability=np.take_along_axis(transition, next_state, axis=-1),
-        next_state=next_state,
-        reward=np.where(possible, reward, np.zeros_like(reward)),
-        terminated=possible & ends[next_state],
-        initial=initial,
-    )
+        The same, where nothing can be done at the end:
+
+        >>> from_dense([[[0, 1]], []], [[1], []], [1, 0]).terminated.tolist()
+        [[[True]], [[True]]]
+    """
+    if _is_sparse(transition):
+        probability, next_state, paid, possible = _from_sparse(transition, reward)
+    else:
+        table = _as_table(transition, len(transition))
+        rewards = _as_table(reward)
+        probability, next_state, paid, possible = _from_array(table, rewards)
+    size = len(probability)
+    ends = np.zeros(size, bool) if terminal is None else np.asarray(terminal)
+    if ends.shape != (size,) or ends.dtype != bool:
+        found = f"{ends.dtype} and shape {ends.shape}"
+        raise refusal("from_dense", "terminal", found, f"bool and {(size,)}", "has dtype")
+    model = {
+        "probability": probability,
+        "next_state": next_state,
+        "reward": paid,
+        "terminated": possible & ends[next_state],
+        "initial": initial,
+    }
+    return _completed(model, possible)
 
 
 def _read_table(inner):
     """``P`` of a Gymnasium environment as lists of outcomes, ``[S][A]``.
 
+    Actions that a state does not have are empty lists.
+
     Raises:
-        ValueError: its states or actions are not numbered from zero, or its actions
-            differ between states.
+        ValueError: its states or actions are not numbered from zero.
     """
     owner = type(inner).__name__
     table = inner.P
@@ -100,12 +216,13 @@ def _read_table(inner):
     if set(table) != set(states):
         allowed = f"0, ..., {len(table) - 1}, each once"
         raise refusal(owner, "P", list(table), allowed, "has states")
-    actions = range(len(table[0]))
+    names = {action for row in table.values() for action in row}
+    actions = range(len(names))
     for state in states:
-        if set(table[state]) != set(actions):
+        if not set(table[state]) <= set(actions):
             name = f"P at state {state}"
             raise refusal(owner, name, list(table[state]), str(list(actions)), "has actions")
-    return [[table[state][action] for action in actions] for state in states]
+    return [[table[state].get(action) or [] for action in actions] for state in states]
 
 
 def from_gymnasium(env: Any) -> FiniteMDP:
@@ -113,9 +230,10 @@ def from_gymnasium(env: Any) -> FiniteMDP:
 
     Outcomes are the tuples ``(probability, next state, reward, terminated)`` of
     ``P[state][action]``, in the same order and with duplicates kept. Rows with fewer
-    outcomes than others are padded with outcomes of probability zero. As in Gymnasium,
-    nothing follows a tuple with ``terminated``, and time limits are not part of the
-    model.
+    outcomes than others are padded with outcomes of probability zero. An action that is
+    missing or has no outcomes is not available; a state without any ends an episode
+    when reached. As in Gymnasium, nothing follows a tuple with ``terminated``, and time
+    limits are not part of the model.
 
     Args:
         env: has, possibly under wrappers, the dictionary ``P`` and
@@ -123,8 +241,7 @@ def from_gymnasium(env: Any) -> FiniteMDP:
 
     Raises:
         ValueError: ``env`` lacks one of these, its states or actions are not numbered
-            from zero, its actions differ between states, or the result is not a valid
-            model (see :class:`FiniteMDP`).
+            from zero, or the result is not a valid model (see :class:`FiniteMDP`).
     """
     inner = getattr(env, "unwrapped", env)
     initial = getattr(inner, "initial_state_distrib", getattr(inner, "isd", None))
@@ -133,7 +250,7 @@ def from_gymnasium(env: Any) -> FiniteMDP:
         found = f"{type(inner).__name__}, which shows no model"
         raise refusal("from_gymnasium", "env", found, allowed)
     rows = _read_table(inner)
-    num_outcomes = max(len(outcomes) for row in rows for outcomes in row)
+    num_outcomes = max(1, max(len(outcomes) for row in rows for outcomes in row))
 
     def pad(state, outcomes):
         padding = (0.0, state, 0.0, False)
@@ -141,13 +258,15 @@ def from_gymnasium(env: Any) -> FiniteMDP:
 
     padded = [[pad(state, outcomes) for outcomes in row] for state, row in enumerate(rows)]
     table = np.array(padded, float)
-    return FiniteMDP(
-        probability=table[..., 0],
-        next_state=table[..., 1].astype(int),
-        reward=table[..., 2],
-        terminated=table[..., 3].astype(bool),
-        initial=initial,
-    )
+    lengths = np.array([[len(outcomes) for outcomes in row] for row in rows])
+    model = {
+        "probability": table[..., 0],
+        "next_state": table[..., 1].astype(int),
+        "reward": table[..., 2],
+        "terminated": table[..., 3].astype(bool),
+        "initial": initial,
+    }
+    return _completed(model, np.arange(num_outcomes) < lengths[..., None])
 
 
 @functools.partial(jax.jit, static_argnames=("num_states", "num_actions", "branching"))
@@ -193,21 +312,23 @@ def garnet(key: jax.Array, num_states: int, num_actions: int, branching: int) ->
 
     # For n = S - K + 1, ..., S draw one of the first n states; if it has been taken
     # already, take the n-th, which cannot have been.
-    counts = jnp.arange(num_states - branching, num_states) + 1
-    draws = jax.random.randint(state_key, shape, 0, counts)
+    counts = jnp.arange(num_states - branching, num_states, dtype=jnp.int32) + 1
+    draws = jax.random.randint(state_key, shape, 0, counts, jnp.int32)
 
     def take(k, taken):
         draw = draws[..., k]
         again = jnp.any(taken == draw[..., None], axis=-1)
         return taken.at[..., k].set(jnp.where(again, counts[k] - 1, draw))
 
-    cuts = jnp.sort(jax.random.uniform(cut_key, (*shape[:2], branching - 1)), axis=-1)
+    # Drawn in float32, so that the problem is the same under jax_enable_x64.
+    cuts = jnp.sort(jax.random.uniform(cut_key, (*shape[:2], branching - 1), jnp.float32), axis=-1)
+    rewards = jax.random.normal(reward_key, shape, jnp.float32)
     return FiniteMDP(
-        probability=jnp.diff(cuts, axis=-1, prepend=0, append=1),
-        next_state=lax.fori_loop(0, branching, take, jnp.full(shape, -1)),
-        reward=jax.random.normal(reward_key, shape),
+        probability=jnp.diff(cuts.astype(float), axis=-1, prepend=0, append=1),
+        next_state=lax.fori_loop(0, branching, take, jnp.full(shape, -1, jnp.int32)),
+        reward=rewards.astype(float),
         terminated=jnp.zeros(shape, bool),
-        initial=jnp.full(num_states, 1 / num_states),
+        initial=jnp.full(num_states, 1 / num_states, float),
     )
 
 

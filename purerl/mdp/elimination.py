@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from purerl.mdp.operators import triangular_solve
+from purerl.linalg import triangular_solve
 
 BLOCK = 32  # states eliminated between two updates of the whole matrix
 
@@ -116,7 +116,7 @@ def _columns(values, like):
 
 
 def _collect(factors, values):
-    """What is met from each state until one that is kept, given at each elimination."""
+    """The sums from each state until a kept one, from those at each elimination."""
     kept = _columns(factors.kept, values)
     at_kept = factors.upper @ jnp.where(kept, values, 0)
     onward = jnp.triu(jnp.where(factors.kept, 0, factors.upper))

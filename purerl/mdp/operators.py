@@ -42,6 +42,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from purerl import linalg
 from purerl.checks import refusal
 from purerl.mdp.model import FiniteMDP, check_policy, is_concrete
 
@@ -52,6 +53,13 @@ R = TypeVar("R")
 # has at most UNROLLED of them.
 LARGE = 2**16
 UNROLLED = 32
+
+# Indices of states are in range. Checking them would take time, and the memory of
+# another table.
+IN_RANGE: dict[str, Any] = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
+
+# The change of a value: tolerated, no more than rounding errors, more than that.
+STOPPED, SETTLED, MOVING = np.arange(3, dtype=np.int32)
 
 
 class Solution(NamedTuple):
@@ -85,45 +93,13 @@ _ALLOWED = {  # the numbers that a solver checks, apart from the discount
 }
 
 
-def _in_turn(solve: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[..., jax.Array]:
-    """A solver of linear equations that is safe under ``vmap``.
-
-    Systems are solved one after another on a CPU: XLA distributes a batch over its
-    threads, and several such batches in one program can deadlock (JAX 0.10.2).
-    """
-    one_by_one = jax.custom_batching.sequential_vmap(solve)
-
-    def safe(matrix, side):
-        return lax.platform_dependent(matrix, side, cpu=one_by_one, default=solve)
-
-    return safe
-
-
-def _triangular(lower):
-    return _in_turn(
-        functools.partial(jax.scipy.linalg.solve_triangular, lower=lower, unit_diagonal=True)
-    )
-
-
-_solve = _in_turn(jnp.linalg.solve)
-_TRIANGULAR = {True: _triangular(True), False: _triangular(False)}
-
-
-def triangular_solve(matrix: jax.Array, side: jax.Array, lower: bool) -> jax.Array:
-    """``x`` of ``matrix @ x = side`` for a triangular matrix with a diagonal of ones.
-
-    The diagonal and what lies on its other side are not read.
-    """
-    return _TRIANGULAR[lower](matrix, side)
-
-
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
-    """``x`` of ``matrix @ x = side``, differentiable."""
+    """``x`` of ``matrix @ x = side``, differentiable: :func:`purerl.linalg.solve`."""
     return lax.custom_linear_solve(
         lambda x: matrix @ x,
         side,
-        lambda _, side: _solve(matrix, side),
-        lambda _, side: _solve(matrix.T, side),
+        lambda _, side: linalg.solve(matrix, side),
+        lambda _, side: linalg.solve(matrix.T, side),
     )
 
 
@@ -195,7 +171,12 @@ def mean(weights: jax.Array, values: jax.Array, axis: int | tuple[int, ...] = -1
     return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis)
 
 
-def expected(mdp: FiniteMDP, value: Callable[..., jax.Array], *own: jax.Array) -> jax.Array:
+def expected(
+    mdp: FiniteMDP,
+    value: Callable[..., jax.Array],
+    *own: jax.Array,
+    unavailable: float | None = None,
+) -> jax.Array:
     """``sum_k probability value(next_state, reward, terminated)``, float ``[S, A]``.
 
     An outcome of probability zero contributes nothing, even if its value is infinite.
@@ -204,6 +185,7 @@ def expected(mdp: FiniteMDP, value: Callable[..., jax.Array], *own: jax.Array) -
         mdp: the model.
         value: works element by element.
         own: numbers of the state that is left, ``[S]``; further arguments of ``value``.
+        unavailable: instead of the sum for an action that is not available.
     """
 
     def term(*at):
@@ -212,14 +194,17 @@ def expected(mdp: FiniteMDP, value: Callable[..., jax.Array], *own: jax.Array) -
         here = (table[:, None, None][at if at == (...,) else (..., 0, 0)] for table in own)
         return jnp.where(probability > 0, probability * value(*outcome, *here), 0)
 
+    def masked(sums, at: Any = ...):
+        return sums if unavailable is None else jnp.where(mdp.available[at], sums, unavailable)
+
     actions = range(mdp.num_actions)
     outcomes = range(mdp.num_outcomes)
     if mdp.reward.size < LARGE or len(actions) * len(outcomes) > UNROLLED:
-        return jnp.sum(term(...), axis=-1)
+        return masked(jnp.sum(term(...), axis=-1))
     # One loop over the states that stores no intermediate results: three times as fast
     # as sums over an array [S, A, K], in less memory, for a second more of compilation.
     columns = [functools.reduce(operator.add, [term(..., a, k) for k in outcomes]) for a in actions]
-    return jnp.stack(columns, axis=-1)
+    return jnp.stack([masked(column, (..., a)) for a, column in enumerate(columns)], axis=-1)
 
 
 def look_ahead(
@@ -229,12 +214,10 @@ def look_ahead(
     table = jnp.asarray(values)
 
     def returns(next_state, reward, terminated):
-        # Indices are in range. Checking them would take time, and the memory of another
-        # table.
-        value = table.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        value = table.at[next_state].get(**IN_RANGE)
         return reward + discount * jnp.where(terminated, ended, value)
 
-    return jnp.where(mdp.available, expected(mdp, returns), -jnp.inf)
+    return expected(mdp, returns, unavailable=-jnp.inf)
 
 
 def backup(mdp: FiniteMDP, values: ArrayLike, discount: float | jax.Array) -> jax.Array:
@@ -296,7 +279,7 @@ def rounding_errors(mdp: FiniteMDP, values: jax.Array, discount: float | jax.Arr
     table = jnp.abs(values)
 
     def sizes(next_state, reward, terminated):
-        value = table.at[next_state].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        value = table.at[next_state].get(**IN_RANGE)
         return jnp.abs(reward) + discount * jnp.where(terminated, 0, value)
 
     return precision(mdp) * expected(mdp, sizes)
@@ -381,8 +364,9 @@ def fixed_point(
     tolerance: float | jax.Array,
     max_iterations: int | jax.Array,
     follow: Callable[[jax.Array, jax.Array], jax.Array] = lambda q, values: values,
+    first: float | jax.Array = 0.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """Iterate ``values = reduce(backup(values))`` from zero.
+    """Iterate ``values = reduce(backup(values))`` from ``first``, the same everywhere.
 
     ``follow(q, values)`` may bring the values of every iteration nearer to the fixed
     point.
@@ -399,7 +383,7 @@ def fixed_point(
     def stage(carry):
         # Rounding errors are bounded anew at the first iteration of each stage, which
         # doubles the number of iterations: a bound costs as much as an iteration.
-        values, change, iterations, limit = carry
+        values, moving, iterations, limit = carry
         q = backup(mdp, values, discount)
         negligible = reduction_errors(reduce, q, rounding_errors(mdp, values, discount))
         end = iterations + jnp.maximum(iterations, 8)
@@ -409,23 +393,23 @@ def fixed_point(
             q = backup(mdp, values, discount)
             updated = reduce(q)
             changes = _distance(updated, values)
+            kind = jnp.where(changes <= negligible, SETTLED, MOVING)
+            kind = jnp.max(jnp.where(changes <= tolerance, STOPPED, kind))
             iterations = iterations + 1
-            settled = jnp.all(changes <= negligible)
-            limit = jnp.where(settled, jnp.minimum(limit, 2 * iterations), limit)
-            return follow(q, updated), jnp.max(changes), iterations, limit
+            limit = jnp.where(kind <= SETTLED, jnp.minimum(limit, 2 * iterations), limit)
+            return follow(q, updated), kind, iterations, limit
 
         def unfinished_stage(carry):
             return unfinished(carry) & (carry[2] < end)
 
-        return lax.while_loop(unfinished_stage, sweep, (values, change, iterations, limit))
+        return lax.while_loop(unfinished_stage, sweep, (values, moving, iterations, limit))
 
     def unfinished(carry):
-        _, change, iterations, limit = carry
-        return ~(change <= tolerance) & (iterations < limit)
+        _, kind, iterations, limit = carry
+        return (kind != STOPPED) & (iterations < limit)
 
-    dtype = mdp.reward.dtype
-    zeros = jnp.zeros(mdp.num_states, dtype)
-    start = (zeros, jnp.array(jnp.inf, dtype), jnp.int32(0), jnp.int32(max_iterations))
+    values = jnp.full(mdp.num_states, first, mdp.reward.dtype)
+    start = values, jnp.asarray(MOVING), jnp.int32(0), jnp.int32(max_iterations)
     values, _, iterations, _ = lax.while_loop(unfinished, stage, start)
     return values, iterations
 

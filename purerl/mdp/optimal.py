@@ -1,105 +1,29 @@
-"""Optimal values and policies of finite Markov decision processes."""
+"""Optimal values and policies of finite Markov decision processes, by iteration."""
 
-from typing import NamedTuple
+import functools
+import operator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from purerl.checks import refusal
+from purerl.mdp.attaining import attaining
+from purerl.mdp.chain import chain_of
 from purerl.mdp.model import FiniteMDP
 from purerl.mdp.operators import (
+    IN_RANGE,
     Solution,
     backup,
     best,
     bounded,
-    carried_on,
+    expected_reward,
     fixed_point,
     greedy,
     mean,
-    reduction_errors,
-    rounding_errors,
     solver,
 )
-from purerl.mdp.policy_evaluation import chain_of, values_of
 
-FREE = 32  # a discount within so many roundings of 1 does not tell a step from none
 SWEEPS = 20  # with one policy, in modified policy iteration
-WARM_UP = 1000  # iterations of values before policies are evaluated
-MOST_POLICIES = 1000  # to evaluate; improvement takes a few
-
-
-def _taken(table, actions):
-    """``table[s, actions[s]]``: ``[S, A]`` -> ``[S]``."""
-    return jnp.take_along_axis(table, actions[:, None], axis=-1)[:, 0]
-
-
-def _can_stay(mdp, actions):
-    """States in which some of the ``actions [S, A]`` can be taken forever, and these.
-
-    Returns:
-        bool ``[S]`` and bool ``[S, A]``.
-    """
-
-    def inside(states):
-        leaves = mdp.terminated | ~states[mdp.next_state]
-        return actions & ~jnp.any((mdp.probability > 0) & leaves, axis=-1)
-
-    def shrink(carry):
-        states, _ = carry
-        fewer = jnp.any(inside(states), axis=-1)
-        return fewer, jnp.any(fewer != states)
-
-    start = jnp.any(actions, axis=-1)
-    states, _ = lax.while_loop(lambda carry: carry[1], shrink, (start, jnp.any(start)))
-    return states, inside(states)
-
-
-def _arriving(mdp, preferred, allowed, resting, sought):
-    """A policy that ends, or rests, wherever the allowed actions can bring it there.
-
-    Args:
-        mdp: the model.
-        preferred: the actions to keep where they arrive, int32 ``[S]``.
-        allowed: the actions to take instead, bool ``[S, A]``.
-        resting: actions that collect nothing in states worth nothing; a state in which
-            they can be taken forever counts as an end, bool ``[S, A]``.
-        sought: whether to do all this, bool ``[]``.
-    """
-    possible = mdp.probability > 0
-    rests, rest = _can_stay(mdp, resting & sought)
-    actions = jnp.where(rests, jnp.argmax(rest, axis=-1).astype(jnp.int32), preferred)
-
-    def widen(carry):
-        arrived, actions, _ = carry
-        arrives = jnp.any(possible & (mdp.terminated | arrived[mdp.next_state]), axis=-1)
-        wider = arrived | _taken(arrives, actions)
-        # Only where no preferred action helps any more is another one taken.
-        stuck = jnp.all(wider == arrived)
-        others = allowed & arrives
-        turns = stuck & ~arrived & jnp.any(others, axis=-1)
-        actions = jnp.where(turns, jnp.argmax(others, axis=-1).astype(jnp.int32), actions)
-        wider = wider | turns
-        return wider, actions, jnp.any(wider != arrived)
-
-    return lax.while_loop(lambda carry: carry[2], widen, (rests, actions, sought))[1]
-
-
-def _attaining(mdp, q, values, discount):
-    """A greedy policy that attains the values, int32 ``[S]``.
-
-    Where a step costs nothing, or less than rounding, one of the best actions may
-    postpone the reward forever. It is replaced by one of equal value that does not.
-    """
-    of_backup = rounding_errors(mdp, values, discount)
-    errors = jnp.where(jnp.isfinite(q), of_backup, 0)
-    allowed = mdp.available & (q + errors >= jnp.max(q - errors, axis=-1, keepdims=True))
-    collects = jnp.any((mdp.probability > 0) & (mdp.reward != 0), axis=-1)
-    worthless = jnp.abs(values) <= reduction_errors(best, q, of_backup)
-    resting = allowed & ~collects & worthless[:, None]
-    free = 1 - discount <= FREE * jnp.finfo(q.dtype).eps
-    return _arriving(mdp, greedy(q), allowed, resting, free)
 
 
 @solver
@@ -133,56 +57,48 @@ def value_iteration(
     values, iterations = fixed_point(mdp, discount, best, tolerance, max_iterations)
 
     def policy(q):
-        return _attaining(mdp, q, values, discount)
+        return attaining(mdp, q, values, discount)
 
     return bounded(mdp, discount, best, values, policy, iterations)
 
 
-def _optimal_errors(mdp, values, discount, of_policy):
-    """Bounds on the errors of optimal values, float ``[S]``; infinite if none is found.
+def _any_best(q):
+    """One of the best actions in each state, int32 ``[S]``.
 
-    The optimum is at least what a policy attains, and at most any ``w`` with
-    ``w >= T w`` (Puterman, section 6.2). Such a ``w`` is looked for from the values of
-    a best policy, plus twice their own errors, upwards.
-
-    Args:
-        mdp: the model.
-        values: of a best policy, float ``[S]``.
-        discount: in ``[0, 1]``.
-        of_policy: their errors, float ``[S]``.
+    Which one differs from state to state, as if by chance: where nothing is known yet
+    all actions are equal, and news spreads the faster the more ways are taken.
     """
-    q = backup(mdp, values, discount)
-    rounding = jnp.where(jnp.isfinite(q), rounding_errors(mdp, values, discount), 0)
-    highest = q + rounding
-    margin = reduction_errors(best, q, rounding)
-
-    def raise_errors(carry):
-        errors, count, _ = carry
-        needed = best(highest + carried_on(mdp, errors, discount)) - values
-        fails = needed > errors
-        return jnp.where(fails, needed + margin, errors), count + 1, jnp.any(fails)
-
-    def unfinished(carry):
-        _, count, fails = carry
-        return fails & (count < WARM_UP)
-
-    start = 2 * of_policy, jnp.int32(0), jnp.all(jnp.isfinite(of_policy))
-    errors, _, fails = lax.while_loop(unfinished, raise_errors, start)
-    return jnp.where(fails, jnp.inf, errors)
+    state, action = (jnp.arange(n, dtype=jnp.uint32) for n in q.shape)
+    mixed = state[:, None] * jnp.uint32(0x9E3779B1) + action * jnp.uint32(0x85EBCA77)
+    rank = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D) >> 1
+    return greedy(jnp.where(q == best(q)[:, None], rank.astype(jnp.int32), -1))
 
 
-def _modified(mdp, discount, tolerance, max_iterations, sweeps):
+def modified_values(mdp, discount, tolerance, max_iterations, sweeps):
     """The values of modified policy iteration, and the number of iterations."""
 
     def follow(q, values):
-        chain = chain_of(mdp, greedy(q))
+        chain = chain_of(mdp, _any_best(q))
+        paid = expected_reward(chain)[:, 0]
+        weight = discount * jnp.where(chain.terminated, 0, chain.probability)
+        # Outcome by outcome, stored once for all sweeps.
+        tables = lax.optimization_barrier((paid, weight[:, 0].T, chain.next_state[:, 0].T))
 
         def sweep(_, values):
-            return backup(chain, values, discount)[:, 0]
+            paid, weight, next_state = tables
+            terms = [
+                w * values.at[s].get(**IN_RANGE) for w, s in zip(weight, next_state, strict=True)
+            ]
+            return functools.reduce(operator.add, terms, paid)
 
         return lax.fori_loop(0, sweeps, sweep, values)
 
-    return fixed_point(mdp, discount, best, tolerance, max_iterations, follow)
+    # From values that one sweep can only raise, all others can only raise them, too:
+    # they do not follow a bad policy downwards. At a discount of 1 zero has to do.
+    reward = jnp.where(mdp.available, expected_reward(mdp), -jnp.inf)
+    worst = jnp.minimum(jnp.min(best(reward)), 0)
+    lowest = jnp.where(discount < 1, worst / (1 - discount), 0)
+    return fixed_point(mdp, discount, best, tolerance, max_iterations, follow, lowest)
 
 
 @solver(static=("sweeps",))
@@ -211,10 +127,10 @@ def modified_policy_iteration(
     Raises:
         ValueError: ``discount`` is not in ``[0, 1]``.
     """
-    values, iterations = _modified(mdp, discount, tolerance, max_iterations, sweeps)
+    values, iterations = modified_values(mdp, discount, tolerance, max_iterations, sweeps)
 
     def policy(q):
-        return _attaining(mdp, q, values, discount)
+        return attaining(mdp, q, values, discount)
 
     return bounded(mdp, discount, best, values, policy, iterations)
 
@@ -258,7 +174,7 @@ def epsilon_soft_optimal(
         return (1 - epsilon) * best(q) + epsilon * mean(uniform, q)
 
     def policy(q):
-        actions = _attaining(mdp, q, values, discount)
+        actions = attaining(mdp, q, values, discount)
         taken = jax.nn.one_hot(actions, mdp.num_actions, dtype=q.dtype)
         return epsilon * uniform + (1 - epsilon) * taken
 
@@ -315,120 +231,6 @@ def soft_optimal(
     return bounded(mdp, discount, reduce, values, policy, iterations, best, more_rounding)
 
 
-def _improve(mdp, discount, first, max_iterations, max_exact_states):
-    """Policy evaluation and improvement in turn, from the policy ``first [S]``."""
-
-    def unfinished(carry):
-        *_, iterations, stable = carry
-        return ~stable & (iterations < max_iterations)
-
-    def improve(carry):
-        actions, before, _, iterations, _ = carry
-        found = values_of(chain_of(mdp, actions), discount, max_exact_states)
-        q = backup(mdp, found.values, discount)
-        finite = jnp.isfinite(found.values)
-        kept = _taken(q, actions)
-        residual = jnp.where(finite, jnp.abs(kept - found.values), 0)
-        rounding = rounding_errors(mdp, jnp.where(finite, found.values, 0), discount)
-        lowest = q - rounding
-        better = best(lowest) > found.values + residual + _taken(rounding, actions)
-        # The errors of the values may feign an improvement among ties, and policies
-        # could follow each other in a circle. So it must be certain, or have helped.
-        errors = jnp.where(finite & jnp.isfinite(found.errors), found.errors, residual)
-        certain = best(lowest - carried_on(mdp, errors, discount)) > found.values + errors
-        rise = jnp.where(finite & jnp.isfinite(before), found.values - before, 0)
-        helped = (iterations == 0) | (jnp.sum(rise) > 0)
-        stable = ~jnp.any(better) | ~(helped | jnp.any(certain))
-        improved = jnp.where(better & ~stable, greedy(lowest), actions)
-        return improved, found.values, found.errors, iterations + 1, stable
-
-    zeros = jnp.zeros(mdp.num_states, mdp.reward.dtype)
-    start = first, zeros, zeros, jnp.int32(0), jnp.bool_(False)
-    actions, values, errors, iterations, _ = lax.while_loop(unfinished, improve, start)
-    errors = _optimal_errors(mdp, values, discount, errors)
-    return bounded(mdp, discount, best, values, lambda _: actions, iterations, errors=errors)
-
-
-@solver(static=("max_exact_states",))
-def policy_iteration(
-    mdp: FiniteMDP,
-    discount: float | jax.Array,
-    max_iterations: int = 1000,
-    max_exact_states: int = 2048,
-) -> Solution:
-    """Optimal values by alternating policy evaluation and policy improvement.
-
-    The first policy is greedy for the next reward; at ``discount == 1`` it is the one
-    found by :func:`value_iteration` in ``WARM_UP`` sweeps. Howard, *Dynamic Programming
-    and Markov Processes* (1960); Puterman, section 6.4.
-
-    An action is replaced only by one that is better by more than rounding errors, so
-    that iteration ends among ties. At ``discount == 1`` a policy that ends episodes is
-    not replaced by one of equal ``q`` that does not: ``policy`` attains ``values``.
-
-    Args:
-        mdp: the model.
-        discount: in ``[0, 1]``.
-        max_iterations: the largest number of policies to evaluate.
-        max_exact_states: as in :func:`~purerl.mdp.policy_evaluation.evaluate_policy`.
-
-    Raises:
-        ValueError: ``discount`` is not in ``[0, 1]``.
-    """
-    # Improvement cannot start from a policy that loses without end: every action that
-    # may lead back to such states has value -inf.
-    free = discount == 1
-    values, _ = fixed_point(mdp, discount, best, 0.0, jnp.where(free, WARM_UP, 0))
-    collects = jnp.any((mdp.probability > 0) & (mdp.reward != 0), axis=-1)
-    resting = mdp.available & ~collects
-    first = _arriving(mdp, greedy(backup(mdp, values, discount)), mdp.available, resting, free)
-    return _improve(mdp, discount, first, max_iterations, max_exact_states)
-
-
-@solver(static=("max_exact_states",))
-def solve(mdp: FiniteMDP, discount: float | jax.Array, max_exact_states: int = 2048) -> Solution:
-    """The optimum, by the method that suits the size of the model.
-
-    It is found by :func:`modified_policy_iteration`, and for up to ``max_exact_states``
-    states the policy found is then evaluated, and improved if that is possible, as in
-    :func:`policy_iteration`. So slow convergence, close to a discount of 1, cannot be
-    taken for the end.
-
-    Args:
-        mdp: the model.
-        discount: in ``[0, 1]``.
-        max_exact_states: as in :func:`~purerl.mdp.policy_evaluation.evaluate_policy`.
-
-    Raises:
-        ValueError: ``discount`` is not in ``[0, 1]``.
-    """
-    if mdp.num_states > max_exact_states:
-        return modified_policy_iteration(mdp, discount)
-    values, _ = _modified(mdp, discount, 0.0, WARM_UP, SWEEPS)
-    first = _attaining(mdp, backup(mdp, values, discount), values, discount)
-    return _improve(mdp, discount, first, MOST_POLICIES, max_exact_states)
-
-
-def optimal_q(mdp: FiniteMDP, discount: float | jax.Array) -> jax.Array:
-    """``q*``, float ``[S, A]``: the action values of :func:`solve`.
-
-    Example:
-        A coin is tossed (action 0) until heads, which pays 3 and ends the episode;
-        action 1 waits:
-
-        >>> coin = FiniteMDP(
-        ...     probability=[[[0.5, 0.5], [1.0, 0.0]]],
-        ...     next_state=[[[0, 0], [0, 0]]],
-        ...     reward=[[[3.0, 0.0], [0.0, 0.0]]],
-        ...     terminated=[[[True, False], [False, False]]],
-        ...     initial=[1.0],
-        ... )
-        >>> optimal_q(coin, 0.5).round(4).tolist()  # v = 3/2 + v/4
-        [[2.0, 1.0]]
-    """
-    return solve(mdp, discount).q
-
-
 @solver
 def finite_horizon(
     mdp: FiniteMDP, horizon: int | jax.Array, discount: float | jax.Array = 1.0
@@ -451,66 +253,3 @@ def finite_horizon(
     """
     zeros = jnp.zeros(mdp.num_states, mdp.reward.dtype)
     return lax.fori_loop(0, horizon, lambda _, values: best(backup(mdp, values, discount)), zeros)
-
-
-class LinearProgram(NamedTuple):
-    """The optimum of the primal and the dual program.
-
-    Attributes:
-        values: of the primal, ``v*``, float64 ``[S]``.
-        occupancy: of the dual, ``sum_t discount^t P(S_t = s, A_t = a)`` with uniform
-            ``S_0``, float64 ``[S, A]``.
-        policy: the action of largest occupancy, int32 ``[S]``.
-    """
-
-    values: np.ndarray
-    occupancy: np.ndarray
-    policy: np.ndarray
-
-
-def linear_program(mdp: FiniteMDP, discount: float) -> LinearProgram:
-    r"""The optimum by linear programming, sharing no code with the other solvers.
-
-    .. math::
-        \min_v \frac 1 S \sum_s v(s) \quad \text{where} \quad
-        v(s) \ge \sum_k p_k \left(r_k + \gamma (1 - d_k) v(s'_k)\right)
-        \quad \text{for all } s, a.
-
-    It is solved in double precision by SciPy's HiGHS, with a sparse matrix, and cannot
-    be used under ``jit``. d'Epenoux, "A probabilistic production and inventory problem"
-    (Management Science 10, 1963); Puterman, section 6.9.
-
-    Args:
-        mdp: the model.
-        discount: in ``[0, 1]``; 1 only if every policy ends episodes.
-
-    Raises:
-        ValueError: ``discount`` is not in ``[0, 1]``, or no finite optimum was found.
-    """
-    from scipy.optimize import linprog
-    from scipy.sparse import coo_array
-
-    if not 0 <= discount <= 1:
-        raise refusal("linear_program", "discount", discount, "a number in [0, 1]")
-    probability = np.asarray(mdp.probability, float)
-    size, actions, _ = probability.shape
-    # One row per state and action: discount P(s' | s, a) - [s = s'].
-    pairs = np.arange(size * actions)
-    here = coo_array((np.ones(len(pairs)), (pairs, np.repeat(np.arange(size), actions))))
-    row = np.broadcast_to(pairs.reshape(size, actions, 1), probability.shape).ravel()
-    column = np.asarray(mdp.next_state).ravel()
-    weight = np.where(mdp.terminated, 0, discount * probability).ravel()
-    following = coo_array((weight, (row, column)), shape=here.shape)
-    reward = (probability * np.asarray(mdp.reward, float)).sum(axis=-1).ravel()
-    found = linprog(
-        np.full(size, 1 / size),
-        A_ub=(following - here).tocsr(),
-        b_ub=-reward,
-        bounds=(None, None),
-        method="highs",
-    )
-    if not found.success:
-        allowed = f"one with a finite optimum, but no finite optimum was found: {found.message}"
-        raise refusal("linear_program", "discount", discount, allowed)
-    occupancy = -found.ineqlin.marginals.reshape(size, actions)
-    return LinearProgram(found.x, occupancy, occupancy.argmax(axis=1).astype(np.int32))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.envs.contract import explained
-from purerl.metrics import averages
+from purerl.metrics import averages, normalized
 from purerl.random import Impl, seed_key
 from purerl.run import training
 from purerl.run.checkpoint import flatten
@@ -103,7 +103,8 @@ def run(task: Task, advance: Callable[[], None] = lambda: None) -> dict[str, np.
     curves: dict[str, list[np.ndarray]] = {}
     for point in range(settings.points):
         start = put(np.int32(point * settings.length))
-        state, values = compiled.segment(agent, state, start)
+        state, metrics = compiled.segment(agent, state, start)
+        values = averages(metrics)
         if (point + 1) % (settings.points // settings.evaluations) == 0:
             number = put(np.int32(point))
             values |= compiled.evaluate(agent, state, prepared, base_seed, seeds, number)
@@ -140,7 +141,7 @@ def _compiled(treedef, avals, batched, settings, device):
 
     def segment(agent, state, start):
         state, metrics = training.segment(agent, state, start, settings.length)
-        return state, averages(metrics)
+        return state, normalized(metrics)
 
     def evaluate(agent, state, prepared, base_seed, seed, point):
         _, evaluation_key = training.run_keys(seed_key(base_seed, seed, settings.impl))

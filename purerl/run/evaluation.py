@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from purerl import mdp
 from purerl.agents.base import Agent, start_state
 from purerl.checks import check_size, refusal, shown
-
-SMALL = 0.05  # an error that is small beside the answer
+from purerl.mdp.policy_iteration import SMALL
 
 
 class Evaluation(Protocol):
@@ -83,7 +82,7 @@ class Episodes:
         reset_keys = jax.random.split(reset_key, self.episodes)
         start = jax.vmap(start_state, (None, None, 0))(agent, snapshot, reset_keys)
         running = jnp.ones(self.episodes, bool)
-        first = jnp.int32(0), start, jnp.zeros(self.episodes), running
+        first = jnp.int32(0), start, jnp.zeros(self.episodes, jnp.float32), running
         _, _, returns, _ = jax.lax.while_loop(unfinished, step, first)
         return {"evaluation_return": jnp.mean(returns)}
 
@@ -153,13 +152,13 @@ class ExactValues:
 
     def prepare(self, agent):
         model = agent.env.mdp
-        pi = jax.vmap(agent.target_probabilities)(jnp.arange(agent.env.num_states))
+        pi = jax.vmap(agent.target_probabilities)(jnp.arange(agent.env.num_states, dtype=jnp.int32))
         values = mdp.evaluate_policy(model, pi, agent.discount).values
         return values, mdp.reachable(model)
 
     def __call__(self, agent, snapshot, key, prepared):
         values, reachable = prepared
-        states = jnp.arange(agent.env.num_states)
+        states = jnp.arange(agent.env.num_states, dtype=jnp.int32)
         predicted = jax.vmap(agent.value, (None, 0))(snapshot, states)
         squared = (predicted - values) ** 2
         return {"value_error": jnp.sqrt(jnp.mean(squared, where=reachable))}

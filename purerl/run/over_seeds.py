@@ -173,6 +173,7 @@ def over_episodes(
         setting = _setting(settings, numbers // seeds)
         keys = jax.vmap(lambda i: seed_key(base_seed, i, impl))(numbers % seeds)
         width = numbers.shape[0]
+        run = jnp.arange(width, dtype=jnp.int32)
 
         def unfinished(carry):
             _, t, ended, _, _ = carry
@@ -184,21 +185,27 @@ def over_episodes(
             row["length"] = length + 1
             place = jnp.where(done, ended, num_episodes)  # beyond the end nothing is written
             records = {
-                name: table.at[jnp.arange(width), place].set(row[name], mode="drop")
+                name: table.at[run, place].set(row[name].astype(jnp.float32), mode="drop")
                 for name, table in records.items()
             }
             return states, t + 1, ended + done, jnp.where(done, 0, length + 1), records
 
         states = jax.vmap(lambda one, key: make_agent(one).init(key))(setting, keys)
         rows = jax.eval_shape(jax.vmap(step, (0, 0, None)), setting, states, jnp.int32(0))[2]
-        empty = jnp.full((width, num_episodes), jnp.nan)
+        empty = jnp.zeros((width, num_episodes), jnp.float32)
         zeros = jnp.zeros(width, jnp.int32)
         records = dict.fromkeys((*rows, "length"), empty)
         carry = states, jnp.int32(0), zeros, zeros, records
-        return jax.lax.while_loop(unfinished, body, carry)[4]
+        _, _, ended, _, records = jax.lax.while_loop(unfinished, body, carry)
+        return ended, records
 
-    results = _in_chunks(chunk, many * seeds, lanes, executor)
-    return {name: x.reshape(many, seeds, num_episodes) for name, x in results.items()}
+    ended, records = _in_chunks(chunk, many * seeds, lanes, executor)
+    # On the host, so that jax.debug_nans does not stop at what is missing.
+    missing = np.arange(num_episodes) >= ended[:, None]
+    return {
+        name: np.where(missing, np.nan, x).reshape(many, seeds, num_episodes)
+        for name, x in records.items()
+    }
 
 
 def _setting(settings, number):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from purerl.agents.base import Agent, check_agent
 from purerl.checks import WHOLE, check_values, refusal
 from purerl.envs.contract import explained
-from purerl.metrics import CompensatedSum, Metrics, averages
+from purerl.metrics import CompensatedSum, Metrics, averages, normalized
 from purerl.random import as_key
 from purerl.run.evaluation import Evaluation, check_evaluation
 from purerl.timescan import block_length, time_scan
@@ -132,12 +132,14 @@ def train(
 
     def point(state, i):
         state, metrics = segment(agent, state, i * length, length)
-        values = averages(metrics)
+        measures = {}
         if evaluation is not None:
             key = jax.random.fold_in(evaluation_key, i)
-            values |= evaluation(agent, agent.snapshot(state), key, prepared)
-        return state, values
+            measures = evaluation(agent, agent.snapshot(state), key, prepared)
+        return state, (normalized(metrics), measures)
 
     with explained(agent.env):
         state = agent.init(init_key)
-    return jax.lax.scan(point, state, jnp.arange(points, dtype=jnp.int32))
+    numbers = jnp.arange(points, dtype=jnp.int32)
+    state, (metrics, measures) = jax.lax.scan(point, state, numbers)
+    return state, averages(metrics) | measures

@@ -16,6 +16,7 @@ from purerl.mdp import FiniteMDP
 from purerl.networks import MLP
 from purerl.pytree import Node
 from purerl.run import training
+from tests import quick
 
 KEY = purerl.random.key(1, "pcg4d")
 SMALL = {
@@ -42,6 +43,11 @@ def finite(rng, num_states=5, num_actions=3):
 
 
 ENV = OneHot(TimeLimit(FiniteEnvironment.of(finite(np.random.default_rng(0))), 4), 5)
+
+
+init = quick.jit(lambda agent, key: agent.init(key))
+step = quick.jit(lambda agent, state, t: agent.step(state, t))
+step_on_known_batch = quick.jit(lambda agent, state, t: agent.step(state, t))
 
 
 def layers(params):
@@ -116,16 +122,13 @@ def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_n
         features=(7,),
         **SMALL,
     )
-    step, state = jax.jit(agent.step), jax.jit(agent.init)(KEY)
-    other = purerl.DQN(env=ENV, features=(7,), **SMALL)
-    state = state._replace(
-        target_params=jax.jit(other.init)(purerl.random.key(9, "pcg4d")).params
-    )  # online and target differ
+    state, other = (init(agent, purerl.random.key(seed, "pcg4d")) for seed in (1, 9))
+    state = state._replace(target_params=other.params)  # online and target differ
     weights, target_weights = layers(state.params), layers(state.target_params)
     first = second = [np.zeros_like(w) for w in weights]
     linear = clipped = 0
     for t in range(3):
-        state, metrics = step(state, t)
+        state, metrics = step_on_known_batch(agent, state, t)
         batch = jax.tree.map(lambda x: np.asarray(x)[20:36], state.buffer)
         value, q, gradient, error = reference_gradient(
             weights, target_weights, batch, 0.9, target, loss
@@ -156,10 +159,10 @@ def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_n
 @pytest.mark.parametrize("step_size", [1.0, 0.25])
 def test_the_target_follows_at_its_period_and_not_between(step_size):
     agent = purerl.DQN(env=ENV, target_step_size=step_size, features=(7,), **SMALL)
-    step, state = jax.jit(agent.step), jax.jit(agent.init)(KEY)
+    state = init(agent, KEY)
     for t in range(7):
         before = state
-        state, _ = step(state, t)
+        state, _ = step(agent, state, t)
         for old, online, new in zip(
             *map(layers, (before.target_params, state.params, state.target_params)), strict=True
         ):
@@ -207,12 +210,12 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
     )
     per_step = num_envs * train_period
     assert agent.transitions_per_step == per_step
-    state = jax.jit(agent.init)(KEY)
+    state = init(agent, KEY)
     assert not any(
         np.asarray(leaf)[24:].any() for leaf in jax.tree.leaves(state.buffer)
     )  # the warm-up, and no more
     assert np.asarray(state.buffer.observation)[:24, 1].all()
-    state, totals = jax.jit(lambda state: training.segment(agent, state, 0, iterations))(state)
+    state, totals = quick.jit(lambda state: training.segment(agent, state, 0, iterations))(state)
 
     added = 24 + iterations * per_step
     oldest_first = (added + np.arange(size)) % size
@@ -250,16 +253,16 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
 
 def test_behavior_follows_the_network_but_for_epsilon():
     agent = purerl.DQN(env=ENV, epsilon=0.0, learning_rate=1e-12, features=(7,), **SMALL)
-    state, _ = jax.jit(lambda key: training.segment(agent, agent.init(key), 0, 16))(KEY)
+    start = init(agent, KEY)
+    state, _ = quick.jit(lambda state: training.segment(agent, state, 0, 16))(start)
     q = forward(layers(state.params), np.eye(5))[0]
-    acted = jax.vmap(lambda observation: agent.act(agent.snapshot(state), KEY, observation))(
-        jnp.eye(5)
-    )
+    act = quick.jit(jax.vmap(agent.act, (None, None, 0)))
+    acted = act(agent.snapshot(state), KEY, np.eye(5, dtype=np.float32))
     np.testing.assert_array_equal(acted, q.argmax(axis=1))
     np.testing.assert_array_equal(
         state.buffer.action, q.argmax(axis=1)[np.asarray(state.buffer.observation).argmax(axis=1)]
     )
-    warm = jax.jit(agent.init)(KEY).buffer.action[:32]
+    warm = np.asarray(start.buffer.action)[:32]
     assert len(set(warm.tolist())) == 3  # the warm-up ignores it all
 
 
@@ -292,7 +295,7 @@ PROBES = {
 def test_probes(target):
     """Values known in closed form, and all at once: a lane for each probe and seed."""
     discount, seeds = 0.5, 3
-    models = jax.tree.map(lambda *x: jnp.stack(x), *PROBES.values())
+    models = jax.tree.map(lambda *x: np.stack(x), *PROBES.values())
 
     def run(model, key):
         agent = purerl.DQN(
@@ -314,7 +317,7 @@ def test_probes(target):
             jnp.eye(2)
         ), mdp.optimal_q(model, discount)
 
-    q, exact = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(
+    q, exact = quick.optimizing_jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))(
         models, jax.random.split(KEY, seeds)
     )
     known = [
@@ -338,7 +341,8 @@ def test_it_learns_to_balance():
         env=purerl.make("CartPole-v1"), epsilon=purerl.schedule.linear(1.0, 0.05, 5_000)
     )
     keys = jax.random.split(KEY, 4)
-    _, curves = jax.jit(jax.vmap(lambda key: purerl.train(agent, key, 20_000, points=10)))(keys)
+    train = quick.optimizing_jit(jax.vmap(lambda key: purerl.train(agent, key, 20_000, points=10)))
+    _, curves = train(keys)
     returns = np.asarray(curves["episode_return"])
     assert (returns[:, 0] < 40).all()  # a random policy falls after about 22 steps
     assert (returns[:, -3:].max(axis=1) > 90).all()
@@ -379,12 +383,8 @@ def test_boards_go_through_convolutions():
         "batch_size": 16,
     }
     agent = purerl.DQN(env=env, channels=(4,), features=(16,), **sizes)
-    init, run = (
-        jax.jit(agent.init),
-        jax.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20))),
-    )
-    state = init(purerl.random.key(0))
-    after, metrics = run(state)
+    state = init(agent, purerl.random.key(0))
+    after, metrics = quick.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20)))(state)
     assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (
         400,
         10,
@@ -393,9 +393,13 @@ def test_boards_go_through_convolutions():
     )
     assert np.isfinite(metrics["loss"].total).all()
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after.params, state.params)
-    assert jax.tree.all(moved) and agent.values(
-        agent.snapshot(after), env.observe(env.reset(purerl.random.key(1)))
-    ).shape == (3,)
+    assert jax.tree.all(moved)
+
+    @quick.jit
+    def values(after, key):
+        return agent.values(agent.snapshot(after), env.observe(env.reset(key)))
+
+    assert values(after, purerl.random.key(1)).shape == (3,)
 
 
 def test_indices_of_states_enter_as_indicators():
@@ -439,3 +443,8 @@ def test_convolutions_are_for_boards_only():
         ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"
     ):
         purerl.DQN(env=purerl.make("CartPole-v1"), channels=(4,))
+
+
+def test_a_learning_rate_may_be_annealed_to_zero():
+    schedule = purerl.schedule.linear(1e-3, 0.0, steps=100)
+    assert purerl.DQN(env=ENV, learning_rate=schedule, **SMALL).learning_rate == schedule

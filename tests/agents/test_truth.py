@@ -14,6 +14,7 @@ from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
 from purerl.envs.diagnostic import Testbed
 from purerl.run import evaluation, training
+from tests import quick
 
 GAMMA, EPSILON, OMEGA = 0.8, 0.3, 0.8
 NUM_SEEDS = 64
@@ -69,15 +70,37 @@ METHODS = {
 TIMES = 4_000, 16_000, 64_000
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 4, 5))
+@functools.cache
+def models():
+    """One for each seed, leaves ``[NUM_SEEDS, ...]``."""
+    return quick.jit(jax.vmap(ending))(jnp.arange(NUM_SEEDS))
+
+
+@quick.jit
+def limits(models, epsilon):
+    """Action values of the best of the epsilon-soft policies, ``[NUM_SEEDS, S, A]``."""
+    return jax.vmap(lambda model: mdp.epsilon_soft_optimal(model, GAMMA, epsilon).q)(models)
+
+
+@functools.cache
+def one_model():
+    return quick.jit(ending)(3)
+
+
 def errors(cls, fields, static, epsilon, times=TIMES, lanes=NUM_SEEDS, first_seed=0):
     """The largest error of the table at some times, multiples of the first, each seed
     with a model of its own: ``[lanes, times]``."""
+    return errors_in(
+        models(), limits(models(), epsilon), cls, fields, static, times, lanes, first_seed
+    )
 
+
+@functools.partial(quick.optimizing_jit, static_argnums=(2, 4, 5, 6))
+def errors_in(models, limits, cls, fields, static, times, lanes, first_seed):
     def run(i):
-        model = ending(i % NUM_SEEDS)
+        model = jax.tree.map(lambda leaf: leaf[i % NUM_SEEDS], models)
         agent = cls(env=FiniteEnvironment.of(model), **fields, **dict(static))
-        limit = mdp.epsilon_soft_optimal(model, GAMMA, epsilon).q
+        limit = limits[i % NUM_SEEDS]
 
         def go_on(state, i):
             state, _ = training.segment(agent, state, i * times[0], times[0])
@@ -183,9 +206,9 @@ KEYS = jax.vmap(lambda i: purerl.random.seed_key(9, i, "pcg4d"))(jnp.arange(NUM_
 
 
 def trained(agent, num_steps):
-    return jax.jit(jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps)))(
-        KEYS
-    )
+    return quick.optimizing_jit(
+        jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps))
+    )(KEYS)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +223,11 @@ def trained(agent, num_steps):
 def test_planning_with_a_certain_model_is_exact(cls, fields):
     """Nothing is random, so that a constant step size leaves no error."""
 
-    def run(i):
+    def solved(i):
         model = mdp.garnet(purerl.random.seed_key(5, i, "pcg4d"), 6, 3, 1)
+        return model, mdp.optimal_q(model, GAMMA)
+
+    def run(i, model, optimum):
         agent = cls(
             env=TimeLimit(FiniteEnvironment.of(model), 10),
             discount=GAMMA,
@@ -218,11 +244,12 @@ def test_planning_with_a_certain_model_is_exact(cls, fields):
             if cls is agents.PrioritizedSweeping
             else state.memory.last >= 0
         )
-        return jnp.max(
-            jnp.abs(state.q - mdp.optimal_q(model, GAMMA)), where=tried & met[:, None], initial=0
-        ), jnp.sum(tried)
+        return jnp.max(jnp.abs(state.q - optimum), where=tried & met[:, None], initial=0), jnp.sum(
+            tried
+        )
 
-    error, tried = jax.jit(jax.vmap(run))(jnp.arange(NUM_SEEDS))
+    seeds = jnp.arange(NUM_SEEDS)
+    error, tried = quick.optimizing_jit(jax.vmap(run))(seeds, *quick.jit(jax.vmap(solved))(seeds))
     assert np.max(error) < 1e-3 and np.mean(tried) > 10
 
 
@@ -237,10 +264,14 @@ def test_curiosity_finds_the_shortcut():
         )
 
         def run(key):
-            state, _ = training.segment(agent, agent.init(key), 0, 5_000)
-            return training.segment(agent, state, 5_000, 1_000)[1]["episode_return"].total
+            _, metrics = jax.lax.scan(
+                lambda state, start: training.segment(agent, state, start, 1_000),
+                agent.init(key),
+                jnp.arange(0, 6_000, 1_000),
+            )
+            return metrics["episode_return"].total[-1]
 
-        return np.asarray(jax.jit(jax.vmap(run))(KEYS[:16]))
+        return np.asarray(quick.optimizing_jit(jax.vmap(run))(KEYS[:16]))
 
     plain, curious = late_returns(agents.DynaQ), late_returns(agents.DynaQPlus, curiosity=1e-3)
     assert curious.mean() > 1.2 * plain.mean()
@@ -258,9 +289,10 @@ def test_without_a_discount_the_gain_is_found(cls):
     best = mdp.optimal_average_reward(env.mdp)
     judge = evaluation.default(agent)
     assert isinstance(judge, evaluation.ExactGain)
-    measures = jax.vmap(
-        lambda state, key: judge(agent, agent.snapshot(state), key, judge.prepare(agent))
+    measures = quick.jit(
+        jax.vmap(lambda state, key: judge(agent, agent.snapshot(state), key, judge.prepare(agent)))
     )(state, KEYS)
+    measures = jax.tree.map(np.asarray, measures)
     assert (
         np.mean(measures["policy_regret"]) < 0.01 * best.gain
         and np.max(measures["policy_regret"]) < 0.05 * best.gain
@@ -272,7 +304,7 @@ def test_without_a_discount_the_gain_is_found(cls):
 
 
 def test_r_max_is_near_the_optimum_once_all_is_known():
-    env = FiniteEnvironment.of(ending(3))
+    env = FiniteEnvironment.of(one_model())
     agent = agents.RMax(env=env, discount=GAMMA, max_reward=5.0, known_after=1_000)
     state, _ = trained(agent, 30_000)
     assert (np.asarray(state.visits) >= 1_000).all()
@@ -287,7 +319,7 @@ def test_r_max_is_near_the_optimum_once_all_is_known():
 
 def test_r_max_is_optimistic_until_then():
     agent = agents.RMax(
-        env=FiniteEnvironment.of(ending(3)), discount=GAMMA, max_reward=5.0, known_after=1_000
+        env=FiniteEnvironment.of(one_model()), discount=GAMMA, max_reward=5.0, known_after=1_000
     )
     state, _ = trained(agent, 2_000)
     q, visits = np.asarray(state.q), np.asarray(state.visits)
@@ -296,37 +328,64 @@ def test_r_max_is_optimistic_until_then():
 
 
 def test_posterior_sampling_believes_less_and_less_else():
-    env = FiniteEnvironment.of(ending(3))
+    env = FiniteEnvironment.of(one_model())
     agent = agents.PSRL(env=env, discount=GAMMA, period=10)
-    exact, regrets = mdp.optimal_q(env.mdp, GAMMA), []
-    best = mdp.expected_return(env.mdp, mdp.greedy(exact), GAMMA)
-    for num_steps in (0, 500, 8_000):
-        state, _ = trained(agent, num_steps)
-        value = jax.vmap(lambda q: mdp.expected_return(env.mdp, mdp.greedy(q), GAMMA))(state.q)
-        regrets.append(float(np.mean(best - value)))
-    assert (
-        regrets[2] < 0.01 * float(best) + 0.02 < regrets[1] + 0.05 and regrets[1] < 0.5 * regrets[0]
-    )
+
+    @quick.jit
+    @jax.vmap
+    def values(q):
+        return mdp.expected_return(env.mdp, mdp.greedy(q), GAMMA)
+
+    @quick.optimizing_jit
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def five_hundred_steps(state, start):
+        return training.segment(agent, state, start, 500)[0]
+
+    best = values(mdp.optimal_q(env.mdp, GAMMA)[None])
+    state, regrets = quick.jit(jax.vmap(agent.init))(KEYS), {}
+    for num_steps in range(0, 8_001, 500):
+        if num_steps in (0, 500, 8_000):
+            regrets[num_steps] = np.mean(best - values(state.q))
+        state = five_hundred_steps(state, num_steps)
+    assert regrets[8_000] < 0.01 * best + 0.02 < regrets[500] + 0.05
+    assert regrets[500] < 0.5 * regrets[0]
 
 
 def optimistic(confidence, num_steps, lanes=NUM_SEEDS):
     """By how much ``Q_h`` exceeds ``Q*_h`` at least, and the share of the best value
     that is lacking, over 64 models in turn: ``[lanes]`` each."""
 
-    def run(i):
-        model = mdp.garnet(purerl.random.seed_key(5, i % NUM_SEEDS, "pcg4d"), 3, 2, 2)
-        model = mdp.time_expanded(model.replace(reward=jax.nn.sigmoid(model.reward)), 4)
+    lane = jnp.arange(lanes)
+    model, exact = models_of_four_steps(lane)
+    state = ucb_learning(model, confidence, lane, num_steps)
+    return exceeds_and_lacks(model, exact, state.q)
+
+
+@quick.jit
+@jax.vmap
+def models_of_four_steps(i):
+    model = mdp.garnet(purerl.random.seed_key(5, i % NUM_SEEDS, "pcg4d"), 3, 2, 2)
+    model = mdp.time_expanded(model.replace(reward=jax.nn.sigmoid(model.reward)), 4)
+    return model, mdp.optimal_q(model, 1.0)
+
+
+@functools.partial(quick.optimizing_jit, static_argnums=3)
+def ucb_learning(models, confidence, lanes, num_steps):
+    def run(model, i):
         agent = agents.UCBQLearning(
             env=FiniteEnvironment.of(model), horizon=4, confidence=confidence, log_term=10.0
         )
-        state, _ = training.segment(
-            agent, agent.init(purerl.random.seed_key(6, i, "pcg4d")), 0, num_steps
-        )
-        exact = mdp.optimal_q(model, 1.0)
-        best, value = (mdp.expected_return(model, mdp.greedy(q), 1.0) for q in (exact, state.q))
-        return jnp.min(state.q - exact), 1 - value / best
+        start = agent.init(purerl.random.seed_key(6, i, "pcg4d"))
+        return training.segment(agent, start, 0, num_steps)[0]
 
-    return jax.jit(jax.vmap(run))(jnp.arange(lanes))
+    return jax.vmap(run)(models, lanes)
+
+
+@quick.jit
+@jax.vmap
+def exceeds_and_lacks(model, exact, learned):
+    best, value = (mdp.expected_return(model, mdp.greedy(q), 1.0) for q in (exact, learned))
+    return jnp.min(learned - exact), 1 - value / best
 
 
 def test_optimism_holds_with_the_constant_of_the_proof_and_learns_with_a_small_one():

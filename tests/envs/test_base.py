@@ -18,6 +18,7 @@ from purerl.envs import (
     make,
 )
 from purerl.pytree import Node
+from tests import quick
 
 
 class Corridor(Node):
@@ -48,7 +49,9 @@ def walk(env, key, num_steps, action=1):
         state, transition = interact(env, jax.random.fold_in(key, t), state, jnp.int32(action))
         return state, (transition, state)
 
-    return jax.jit(lambda: jax.lax.scan(step, env.reset(key), jnp.arange(num_steps)))()[1]
+    return quick.optimizing_jit(
+        lambda: jax.lax.scan(step, env.reset(key), jnp.arange(num_steps))
+    )()[1]
 
 
 def test_the_next_observation_is_the_one_reached_and_only_the_state_is_reset():
@@ -129,7 +132,7 @@ def test_interact_compiles_once_and_repeats_itself(name, impl):
     same keys."""
     env, traces = make(name), []
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(keys):
         traces.append(name)
 
@@ -165,6 +168,6 @@ def test_a_key_is_used_once():
     env = TimeLimit(gridworld(["SS.G"], slip=0.5), 3)  # draws its start and each step
     keys = jax.random.split(purerl.random.key(0), 2)
     with jax.debug_key_reuse(True):
-        jax.jit(lambda reset_key, key: interact(env, key, env.reset(reset_key), jnp.int32(0)))(
-            *keys
-        )
+        quick.optimizing_jit(
+            lambda reset_key, key: interact(env, key, env.reset(reset_key), jnp.int32(0))
+        )(*keys)

@@ -1,5 +1,6 @@
 """Episodes of a finite MDP follow its tables: outcomes, starts, padding."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import purerl.random
+from purerl.envs import gridworld
 from purerl.envs.finite import FiniteEnvironment
 from purerl.envs.toy_text import frozen_lake
 from purerl.mdp.model import FiniteMDP
+from tests import quick
 
 
 def random_mdp(seed, num_states=3, num_actions=2, num_outcomes=4, starts=None):
@@ -32,7 +35,7 @@ def random_mdp(seed, num_states=3, num_actions=2, num_outcomes=4, starts=None):
     )
 
 
-@jax.jit
+@quick.optimizing_jit
 def draw_steps(env, keys):
     """Outcome of every state and action for each key, leaves [N, S, A]."""
     states, actions = jnp.arange(env.num_states), jnp.arange(env.num_actions)
@@ -74,9 +77,9 @@ def test_inversion_never_yields_an_impossible_outcome(weights, u):
     mdp = FiniteMDP(
         probability=p[None, None],
         next_state=np.zeros((1, 1, 6), int),
-        reward=np.zeros((1, 1, 6)),
+        reward=np.zeros((1, 1, 6), np.float32),
         terminated=np.zeros((1, 1, 6), bool),
-        initial=[1.0],
+        initial=np.ones(1, np.float32),
     )
     thresholds = np.asarray(FiniteEnvironment.of(mdp).outcome_thresholds[0, 0])
     for draw in (u, 0.0, np.nextafter(np.float32(1), np.float32(0))):
@@ -91,7 +94,13 @@ def test_rounding_does_not_reach_the_padding():
     choose the eleventh outcome."""
     p = np.array([0.1] * 10 + [0.0], np.float32)
     assert np.cumsum(p, dtype=np.float32)[9] != 1
-    mdp = random_mdp(0, 1, 1, 11).replace(probability=p[None, None])
+    mdp = FiniteMDP(
+        probability=p[None, None],
+        next_state=np.zeros((1, 1, 11), int),
+        reward=np.zeros((1, 1, 11), np.float32),
+        terminated=np.zeros((1, 1, 11), bool),
+        initial=np.ones(1, np.float32),
+    )
     thresholds = FiniteEnvironment.of(mdp).outcome_thresholds[0, 0]
     assert int(jnp.sum(jnp.float32(1) >= thresholds)) == 9
 
@@ -105,7 +114,7 @@ def test_starts_follow_initial(starts):
     env = FiniteEnvironment.of(mdp.replace(initial=initial))
     np.testing.assert_array_equal(env.start_states, starts)
     n = 20_000
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(1), n))
+    states = quick.optimizing_jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(1), n))
     counts = np.bincount(np.asarray(states), minlength=7)
     assert counts[weight == 0].sum() == 0
     assert len(starts) == 1 or stats.chisquare(counts[starts], n * initial[starts]).pvalue > 1e-4
@@ -164,3 +173,42 @@ def test_leaves_map_without_a_new_environment():
     np.testing.assert_array_equal(
         jax.vmap(reward_on_the_goal)(jnp.array([1.0, 2.0, -3.0])), [1.0, 2.0, -3.0]
     )
+
+
+def test_a_new_model_brings_its_own_dynamics():
+    slippery, dry = frozen_lake(slip=2 / 3), frozen_lake(slip=0.2)
+    changed = slippery.replace(mdp=dry.mdp)
+    chex.assert_trees_all_equal(jax.tree.leaves(changed)[:9], jax.tree.leaves(dry)[:9])
+    elsewhere = dry.mdp.replace(initial=np.eye(16)[14])
+    assert slippery.replace(mdp=elsewhere).reset(purerl.random.key(0)) == 14
+
+
+def test_physics_of_grids_map_sweep_and_have_gradients():
+    slips = np.array([0.0, 0.1, 0.9], np.float32)
+    mapped = jax.vmap(lambda slip: frozen_lake(slip=slip).mdp.probability)(slips)
+    swept = [frozen_lake().replace(slip=slip).mdp.probability for slip in slips]
+    made = [frozen_lake(slip=slip).mdp.probability for slip in slips]
+    np.testing.assert_allclose(mapped, swept, atol=1e-7)
+    np.testing.assert_allclose(mapped[1:], made[1:], atol=1e-7)
+    rewards = jax.vmap(lambda r: gridworld(["S.G"], step_reward=r).mdp.reward[0, 1, 0])(slips)
+    np.testing.assert_array_equal(rewards, slips)
+
+    def value(slip):
+        return purerl.mdp.expected_return(frozen_lake(slip=slip).mdp, np.full(16, 1), 0.9)
+
+    slope = (value(jnp.float32(0.31)) - value(jnp.float32(0.29))) / 0.02
+    assert jax.grad(value)(jnp.float32(0.3)) == pytest.approx(float(slope), rel=1e-2)
+
+
+def test_a_sweep_over_parts_of_a_model_plays_what_it_is_judged_by():
+    env = purerl.make("FrozenLake-v1", slip=2 / 3)
+    dry = frozen_lake(slip=0.0).replace(slip=0.2)
+
+    def sweep(env, over=None):
+        agent = purerl.QLearning(env=env, learning_rate=0.1)
+        options = {"seeds": 4, "num_steps": 2000, "points": 1, "progress": False}
+        return purerl.sweep(agent, over=over, **options).curves
+
+    alone = sweep(env.replace(env=dry))
+    for over in ({"env.env.slip": [0.2]}, {"env.env.mdp.probability": [dry.mdp.probability]}):
+        chex.assert_trees_all_equal(sweep(env, over), alone)

@@ -31,6 +31,7 @@ from purerl.envs.wrappers import (
 )
 from purerl.pytree import Node
 from purerl.rollout import Episode
+from tests import quick
 
 
 def picture_of(x, t, stack):
@@ -98,7 +99,7 @@ def roll(env, num_steps=300, seed=0):
     last state."""
     key = key_of(seed)
 
-    @jax.jit
+    @quick.optimizing_jit
     def run():
         def step(state, t):
             action_key, env_key = jax.random.split(jax.random.fold_in(key, t))
@@ -265,7 +266,7 @@ def test_the_next_observation_is_the_one_reached(name):
 def test_vmap_equals_a_loop():
     """Over environments that differ in a leaf inside, and over states."""
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(size, key):
         env = WRAPPERS["all"](Walk(size=size))
         return interact(env, key, env.reset(key), 1)
@@ -307,7 +308,9 @@ def test_keys_are_used_once():
     env = RewardNoise(StickyActions(frozen_lake(), 0.3), 0.1)
     reset_key, key = jax.random.split(key_of(0))
     with jax.debug_key_reuse(True):
-        jax.jit(lambda a, b: interact(env, b, env.reset(a), jnp.int32(0)))(reset_key, key)
+        quick.optimizing_jit(lambda a, b: interact(env, b, env.reset(a), jnp.int32(0)))(
+            reset_key, key
+        )
 
 
 def test_leaves_map():
@@ -326,7 +329,7 @@ def test_leaves_map():
         jnp.array([1e-8, 1.0]),
         jnp.array([0.5, 0.01]),
     )
-    reward, observed = jax.jit(jax.vmap(rewards))(*numbers)
+    reward, observed = quick.optimizing_jit(jax.vmap(rewards))(*numbers)
     np.testing.assert_array_equal(reward, [1, 2])
     np.testing.assert_allclose(np.abs(observed).max(axis=(1, 2)), [0.5, 0.01], rtol=1e-6)
 
@@ -485,7 +488,7 @@ def test_the_sticky_model_says_what_happens():
 
         return jax.lax.scan(step, (env.reset(key), 0.0, True), jnp.arange(1, 200))[0][1]
 
-    returns = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(key_of(0), 2000)))
+    returns = np.asarray(quick.optimizing_jit(jax.vmap(episode))(jax.random.split(key_of(0), 2000)))
     assert abs(returns.mean() - predicted) < 4 * returns.std() / np.sqrt(2000)
     assert 0.05 < predicted < 0.95
 
@@ -499,8 +502,10 @@ def test_discretised_actions_map_over_tables():
         assert env.num_actions == 2
         return env.step(None, state, action)[0].theta_dot
 
-    got = jax.jit(jax.vmap(jax.vmap(step, (None, 0)), (0, None)))(tables, jnp.arange(2))
-    direct = jax.jit(
+    got = quick.optimizing_jit(jax.vmap(jax.vmap(step, (None, 0)), (0, None)))(
+        tables, jnp.arange(2)
+    )
+    direct = quick.optimizing_jit(
         jax.vmap(jax.vmap(lambda torque: Pendulum().step(None, state, torque)[0].theta_dot))
     )(tables)
     np.testing.assert_allclose(got, direct, rtol=1e-6)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
+import purerl
 from purerl.mdp import FiniteMDP, evaluate_policy, from_dense, from_gymnasium, garnet
 from purerl.random import key
 
@@ -98,8 +100,8 @@ def test_dense_rewards_of_what_cannot_happen_do_not_matter():
             "the sum of probability at state 0, action 0 is 2.0",
         ),
         (
-            (np.zeros((2, 1, 2)), np.ones((2, 1)), [1, 0]),
-            "the sum of probability at state 0, action 0 is 0.0",
+            (np.array([[[1, -1e-7]]] * 2), np.ones((2, 1)), [1, 0]),
+            "probability at state 0, action 0, outcome 1 is -1e-07",
         ),
         ((np.ones((2, 1, 2)) / 2, np.ones((2, 1)), [1]), "initial has shape (1,); allowed: (2,)"),
     ],
@@ -182,8 +184,8 @@ def test_any_object_with_a_table_will_do():
             "P has states [1]; allowed: 0, ..., 0",
         ),
         (
-            SimpleNamespace(P={0: {0: [(1.0, 0, 0.0, False)]}, 1: {}}, isd=[1.0, 0.0]),
-            "P at state 1 has actions []; allowed: [0]",
+            SimpleNamespace(P={0: {"left": [(1.0, 0, 0.0, False)]}}, isd=[1.0]),
+            "P at state 0 has actions ['left']; allowed: [0]",
         ),
         (
             SimpleNamespace(P={0: {0: [(0.5, 0, 0.0, False)]}}, isd=[1.0]),
@@ -262,3 +264,139 @@ def test_garnet_of_a_million_states():
 def test_garnet_refuses_impossible_sizes(sizes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         garnet(key(0, "pcg4d"), *sizes)
+
+
+# Actions that are not available.
+
+
+def textbook():
+    """Three states: two actions, one, and an end without any."""
+    transition = [[[0.5, 0.5, 0], [0, 0, 1]], [[0, 0, 1]], []]
+    return from_dense(transition, [[1, 2], [4], []], [1, 0, 0])
+
+
+def test_rows_may_be_ragged_and_empty():
+    model = textbook()
+    assert model.available.tolist() == [[True, True], [True, False], [True, True]]
+    assert model.terminated.tolist() == [
+        [[False, False], [True, False]],
+        [[True, False], [False, False]],
+        [[True, True], [True, True]],
+    ]
+    # v1 = 4; going on from state 0 is worth 1 + 0.5 (v0 + 4) / 2, stopping 2.
+    solution = purerl.mdp.value_iteration(model, 0.5)
+    np.testing.assert_allclose(solution.values, [8 / 3, 4, 0], rtol=1e-6)
+    assert solution.q[1, 1] == -np.inf
+    zeros = np.zeros((3, 2, 3))
+    zeros[0], zeros[1, 0] = [[0.5, 0.5, 0], [0, 0, 1]], [0, 0, 1]
+    as_array = from_dense(zeros, [[1, 2], [4, 0], [0, 0]], [1, 0, 0])
+    chex.assert_trees_all_equal(as_array, model)
+    rounded = zeros + np.where(zeros > 0, 0, 0)
+    rounded[0, 1, 0] = -1e-10
+    assert from_dense(rounded, [[1, 2], [4, 0], [0, 0]], [1, 0, 0]).probability.min() == 0
+
+
+def test_sparse_matrices_are_the_dense_ones():
+    rng = np.random.default_rng(0)
+    dense = rng.dirichlet(np.ones(5) * 0.3, (5, 3)) * (rng.random((5, 3, 5)) < 0.7)
+    dense[2] = 0
+    dense[3, 1] = 0
+    dense /= np.maximum(dense.sum(axis=-1, keepdims=True), 1e-12)
+    rewards = rng.normal(size=(5, 3, 5))
+    sparse = [csr_array(dense[:, action]) for action in range(3)]
+    paid = [csr_array(rewards[:, action]) for action in range(3)]
+    for of_sparse, of_dense in ((paid, rewards), (rewards[..., 0], rewards[..., 0])):
+        found = from_dense(sparse, of_sparse, np.eye(5)[0])
+        expected = from_dense(dense, of_dense, np.eye(5)[0])
+        # Padding may differ, in which state it names.
+        padding = found.probability == 0
+        assert (padding == (expected.probability == 0)).all()
+        named = [
+            model.replace(next_state=jnp.where(padding, 0, model.next_state))
+            for model in (found, expected)
+        ]
+        chex.assert_trees_all_equal(*named)
+
+
+def test_gymnasium_tables_may_lack_actions():
+    table = {
+        0: {0: [(1.0, 1, 1.0, False)], 1: [(1.0, 2, 0.0, False)]},
+        1: {1: [(0.5, 0, 0.0, False), (0.5, 2, 3.0, False)], 0: []},
+        2: {},
+    }
+    model = from_gymnasium(SimpleNamespace(P=table, isd=[1.0, 0.0, 0.0]))
+    assert model.available.tolist() == [[True, True], [False, True], [True, True]]
+    assert model.terminated[0].tolist() == [[False, False], [True, False]]
+    np.testing.assert_allclose(purerl.mdp.value_iteration(model, 0.9).values[2], 0)
+
+
+def test_taxis_mask_is_gymnasiums():
+    model = purerl.envs.taxi(mask_actions=True).mdp
+    theirs = gymnasium.make("Taxi-v4").unwrapped
+    masks = np.array([theirs.action_mask(state) for state in range(500)], bool)
+    np.testing.assert_array_equal(model.available, masks)
+
+
+# Solvers leave them out: as in a model that has them not at all.
+
+
+def without(model):
+    """A model in which the action that is not available is a copy of one that is."""
+    best = np.asarray(model.available).argmax(axis=1)
+    rows = np.where(model.available, np.arange(model.num_actions), best[:, None])
+    states = np.arange(model.num_states)[:, None]
+    tables = {
+        name: np.asarray(getattr(model, name))[states, rows]
+        for name in ("probability", "next_state", "reward", "terminated")
+    }
+    return FiniteMDP(**tables, initial=model.initial)
+
+
+def masked_model(seed):
+    rng = np.random.default_rng(seed)
+    model = garnet(purerl.random.key(seed), 6, 3, 2)
+    available = rng.random((6, 3)) < 0.6
+    available[np.arange(6), rng.integers(3, size=6)] = True
+    # What is not available would be the best.
+    reward = np.where(available[..., None], model.reward, 100)
+    return model.replace(available=available, reward=reward)
+
+
+@given(SEEDS)
+def test_solvers_never_choose_what_is_not_available(seed):
+    model = masked_model(seed)
+    other = without(model)
+    states = np.arange(6)
+    for solve in (
+        purerl.mdp.value_iteration,
+        purerl.mdp.modified_policy_iteration,
+        purerl.mdp.policy_iteration,
+        purerl.mdp.solve,
+    ):
+        solution = solve(model, 0.9)
+        np.testing.assert_allclose(solution.values, solve(other, 0.9).values, atol=1e-4)
+        assert model.available[states, solution.policy].all()
+        assert (np.isneginf(solution.q) == ~np.asarray(model.available)).all()
+    program = purerl.mdp.linear_program(model, 0.9)
+    np.testing.assert_allclose(program.values, solution.values, atol=1e-4)
+    gain = purerl.mdp.optimal_average_reward(model)
+    again = purerl.mdp.optimal_average_reward(other)
+    np.testing.assert_allclose(gain.gains, again.gains, atol=1e-4)
+    assert model.available[states, gain.policy].all()
+    soft = purerl.mdp.soft_optimal(model, 0.9, 0.5)
+    assert (soft.policy[~np.asarray(model.available)] == 0).all()
+    np.testing.assert_allclose(soft.policy.sum(axis=1), 1, rtol=1e-5)
+    near = purerl.mdp.epsilon_soft_optimal(model, 0.9, 0.3)
+    count = np.sum(model.available, axis=1, keepdims=True)
+    assert (near.policy >= np.where(model.available, 0.3 / count, 0) - 1e-6).all()
+    found = purerl.mdp.evaluate_policy(model, near.policy, 0.9)
+    np.testing.assert_allclose(found.values, near.values, atol=1e-3)
+
+
+def test_policies_may_not_choose_it_either():
+    model = textbook()
+    for policy in ([0, 1, 0], np.full((3, 2), 0.5)):
+        with pytest.raises(ValueError, match=r"policy at state 1.* an available action"):
+            purerl.mdp.evaluate_policy(model, policy, 0.5)
+    with pytest.raises(ValueError, match=r"any\(available\) at state 1 is False"):
+        model.replace(available=[[True, True], [False, False], [True, True]])

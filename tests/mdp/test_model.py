@@ -26,6 +26,7 @@ def arrays():
         "reward": np.arange(12.0).reshape(shape),
         "terminated": np.zeros(shape, bool),
         "initial": np.array([0.5, 0.25, 0.25]),
+        "available": np.ones((3, 2), bool),
     }
 
 
@@ -47,6 +48,7 @@ def test_keeps_what_it_was_given():
         jnp.float32,
         jnp.bool_,
         jnp.float32,
+        jnp.bool_,
     ]
 
 

@@ -32,6 +32,7 @@ from purerl.mdp import (
     value_iteration,
 )
 from purerl.random import key
+from tests import quick
 
 S, A, K = 7, 3, 3
 SEEDS = st.integers(0, 2**31 - 1)
@@ -604,8 +605,8 @@ def test_one_compilation_serves_all_and_maps_over_models_policies_and_discounts(
             finite_horizon(mdp, 10, discount),
         )
 
-    together = jax.jit(jax.vmap(everything))(models, policies, discounts)
-    alone = jax.jit(chex.assert_max_traces(everything, n=1))
+    together = quick.jit(jax.vmap(everything))(models, policies, discounts)
+    alone = quick.jit(chex.assert_max_traces(everything, n=1))
     for i in range(4):
         expected = alone(random_model(i), random_policy(i), discounts[i])
         chex.assert_trees_all_close(

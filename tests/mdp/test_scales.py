@@ -193,6 +193,48 @@ def test_visits_without_end_are_infinite():
     assert mdp.expected_visits(model, [0, 0, 0]).tolist() == [2.0, np.inf, 0.0]
 
 
+def cancelling():
+    """Rewards of 1e9, -1e9 and 0.5: in float32 the sum may be anything near zero."""
+    model = mdp.from_dense(
+        [[[0, 1, 0, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 1]], []],
+        [[1e9], [-1e9], [0.5], []],
+        np.eye(4)[0],
+    )
+    return model
+
+
+def test_what_cannot_be_told_is_not_told():
+    model = cancelling()
+    solution = mdp.solve(model, 1.0)
+    truth = [0.5, -1e9 + 0.5, 0.5, 0]
+    assert (np.abs(np.asarray(solution.values, float) - truth) <= solution.errors).all()
+    assert solution.errors[0] > 100
+    assert np.isnan(mdp.optimal_q(model, 1.0)[:, 0]).tolist() == [True, False, False, False]
+    agent = purerl.QLearning(env=purerl.envs.FiniteEnvironment.of(model), discount=1.0)
+    result = purerl.sweep(agent, seeds=2, num_steps=200, points=1, progress=False)
+    assert np.isnan(result.final["policy_value"]).all()
+    with jax.enable_x64(True):
+        double = cancelling()
+        assert mdp.optimal_q(double, 1.0)[0, 0] == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_long_walk_is_eliminated_after_all():
+    """A fair walk on a line, with a cost of 1 a step: v(i) = -(i + 1) (n - i)."""
+    size = 2500
+    states = np.arange(size)
+    beside = np.stack([states - 1, states + 1], axis=1)[:, None]
+    model = mdp.FiniteMDP(
+        probability=np.full((size, 1, 2), 0.5),
+        next_state=np.clip(beside, 0, size - 1),
+        reward=-np.ones((size, 1, 2)),
+        terminated=(beside < 0) | (beside >= size),
+        initial=np.eye(size)[size // 2],
+    )
+    values = mdp.evaluate_policy(model, np.zeros(size, int), 1.0).values
+    np.testing.assert_allclose(values, -(states + 1) * (size - states), rtol=1e-4)
+
+
 # Long-run averages.
 
 

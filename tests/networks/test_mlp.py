@@ -8,6 +8,7 @@ import pytest
 from jax.test_util import check_grads
 
 from purerl.networks import MLP, ConvNet
+from tests import quick
 
 KEY = jax.random.key(0)
 
@@ -76,7 +77,7 @@ def test_batch_axes_in_front_equal_one_by_one_and_vmap(batch, observation_shape)
     network = MLP((16,), 2, observation_ndim=len(observation_shape))
     params = parameters(network, observation_shape)
     observations = jax.random.normal(jax.random.key(1), (*batch, *observation_shape))
-    apply = mapped = jax.jit(network.apply)
+    apply = mapped = quick.jit(network.apply)
     together = apply(params, observations)
     assert together.shape == (*batch, 2)
     for _ in batch:
@@ -107,7 +108,7 @@ def test_observations_of_any_dtype_are_cast(dtype):
 
 
 def test_the_first_weights_are_uniform_with_variance_one_over_inputs():
-    params = jax.jit(MLP((400,), 100).init)(KEY, jnp.zeros(200))
+    params = quick.jit(MLP((400,), 100).init)(KEY, jnp.zeros(200))
     for (kernel, bias), inputs in zip(layers(params), (200, 400), strict=True):
         bound = np.sqrt(3 / inputs)  # of a uniform variable with variance 1 / inputs
         assert np.abs(kernel).max() <= bound

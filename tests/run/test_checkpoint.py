@@ -17,6 +17,7 @@ import purerl
 from purerl.figures import files
 from purerl.run import checkpoint, training
 from purerl.schedule import linear
+from tests import quick
 
 NAN_WITH_PAYLOAD = np.array([0x7FC00000, 0x7FC12345, 0xFFC00001, 0x7F800001], np.uint32).view(
     np.float32
@@ -270,8 +271,8 @@ AGENTS = {
 
 @pytest.mark.parametrize(("agent", "impl", "length"), AGENTS.values(), ids=AGENTS)
 def test_training_goes_on_from_a_checkpoint_as_if_nothing_had_been(tmp_path, agent, impl, length):
-    segment = jax.jit(functools.partial(training.segment, agent, num_iterations=length))
-    start = jax.jit(agent.init)(purerl.random.seed_key(3, 1, impl))
+    segment = quick.jit(functools.partial(training.segment, agent, num_iterations=length))
+    start = quick.jit(agent.init)(purerl.random.seed_key(3, 1, impl))
     half, _ = segment(start, 0)
     straight, straight_metrics = segment(half, length)
 

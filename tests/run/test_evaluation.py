@@ -1,6 +1,8 @@
 """Evaluations, against solutions worked out by NumPy, known returns and exact
 probabilities."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from purerl.agents.base import start_state
 from purerl.agents.tabular.base import TabularSnapshot
 from purerl.envs import OneHot, TimeLimit
 from purerl.run.evaluation import Episodes, Exact, default
+from tests import quick
 
 WALLED = envs.gridworld(
     ("S.#.", ".H#G", "..#."), slip=0.2, step_reward=-0.1
@@ -73,8 +76,13 @@ def snapshot_of(agent, q):
 
 def evaluate(evaluation, agent, state, key=None):
     key = purerl.random.key(0, "pcg4d") if key is None else key
-    judge = jax.jit(lambda state, key: evaluation(agent, state, key, evaluation.prepare(agent)))
-    return {name: float(value) for name, value in judge(state, key).items()}
+    measures = judge(evaluation, agent, state, key)
+    return {name: float(value) for name, value in measures.items()}
+
+
+@functools.partial(quick.jit, static_argnums=0)
+def judge(evaluation, agent, state, key):
+    return evaluation(agent, state, key, evaluation.prepare(agent))
 
 
 EXACT = {
@@ -139,11 +147,9 @@ def test_the_optimum_has_no_regret():
 def test_exact_of_a_network():
     env = OneHot(purerl.make("Grid2x3-v0"), 6)
     agent = purerl.DQN(env=env, features=(), learning_starts=10, buffer_size=200, discount=0.9)
-    state = agent.init(purerl.random.key(0, "pcg4d"))
-    dense = state.params["params"]["Dense_0"]
-    q = np.asarray(
-        dense["kernel"] + dense["bias"]
-    )  # a linear network on a one-hot observation is a table
+    state = quick.jit(agent.init)(purerl.random.key(0, "pcg4d"))
+    dense = jax.tree.map(np.asarray, state.params["params"]["Dense_0"])
+    q = dense["kernel"] + dense["bias"]  # a linear network on a one-hot observation is a table
     error = np.abs(q - backup(env.mdp, optimal_values(env.mdp, 0.9), 0.9))[reached(env.mdp)].max()
     value = policy_values(env.mdp, q.argmax(axis=1), 0.9)[0]
     found = evaluate(Exact(), agent, state)
@@ -161,7 +167,7 @@ def test_exact_side_by_side_is_exact_alone():
         agent = base.replace(discount=discount)
         return Exact()(agent, snapshot_of(agent, q), jax.random.key(0), Exact().prepare(agent))
 
-    together = jax.jit(jax.vmap(judge))(jnp.float32(discounts), q)
+    together = quick.jit(jax.vmap(judge))(jnp.float32(discounts), q)
     for i, discount in enumerate(discounts):
         agent = base.replace(discount=discount)
         for name, value in evaluate(Exact(), agent, snapshot_of(agent, q[i])).items():
@@ -242,13 +248,12 @@ def test_episodes_of_the_agent_itself():
     agent = purerl.DQN(
         env=purerl.make("CartPole-v1"), features=(), learning_starts=10, buffer_size=200
     )
-    state = agent.init(purerl.random.key(0, "pcg4d"))
+    state = quick.jit(agent.init)(purerl.random.key(0, "pcg4d"))
 
     def pushing(weights):
-        kernel = jnp.outer(jnp.float32(weights), jnp.float32([-1, 1]))
-        return state._replace(
-            params={"params": {"Dense_0": {"kernel": kernel, "bias": jnp.float32([1e-6, 0])}}}
-        )
+        kernel = np.outer(weights, [-1, 1]).astype(np.float32)
+        bias = np.float32([1e-6, 0])
+        return state._replace(params={"params": {"Dense_0": {"kernel": kernel, "bias": bias}}})
 
     def score(weights, **options):
         return evaluate(Episodes(episodes=8, **options), agent, pushing(weights))[
@@ -276,19 +281,15 @@ def test_evaluations_begin_with_what_the_environment_remembers():
     leads to another number of steps."""
     maze = envs.grids.changing_maze(["S.G", "###", "..."], ["S#G", ".#.", "..."], change=5)
     agent = purerl.QLearning(env=TimeLimit(maze, 2), epsilon=0.0)
-    right = jnp.zeros((9, 4)).at[:, 1].set(1.0)
-    state = agent.init(purerl.random.key(0))._replace(q=right)
-    evaluation = Episodes(episodes=3)
+    right = np.tile(np.float32([0, 1, 0, 0]), (9, 1))
+    state = quick.jit(agent.init)(purerl.random.key(0))._replace(q=right)
 
     def value(state):
-        return float(
-            evaluation(agent, agent.snapshot(state), purerl.random.key(1), None)[
-                "evaluation_return"
-            ]
-        )
+        found = evaluate(Episodes(episodes=3), agent, agent.snapshot(state), purerl.random.key(1))
+        return found["evaluation_return"]
 
     assert value(state) == 1.0  # two steps to the right
-    later = jax.lax.scan(agent.step, state, jnp.arange(5))[0]
+    later = quick.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(5))[0])(state)
     assert value(later._replace(q=right)) == 0.0  # against the new wall
 
 
@@ -297,10 +298,9 @@ def test_normalised_observations_are_judged_by_the_statistics_learned():
     agent = purerl.DQN(
         env=env, buffer_size=100, batch_size=10, learning_starts=100, target_period=10
     )
-    state = jax.jit(agent.init)(purerl.random.key(0))
-    began = jax.jit(lambda state: start_state(agent, agent.snapshot(state), purerl.random.key(1)))(
-        state
-    )
+    state = quick.jit(agent.init)(purerl.random.key(0))
+    begin = quick.jit(lambda state, key: start_state(agent, agent.snapshot(state), key))
+    began = begin(state, purerl.random.key(1))
     assert float(began.count) == pytest.approx(float(state.env_state.count[0]) + 1)
     assert float(began.count) > 100
-    assert float(env.reset(purerl.random.key(1)).count) < 2
+    assert float(quick.jit(env.reset)(purerl.random.key(1)).count) < 2

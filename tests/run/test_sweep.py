@@ -38,6 +38,17 @@ SHARED = {
     "progress": False,
 }
 run = functools.partial(purerl.sweep, AGENT, **SHARED)
+
+
+class Unchecked(purerl.QLearning):
+    """Q-learning with any step size, to see runs diverge."""
+
+    def __post_init__(self):
+        pass
+
+
+UNCHECKED = Unchecked(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
+unchecked = functools.partial(purerl.sweep, UNCHECKED, **SHARED)
 DEEP = purerl.DQN(
     env=purerl.make("CartPole-v1"),
     features=(8,),
@@ -559,14 +570,14 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
 
     def by_hand(seed):
         return purerl.train(
-            AGENT.replace(learning_rate=diverging), seed_key(0, seed, "pcg4d"), 400, points=4
+            UNCHECKED.replace(learning_rate=diverging), seed_key(0, seed, "pcg4d"), 400, points=4
         )[0].q
 
     finite = np.isfinite(jax.jit(jax.vmap(by_hand))(jnp.arange(12))).all(axis=(1, 2))
     failed = np.flatnonzero(~finite).tolist()
     assert 0 < len(failed) < 12
 
-    result = run(12, over={"learning_rate": [0.3, diverging]}, out=tmp_path / "run")
+    result = unchecked(12, over={"learning_rate": [0.3, diverging]}, out=tmp_path / "run")
     assert [(failure["configuration"], failure["seed"]) for failure in result.failures] == [
         (1, seed) for seed in failed
     ]
@@ -576,12 +587,12 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
             np.isnan(curve).all(axis=2), np.stack([np.zeros(12, bool), ~finite])
         )
 
-    without = run(12)
+    without = unchecked(12)
     assert bits(jax.tree.map(lambda x: x[0], result.curves)) == bits(
         jax.tree.map(lambda x: x[0], without.curves)
     )
     for n in np.flatnonzero(finite):
-        alone = run([int(n)], over={"learning_rate": [diverging]})
+        alone = unchecked([int(n)], over={"learning_rate": [diverging]})
         assert column(result, n, configuration=1) == column(alone, 0)
 
     rows = [line for line in result.table(["policy_value"]).splitlines() if "learning_rate" in line]
@@ -594,7 +605,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
 
 
 def test_all_runs_failing_is_a_result_too(tmp_path):
-    result = run(3, over={"learning_rate": [jnp.float32(jnp.inf)]})
+    result = unchecked(3, over={"learning_rate": [jnp.float32(jnp.inf)]})
     assert len(result.failures) == 3
     assert all(np.isnan(curve).all() for curve in result.curves.values())
     assert result.scores("q_error").shape == (0,)
@@ -631,7 +642,7 @@ def test_progress_from_many_threads(monkeypatch):
         }
 
     monkeypatch.setattr(chunk, "run", nothing)
-    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None))
+    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None, None))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

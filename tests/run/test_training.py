@@ -14,6 +14,7 @@ from purerl.metrics import Mean
 from purerl.pytree import Node
 from purerl.rollout import Episode
 from purerl.run import training
+from tests import quick
 
 KEY = purerl.random.key(5, "pcg4d")
 
@@ -69,6 +70,7 @@ AGENTS = {
     ),
 }
 
+init = jax.jit(lambda agent, key: agent.init(key))
 segment = jax.jit(training.segment, static_argnums=3)
 
 
@@ -81,10 +83,10 @@ def assert_same_bits(x, y):
 
 
 CUTS = {
-    "q_learning": (256, [1, 129]),
-    "q_learning with schedules": (256, [1, 129]),
-    "dqn": (12, [5]),
-    "dqn with schedules": (12, [5]),
+    "q_learning": (258, [1, 130]),
+    "q_learning with schedules": (258, [1, 130]),
+    "dqn": (15, [5, 10]),
+    "dqn with schedules": (15, [5, 10]),
 }
 
 
@@ -99,7 +101,7 @@ def test_a_run_cut_into_segments_is_the_run(name):
     """At odd places, into pieces shorter and longer than a block of
     ``timescan.time_scan``; nothing is kept but the state."""
     agent, (length, cuts) = AGENTS[name], CUTS[name]
-    start = jax.jit(agent.init)(KEY)
+    start = init(agent, KEY)
     whole, totals = segment(agent, start, 0, length)
     state, parts = start, []
     for begin, end in zip([0, *cuts], [*cuts, length], strict=True):
@@ -116,14 +118,14 @@ def test_a_run_cut_into_segments_is_the_run(name):
 
 def test_a_run_cut_into_segments_is_the_run_with_any_jax_key():
     agent = AGENTS["q_learning"]
-    start = jax.jit(agent.init)(jax.random.key(0, impl="rbg"))
-    state = segment(agent, segment(agent, start, 0, 101)[0], 101, 99)[0]
-    assert_same_bits(state, segment(agent, start, 0, 200)[0])
+    start = init(agent, jax.random.key(0, impl="rbg"))
+    state = segment(agent, segment(agent, start, 0, 101)[0], 101, 101)[0]
+    assert_same_bits(state, segment(agent, start, 0, 202)[0])
 
 
 def test_a_segment_may_begin_at_a_traced_time():
     agent = AGENTS["q_learning with schedules"]
-    start = jax.jit(agent.init)(KEY)
+    start = init(agent, KEY)
     assert_same_bits(segment(agent, start, jnp.int32(40), 10), segment(agent, start, 40, 10))
 
 
@@ -131,10 +133,10 @@ def test_a_segment_may_begin_at_a_traced_time():
 def test_training_is_the_segments_one_after_another(name):
     agent = AGENTS[name]
     unit = agent.transitions_per_step
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 12 * unit, points=3))(KEY)
-    uncut, totals = jax.jit(
-        lambda key: training.segment(agent, agent.init(jax.random.split(key)[0]), 0, 12)
-    )(KEY)
+    num_iterations, _ = CUTS[name]
+    train = jax.jit(lambda agent, key: purerl.train(agent, key, num_iterations * unit, points=3))
+    state, curves = train(agent, KEY)
+    uncut, totals = segment(agent, init(agent, jax.random.split(KEY)[0]), 0, num_iterations)
     assert_same_bits(state, uncut)
     for name, mean in totals.items():
         assert curves[name].shape == (3,) and curves[name].dtype == jnp.float32
@@ -158,18 +160,18 @@ def test_training_is_the_segments_one_after_another(name):
 def test_the_return_of_an_episode_is_counted_when_it_ends(env, returns, at):
     agent = q_learning(env)
     num_steps = 12
-    _, curves = jax.jit(lambda key: purerl.train(agent, key, num_steps, points=num_steps))(KEY)
+    _, curves = quick.jit(lambda key: purerl.train(agent, key, num_steps, points=num_steps))(KEY)
     ended = (np.arange(1, num_steps + 1) % at) == 0
     np.testing.assert_array_equal(
         curves["episode_return"], np.where(ended, returns[0], np.nan)
     )  # nothing counted is NaN
-    _, totals = segment(agent, jax.jit(agent.init)(KEY), 0, num_steps + 1)
+    _, totals = segment(agent, init(agent, KEY), 0, num_steps + 1)
     assert totals["episode_return"] == Mean(returns[0] * (num_steps // at), num_steps // at)
 
 
 def test_an_episode_goes_on_through_points_and_counts_where_it_ends():
     agent = q_learning(corridor([1, 2, 4, 8, 16]))
-    _, curves = jax.jit(lambda key: purerl.train(agent, key, 12, points=4))(
+    _, curves = quick.jit(lambda key: purerl.train(agent, key, 12, points=4))(
         KEY
     )  # ends at steps 5 and 10
     np.testing.assert_array_equal(curves["episode_return"], [np.nan, 31, np.nan, 31])
@@ -184,7 +186,7 @@ def test_long_and_short_episodes_count_alike():
         initial=jnp.zeros(10).at[jnp.array([0, 1])].set(0.5),
     )
     agent = q_learning(FiniteEnvironment.of(mdp))
-    _, totals = segment(agent, jax.jit(agent.init)(KEY), 0, 50_000)
+    _, totals = segment(agent, init(agent, KEY), 0, 50_000)
     total, count = totals["episode_return"]
     ended, rest = divmod(50_000 - float(count - total / 9) - float(total), 1)
     assert (
@@ -267,7 +269,7 @@ class Spy:
 
 def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_its_own():
     agent = q_learning(corridor([1.0, 2.0]), learning_rate=0.5, discount=0.0)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 6, points=3, evaluation=Spy()))(
+    state, curves = quick.jit(lambda key: purerl.train(agent, key, 6, points=3, evaluation=Spy()))(
         KEY
     )
     np.testing.assert_array_equal(
@@ -276,7 +278,7 @@ def test_an_evaluation_sees_the_agent_and_the_state_of_its_point_and_a_key_of_it
     np.testing.assert_array_equal(curves["prepared"], [5, 5, 5])
     assert len(set(curves["draw"].tolist())) == 3
     assert_same_bits(
-        state, jax.jit(lambda key: purerl.train(agent, key, 6, points=3))(KEY)[0]
+        state, quick.jit(lambda key: purerl.train(agent, key, 6, points=3))(KEY)[0]
     )  # looking on changes nothing
 
 

@@ -28,10 +28,10 @@ import jax
 import jax.numpy as jnp
 
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_choice, check_numbers
-from purerl.envs.base import IndexedEnvironment, Transition
+from purerl.envs.base import IndexedEnvironment, Transition, mask_unavailable
 from purerl.envs.contract import check_index
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
-from purerl.pytree import Node, static
+from purerl.pytree import Node, copied, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
 from purerl.schedule import Schedule, at, check_schedules
@@ -140,7 +140,7 @@ class LinearPrediction(Node):
 
     def init(self, key: jax.Array) -> PredictionState:
         reset_key, key = jax.random.split(as_key(key))
-        return self.start(key, self.env.reset(reset_key))
+        return copied(self.start(key, self.env.reset(reset_key)))
 
     def start(self, key: jax.Array, env_state: Any) -> PredictionState:
         """The initial state, with the environment in ``env_state``."""
@@ -165,7 +165,8 @@ class LinearPrediction(Node):
 
     def policy_input(self, observation: jax.Array, t: jax.Array) -> PolicyInput:
         """Inputs of the policies: the state and the time, but no values."""
-        return PolicyInput(observation, jnp.zeros(self.env.num_actions), None, t)
+        values = jnp.zeros(self.env.num_actions, jnp.float32)
+        return PolicyInput(observation, mask_unavailable(self.env, values, observation), None, t)
 
     def as_step(self, transition: Transition, t: jax.Array) -> Step:
         """A transition with its features and importance ratio."""
@@ -189,7 +190,7 @@ class LinearPrediction(Node):
     def x(self, observation: jax.Array) -> jax.Array:
         """The features of a state, float32 ``[d]``."""
         if self.features is None:
-            return jax.nn.one_hot(observation, self.env.num_states)
+            return jax.nn.one_hot(observation, self.env.num_states, dtype=jnp.float32)
         return jnp.asarray(self.features, jnp.float32)[observation]
 
     def snapshot(self, state: PredictionState) -> PredictionSnapshot:

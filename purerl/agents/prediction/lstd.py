@@ -61,8 +61,8 @@ class LSTD(LinearPrediction):
 
     def init_memory(self, weights):
         size = weights.shape[0]
-        zeros = jnp.zeros(size)
-        return Equations(jnp.zeros((size, size)), zeros, zeros, jnp.float32(0))
+        zeros = jnp.zeros_like(weights)
+        return Equations(jnp.zeros((size, size), weights.dtype), zeros, zeros, jnp.float32(0))
 
     def learn(self, state, step, t):
         discount = at(self.discount, t)
@@ -78,8 +78,8 @@ class LSTD(LinearPrediction):
     def solution(self, state) -> jax.Array:
         """The weights, float32 ``[d]``."""
         matrix, vector, _, steps = state.memory
-        weight = self.regularization / jnp.maximum(steps, 1)
-        identity = jnp.eye(len(vector))
+        weight = jnp.float32(self.regularization) / jnp.maximum(steps, 1)
+        identity = jnp.eye(len(vector), dtype=vector.dtype)
         return linear_solve(matrix + weight * identity, vector + weight * state.weights)
 
     def snapshot(self, state):

@@ -80,14 +80,14 @@ class DifferentialQLearning(TabularControl):
         if state.env_state is not None:  # None in a data set: the next start is not known
             start = self.env.observe(state.env_state)
             next_state = jnp.where(transition.terminated, start, next_state)
-        return jnp.max(state.q[next_state])
+        return jnp.max(self.q_values(state.q, next_state))
 
     def learn(self, key, state, transition, t):
         pair = transition.pair
         alpha = at(self.learning_rate, t)
         next_value = self.next_value(state, transition)
         delta = transition.reward - state.memory + next_value - state.q[pair]
-        gain = state.memory + self.gain_rate * alpha * delta
+        gain = state.memory + jnp.float32(self.gain_rate) * alpha * delta
         q = state.q.at[pair].add(_after(gain, alpha * delta))
         return self.count_visit(state._replace(q=q, memory=gain), pair)
 
@@ -122,8 +122,8 @@ class RLearning(DifferentialQLearning):
         value = state.q[pair]
         next_value = self.next_value(state, transition)
         delta = transition.reward - state.memory + next_value - value
-        greedy = value == jnp.max(state.q[transition.observation])
-        gain = state.memory + jnp.where(greedy, self.gain_rate * delta, 0)
+        greedy = value == jnp.max(self.q_values(state.q, transition.observation))
+        gain = state.memory + jnp.where(greedy, jnp.float32(self.gain_rate) * delta, 0)
         q = state.q.at[pair].add(_after(gain, at(self.learning_rate, t) * delta))
         return self.count_visit(state._replace(q=q, memory=gain), pair)
 

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from purerl.agents.base import GreedyAgent
 from purerl.checks import FINITE, UNIT_INTERVAL, check_choice, check_numbers
-from purerl.envs.base import IndexedEnvironment, Transition
+from purerl.envs.base import IndexedEnvironment, Transition, mask_unavailable
 from purerl.envs.contract import check_index
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
-from purerl.pytree import static
+from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
 from purerl.schedule import Schedule, at, check_schedules
@@ -104,7 +104,7 @@ class TabularControl(GreedyAgent):
 
     def init(self, key: jax.Array) -> TabularState:
         reset_key, key = jax.random.split(as_key(key))
-        return self.start(key, self.env.reset(reset_key))
+        return copied(self.start(key, self.env.reset(reset_key)))
 
     def start(self, key: jax.Array, env_state: Any) -> TabularState:
         """The initial state, with the environment in ``env_state``."""
@@ -148,8 +148,16 @@ class TabularControl(GreedyAgent):
         return state._replace(visits=state.visits.at[pair].add(one))
 
     def q_values(self, q: jax.Array, observation: jax.Array) -> jax.Array:
-        r""":math:`Q(s, \cdot)` of a table, float32 ``[A]``."""
-        return q[observation]
+        r""":math:`Q(s, \cdot)` of a table, float32 ``[A]``.
+
+        ``-inf`` for an action that is not available.
+        """
+        return mask_unavailable(self.env, q[observation], observation)
+
+    def mask_table(self, table: jax.Array) -> jax.Array:
+        """A table ``[S, A]`` with ``-inf`` for actions that are not available."""
+        states = jnp.arange(self.env.num_states, dtype=jnp.int32)
+        return jax.vmap(lambda row, state: mask_unavailable(self.env, row, state))(table, states)
 
     def snapshot(self, state: TabularState) -> TabularSnapshot:
         return TabularSnapshot(state.q, state.env_state)

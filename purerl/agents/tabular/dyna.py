@@ -5,6 +5,7 @@ The model is a table of what last followed each pair. For deterministic environm
 is exact once a pair has been visited; otherwise it holds the latest sample.
 """
 
+import functools
 from typing import NamedTuple, Self
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from purerl import bellman
 from purerl.agents.tabular.base import IncrementalControl
 from purerl.checks import NOT_NEGATIVE, check_numbers, check_size
+from purerl.envs.base import limits_actions
 from purerl.policy import uniform_among
 from purerl.pytree import static
 from purerl.schedule import at
@@ -47,10 +49,13 @@ class Model(NamedTuple):
             terminated=self.terminated.at[pair].set(transition.terminated),
         )
 
-    def target(self, q, pair, discount, bonus=0.0):
-        """The Q-learning target of a pair in the model, float32 ``[]``."""
+    def target(self, next_q, pair, discount, bonus=0.0):
+        """The Q-learning target of a pair in the model, float32 ``[]``.
+
+        ``next_q`` gives the action values of a state.
+        """
         next_state, reward, terminated = (table[pair] for table in self)
-        return bellman.q_learning(reward + bonus, terminated, q[next_state], discount)
+        return bellman.q_learning(reward + bonus, terminated, next_q(next_state), discount)
 
 
 class Planner(NamedTuple):
@@ -107,7 +112,7 @@ class DynaQ(IncrementalControl):
         never = jnp.full(q.shape, -1, jnp.int32)
         return Planner(Model.empty(q), states, jnp.int32(0), never)
 
-    def planned(self, tried: jax.Array) -> jax.Array:
+    def planned(self, state: jax.Array, tried: jax.Array) -> jax.Array:
         """The actions of a visited state that are planned with, bool ``[A]``."""
         return tried
 
@@ -120,22 +125,23 @@ class DynaQ(IncrementalControl):
         target = bellman.q_learning(
             transition.reward,
             transition.terminated,
-            state.q[transition.next_observation],
+            self.q_values(state.q, transition.next_observation),
             discount,
         )
         state = self.update_towards(state, transition.pair, target, t)
         planner = state.memory.learn(transition, t)
         state_key, action_key = jax.random.split(key)
-        places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size)
+        places = jax.random.randint(state_key, (self.planning_steps,), 0, planner.size, jnp.int32)
         action_keys = jax.random.split(action_key, self.planning_steps)
 
         def plan(q, drawn):
             place, action_key = drawn
             planned_state = planner.states[place]
-            allowed = self.planned(planner.last[planned_state] >= 0)
+            allowed = self.planned(planned_state, planner.last[planned_state] >= 0)
             pair = planned_state, uniform_among(action_key, allowed)
             bonus = self.bonus(t - planner.last[pair])
-            target = planner.model.target(q, pair, discount, bonus)
+            next_q = functools.partial(self.q_values, q)
+            target = planner.model.target(next_q, pair, discount, bonus)
             move = self.step_size(state, pair, t) * (target - q[pair])
             return q.at[pair].add(move), None
 
@@ -163,11 +169,11 @@ class DynaQPlus(DynaQ):
         super().__post_init__()
         check_numbers(self, curiosity=NOT_NEGATIVE)
 
-    def planned(self, tried):
-        return jnp.ones_like(tried)
+    def planned(self, state, tried):
+        return self.env.available(state) if limits_actions(self.env) else jnp.ones_like(tried)
 
     def bonus(self, since):
-        return self.curiosity * jnp.sqrt(since.astype(jnp.float32))
+        return jnp.float32(self.curiosity) * jnp.sqrt(since.astype(jnp.float32))
 
 
 class Queue(NamedTuple):
@@ -227,8 +233,10 @@ class PrioritizedSweeping(IncrementalControl):
         model = state.memory.model.learn(transition)
         reached = jnp.where(transition.terminated, -1, transition.next_observation)
         leads_to = state.memory.leads_to.at[pair].set(reached)
-        error = jnp.abs(model.target(state.q, pair, discount) - state.q[pair])
-        waits = jnp.where(error > self.threshold, error, 0)
+        next_q = functools.partial(self.q_values, state.q)
+        error = jnp.abs(model.target(next_q, pair, discount) - state.q[pair])
+        threshold = jnp.float32(self.threshold)
+        waits = jnp.where(error > threshold, error, 0)
         queue = Queue(model, leads_to, state.memory.priority.at[pair].max(waits))
 
         def unfinished(carry):
@@ -237,15 +245,15 @@ class PrioritizedSweeping(IncrementalControl):
 
         def plan(carry):
             state, first, updates = carry
-            target = model.target(state.q, first, discount)
+            target = model.target(functools.partial(self.q_values, state.q), first, discount)
             state = self.update_towards(state, first, target, t)
             queue = state.memory
-            value = jnp.max(state.q[first[0]])
+            value = jnp.max(self.q_values(state.q, first[0]))
             errors = jnp.abs(model.reward + discount * value - state.q)
-            waits = (leads_to == first[0]) & (errors > self.threshold)
+            waits = (leads_to == first[0]) & (errors > threshold)
             others = queue.priority.at[first].set(0)
             queue = queue._replace(priority=jnp.maximum(others, jnp.where(waits, errors, 0)))
             return state._replace(memory=queue), queue.first(), updates + 1
 
-        carry = state._replace(memory=queue), queue.first(), 0
+        carry = state._replace(memory=queue), queue.first(), jnp.int32(0)
         return jax.lax.while_loop(unfinished, plan, carry)[0]

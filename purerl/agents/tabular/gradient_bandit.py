@@ -56,15 +56,15 @@ class GradientBandit(TabularControl):
         return Softmax()
 
     def init_memory(self, q):
-        return jnp.zeros(q.shape[0])
+        return jnp.zeros(q.shape[0], q.dtype)
 
     def learn(self, key, state, transition, t):
         bandit, action = transition.pair
         reward = transition.reward
-        earlier = jnp.sum(self.visits(state)[bandit])
+        earlier = jnp.sum(self.visits(state)[bandit], dtype=jnp.int32)
         average = jnp.where(earlier == 0, reward, state.memory[bandit])
-        pi = jax.nn.softmax(state.q[bandit])
-        gradient = jax.nn.one_hot(action, state.q.shape[-1]) - pi
+        pi = jax.nn.softmax(self.q_values(state.q, bandit))
+        gradient = jax.nn.one_hot(action, state.q.shape[-1], dtype=pi.dtype) - pi
         advantage = reward - average if self.baseline else reward
         move = at(self.learning_rate, t) * advantage * gradient
         q = state.q.at[bandit].add(move)

@@ -34,7 +34,7 @@ class Counts(NamedTuple):
     @classmethod
     def empty(cls, q: jax.Array) -> Self:
         """No transitions."""
-        return cls(jnp.zeros((*q.shape, q.shape[0] + 1)), jnp.zeros_like(q))
+        return cls(jnp.zeros((*q.shape, q.shape[0] + 1), q.dtype), jnp.zeros_like(q))
 
     def add(self, transition) -> Self:
         """Count a transition."""
@@ -46,7 +46,7 @@ class Counts(NamedTuple):
         )
 
 
-def solve(q, probability, reward, discount, wanted, known: bool | jax.Array = True):
+def solve(q, probability, reward, discount, wanted, mask, known: bool | jax.Array = True):
     """Value iteration on a dense model, from ``q``, float32 ``[S, A]``.
 
     Args:
@@ -55,16 +55,17 @@ def solve(q, probability, reward, discount, wanted, known: bool | jax.Array = Tr
         reward: expected rewards, float ``[S, A]``.
         discount: below 1.
         wanted: whether to solve at all; otherwise ``q`` is returned.
+        mask: gives a table ``-inf`` for the actions that are not available.
         known: pairs to solve for, bool ``[S, A]``; the others keep their values.
     """
 
     def sweep(carry):
         q, _ = carry
-        values = jnp.append(jnp.max(q, axis=-1), 0)  # the end has value 0
-        new = jnp.where(known, reward + discount * probability @ values, q)
+        values = jnp.append(jnp.max(mask(q), axis=-1), 0)  # the end has value 0
+        new = jnp.where(known, reward + jnp.float32(discount) * probability @ values, q)
         return new, jnp.max(jnp.abs(new - q))
 
-    start = q, jnp.where(wanted, jnp.inf, 0)
+    start = q, jnp.where(wanted, jnp.float32(jnp.inf), 0)
     return jax.lax.while_loop(lambda carry: carry[1] > CHANGE, sweep, start)[0]
 
 
@@ -127,6 +128,7 @@ class RMax(TabularControl):
             counts.reward / tried,
             self.discount,
             wanted=self.visits(state)[pair] == self.known_after,
+            mask=self.mask_table,
             known=self.visits(state) >= self.known_after,
         )
         return state._replace(q=q, memory=counts)
@@ -189,11 +191,11 @@ class PSRL(TabularControl):
             Those of the Dirichlet distribution, float32 ``[S, A, S + 1]``; mean and
             standard deviation of the mean reward, float32 ``[S, A]``.
         """
-        weights = counts.followed + self.prior_count / counts.followed.shape[-1]
-        prior = self.reward_scale**-2.0
-        evidence = self.reward_noise**-2.0
+        weights = counts.followed + jnp.float32(self.prior_count) / counts.followed.shape[-1]
+        prior = jnp.float32(self.reward_scale) ** -2.0
+        evidence = jnp.float32(self.reward_noise) ** -2.0
         precision = prior + evidence * jnp.sum(counts.followed, axis=-1)
-        mean = (prior * self.reward_mean + evidence * counts.reward) / precision
+        mean = (prior * jnp.float32(self.reward_mean) + evidence * counts.reward) / precision
         return weights, mean, jax.lax.rsqrt(precision)
 
     def draw(self, key: jax.Array, counts: Counts, q: jax.Array) -> jax.Array:
@@ -206,10 +208,10 @@ class PSRL(TabularControl):
         """
         weights, mean, scale = self.posterior(counts)
         transition_key, reward_key = jax.random.split(key)
-        draws = jax.random.loggamma(transition_key, weights)
+        draws = jax.random.loggamma(transition_key, weights, dtype=jnp.float32)
         probability = jax.nn.softmax(draws, axis=-1)
-        reward = mean + scale * jax.random.normal(reward_key, mean.shape)
-        return solve(q, probability, reward, self.discount, True)
+        reward = mean + scale * jax.random.normal(reward_key, mean.shape, jnp.float32)
+        return solve(q, probability, reward, self.discount, True, self.mask_table)
 
     def start(self, key, env_state):
         key, prior_key = jax.random.split(key)

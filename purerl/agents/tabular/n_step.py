@@ -42,7 +42,8 @@ class Window(NamedTuple):
     def empty(cls, n: int) -> Self:
         """A window without entries."""
         zeros = jnp.zeros(n, jnp.int32)
-        return cls(zeros, zeros, jnp.zeros(n), jnp.ones(n), jnp.int32(0), jnp.int32(-1))
+        rewards = jnp.zeros(n, jnp.float32)
+        return cls(zeros, zeros, rewards, jnp.ones_like(rewards), jnp.int32(0), jnp.int32(-1))
 
     def push(self, observation, action, reward, next_action=-1) -> Self:
         """Add a step, and drop the oldest if the window is full."""
@@ -67,7 +68,7 @@ class Window(NamedTuple):
     def ready(self, done: jax.Array) -> jax.Array:
         """Entries to update now, bool ``[n]``: the oldest if the window is full, and
         all at the end of an episode."""
-        age = jnp.arange(len(self.rewards))
+        age = jnp.arange(len(self.rewards), dtype=jnp.int32)
         return (age >= len(age) - self.size) & (done | (age == 0))
 
     def without_ready(self, done: jax.Array) -> Self:
@@ -184,10 +185,11 @@ class TreeBackup(_NStep):
         def expectations(state):
             """The bracket of the last step; and for every entry, the part of the
             actions not taken and the probability of the one taken."""
-            values = self.q_values(state.q, next_state)
+            # Unmasked, since what is not available has probability zero.
+            values = state.q[next_state]
             last = jnp.sum(self.target_pi(state, next_state, t) * values)
             pi = jax.vmap(self.target_pi, (None, 0, None))(state, window.observations, t)
-            q = jax.vmap(self.q_values, (None, 0))(state.q, window.observations)
+            q = state.q[window.observations]
             taken = jax.nn.one_hot(window.actions, q.shape[-1], dtype=q.dtype)
             others = jnp.sum(pi * q * (1 - taken), -1)
             return jnp.where(transition.terminated, 0, last), others, jnp.sum(pi * taken, -1)

@@ -6,9 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from purerl.agents.tabular.base import IncrementalControl, TabularSnapshot, TabularState
-from purerl.envs.base import Environment, IndexedEnvironment, Transition, interact
+from purerl.envs.base import (
+    Environment,
+    IndexedEnvironment,
+    Transition,
+    interact,
+    mask_unavailable,
+)
 from purerl.policy import Policy, PolicyInput
-from purerl.pytree import Node, static
+from purerl.pytree import Node, copied, static
 from purerl.random import as_key
 
 
@@ -61,12 +67,12 @@ class Offline(Node):
                 f"Offline: data has columns of lengths {lengths}; allowed: one length, of at "
                 "least 1"
             )
-        return self.agent.start(as_key(key), None)
+        return copied(self.agent.start(as_key(key), None))
 
     def step(self, state: TabularState, t: jax.Array):
         draw_key, learn_key = jax.random.split(jax.random.fold_in(state.key, t))
         size = self.data.reward.shape[0]
-        index = jax.random.randint(draw_key, (), 0, size) if self.shuffled else t % size
+        index = jax.random.randint(draw_key, (), 0, size, jnp.int32) if self.shuffled else t % size
         transition = jax.tree.map(lambda column: column[index], self.data)
         return self.agent.learn(learn_key, state, transition, t), {}
 
@@ -97,8 +103,10 @@ def collect(env: Environment, policy: Policy, key: jax.Array, num_steps: int) ->
 
     def step(env_state: Any, t):
         act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
-        no_values = jnp.zeros(env.num_actions)
-        inputs = PolicyInput(env.observe(env_state), no_values, None, t)
+        observation = env.observe(env_state)
+        no_values = jnp.zeros(env.num_actions, jnp.float32)
+        values = mask_unavailable(env, no_values, observation)
+        inputs = PolicyInput(observation, values, None, t)
         return interact(env, env_key, env_state, policy.sample(act_key, inputs))
 
     times = jnp.arange(num_steps, dtype=jnp.int32)

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 
 from purerl import bellman
 from purerl.agents.tabular.base import IncrementalControl
+from purerl.envs.base import mask_unavailable
 from purerl.policy import Policy, check_policies
 from purerl.schedule import at
 
@@ -50,7 +51,7 @@ class QLearning(IncrementalControl):
         target = bellman.q_learning(
             transition.reward,
             transition.terminated,
-            state.q[transition.next_observation],
+            self.q_values(state.q, transition.next_observation),
             at(self.discount, t),
         )
         return self.update_towards(state, transition.pair, target, t)
@@ -166,15 +167,16 @@ class DoubleQLearning(IncrementalControl):
         return state._replace(q=jnp.stack([state.q, state.q]))
 
     def q_values(self, q, observation):
-        return jnp.mean(q[:, observation], axis=0)
+        return mask_unavailable(self.env, jnp.mean(q[:, observation], axis=0), observation)
 
     def learn(self, key, state, transition, t):
+        next_state = transition.next_observation
         updated = jax.random.bits(key, dtype=jnp.uint32).astype(jnp.int32) & 1
         target = bellman.double_q(
             transition.reward,
             transition.terminated,
-            state.q[updated, transition.next_observation],
-            state.q[1 - updated, transition.next_observation],
+            mask_unavailable(self.env, state.q[updated, next_state], next_state),
+            state.q[1 - updated, next_state],
             at(self.discount, t),
         )
         error = target - state.q[updated, *transition.pair]

@@ -63,10 +63,10 @@ class UCBQLearning(TabularControl):
     def learn(self, key, state, transition, t):
         pair = transition.pair
         state = self.count_visit(state, pair)
-        n = self.visits(state)[pair]
+        n = self.visits(state)[pair].astype(jnp.float32)
         horizon = self.horizon
-        bonus = self.confidence * jnp.sqrt(horizon**3 * self.log_term / n)
-        value = jnp.minimum(horizon, jnp.max(state.q[transition.next_observation]))
+        bonus = jnp.float32(self.confidence) * jnp.sqrt(horizon**3 * jnp.float32(self.log_term) / n)
+        value = jnp.minimum(horizon, jnp.max(self.q_values(state.q, transition.next_observation)))
         target = transition.reward + jnp.where(transition.terminated, 0, value) + bonus
         move = (horizon + 1) / (horizon + n) * (target - state.q[pair])
         return state._replace(q=state.q.at[pair].add(move))

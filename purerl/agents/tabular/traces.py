@@ -130,7 +130,7 @@ class SARSALambda(IncrementalControl):
         discount = at(self.discount, t)
         inputs = self.policy_input(state, next_state, t)
         next_action = self.behavior_policy.sample(key, inputs)
-        next_value, continues = self.bootstrap(state.q[next_state], next_action)
+        next_value, continues = self.bootstrap(self.q_values(state.q, next_state), next_action)
         next_value = jnp.where(transition.terminated, 0, next_value)
         q, memory = state.memory.update(
             self.trace,

@@ -81,7 +81,7 @@ class Bandit(Node):
         return BanditState(jnp.int32(-1))
 
     def step(self, key, state, action):
-        reward = jnp.asarray(self.rewards)[action]
+        reward = jnp.asarray(self.rewards, jnp.float32)[action]
         return BanditState(jnp.int32(action)), Outcome(reward, jnp.bool_(True), jnp.bool_(False))
 
     def observe(self, state):

@@ -53,7 +53,8 @@ class Cartpole(Node):
 
     bsuite sums up the time in float64, which with its parameters ends on the same step.
     It keeps the angle in :math:`[0, 2\pi)`; here it is in :math:`[-\pi, \pi]`, where
-    float32 is most precise around upright. Observations are the same.
+    float32 is most precise around upright. Observations are the same. States are
+    float64 under ``jax_enable_x64``.
 
     Attributes:
         height_threshold: lower bound on ``cos theta``, exclusive.

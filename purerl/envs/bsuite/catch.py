@@ -81,7 +81,7 @@ class Catch(Node):
         return CatchState(jnp.int32(0), column, jnp.int32(self.columns // 2))
 
     def step(self, key, state, action):
-        paddle = jnp.clip(state.paddle + action - 1, 0, self.columns - 1)
+        paddle = jnp.clip(state.paddle + jnp.int32(action) - 1, 0, self.columns - 1)
         state = CatchState(state.ball_row + 1, state.ball_column, paddle)
         landed = state.ball_row == self.rows - 1
         caught = jnp.where(paddle == state.ball_column, 1.0, -1.0)

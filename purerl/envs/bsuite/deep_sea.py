@@ -123,14 +123,15 @@ class DeepSea(Node):
         row, column, strayed = state
         right = action == jnp.asarray(self.right).at[row, column].get(mode="promise_in_bounds")
         treasure = right & (column == last)
-        reward = jnp.where(treasure, 1.0, 0.0) - jnp.where(right, self.move_cost / self.size, 0.0)
+        cost = jnp.float32(self.move_cost / self.size)
+        reward = treasure.astype(jnp.float32) - jnp.where(right, cost, 0.0)
         drift = jnp.where(right, 1, -1)
         if self.stochastic:
             wind_key, noise_key = jax.random.split(key)
             held = fraction(jax.random.bits(wind_key, (1,), jnp.uint32)[0]) <= 1 / self.size
             drift = jnp.where(right & held, 0, drift)
             noisy = (row == last) & ((column == 0) | (column == last))
-            reward = reward + jnp.where(noisy, jax.random.normal(noise_key), 0.0)
+            reward = reward + jnp.where(noisy, jax.random.normal(noise_key, dtype=jnp.float32), 0.0)
 
         strayed = strayed | ~right & (row == column)
         state = DeepSeaState(row + 1, jnp.clip(column + drift, 0, last), strayed)
@@ -140,7 +141,7 @@ class DeepSea(Node):
             "bad_episode": Mean((done & strayed).astype(jnp.float32), count),
             "denoised_return": Mean(treasure.astype(jnp.float32), count),
         }
-        return state, Outcome(reward.astype(jnp.float32), done, jnp.bool_(False), metrics)
+        return state, Outcome(reward, done, jnp.bool_(False), metrics)
 
     def observe(self, state):
         cell = jnp.arange(self.size * self.size, dtype=jnp.int32).reshape(self.size, self.size)

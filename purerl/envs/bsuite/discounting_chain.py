@@ -81,8 +81,9 @@ class DiscountingChain(Node):
     def step(self, key, state, action):
         chain = jnp.where(state.time == 0, jnp.int32(action), state.chain)
         time = state.time + 1
-        pays = (jnp.arange(len(HORIZONS)) == chain) & (jnp.array(HORIZONS) == time)
-        reward = jnp.sum(jnp.where(pays, jnp.asarray(self.rewards), 0.0)).astype(jnp.float32)
+        here = jnp.arange(len(HORIZONS), dtype=jnp.int32) == chain
+        pays = here & (jnp.array(HORIZONS, jnp.int32) == time)
+        reward = jnp.sum(jnp.where(pays, jnp.asarray(self.rewards, jnp.float32), 0.0))
         return DiscountingChainState(chain, time), Outcome(reward, time == LENGTH, jnp.bool_(False))
 
     def observe(self, state):

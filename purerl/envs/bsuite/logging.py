@@ -142,7 +142,7 @@ class Record(Wrapper[E]):
         if "solved_episode" in self.columns:
             bad = sums["total_bad_episodes"].total.astype(jnp.int32)
             few = 10 * bad < self.solved_tenths * episodes
-            logged = jnp.any(episodes == jnp.array(logged_episodes(LONGEST_RUN)))
+            logged = jnp.any(episodes == jnp.array(logged_episodes(LONGEST_RUN), jnp.int32))
             counts = logged & (episodes >= self.solved_from)
             solved = jnp.where((solved == 0) & counts & few, episodes, solved)
 

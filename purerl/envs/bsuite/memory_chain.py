@@ -78,7 +78,7 @@ class MemoryChain(Node):
 
     def step(self, key, state, action):
         time = state.time + 1
-        asked = (jnp.arange(self.num_bits) == state.query) & (
+        asked = (jnp.arange(self.num_bits, dtype=jnp.int32) == state.query) & (
             unpack(state.context, self.num_bits) == 1
         )
         done = time == self.memory_length + 1

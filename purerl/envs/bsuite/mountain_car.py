@@ -48,6 +48,8 @@ class MountainCar(Node):
     - Termination: ``position >= goal``, or after ``max_steps`` steps. As in bsuite,
       that time limit counts as terminal, since the observation includes the time.
 
+    States are float64 under ``jax_enable_x64``.
+
     Attributes:
         force: :math:`f`.
         gravity: :math:`g`.

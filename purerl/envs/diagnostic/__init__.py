@@ -5,6 +5,7 @@ from functools import partial
 from purerl.envs.diagnostic.baird import BairdStar, baird_star
 from purerl.envs.diagnostic.boyan import boyan_chain
 from purerl.envs.diagnostic.chain import Chain, Featured
+from purerl.envs.diagnostic.gambler import gambler
 from purerl.envs.diagnostic.garnet import garnet
 from purerl.envs.diagnostic.maximization_bias import MaximizationBias, maximization_bias
 from purerl.envs.diagnostic.probes import (
@@ -27,6 +28,7 @@ __all__ = [
     "TestbedState",
     "baird_star",
     "boyan_chain",
+    "gambler",
     "garnet",
     "maximization_bias",
     "probe_action",
@@ -47,6 +49,7 @@ ENVIRONMENTS = {
     "BoyanChain-v0": (boyan_chain, None),
     "MaximizationBias-v0": (maximization_bias, None),
     "RiverSwim-v0": (river_swim, None),
+    "Gambler-v0": (gambler, None),
     "Garnet-v0": (garnet, None),
     "Testbed-v0": (Testbed, None),
     "ProbeConstant-v0": (probe_constant, None),

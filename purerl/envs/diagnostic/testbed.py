@@ -73,14 +73,15 @@ class Testbed(Node):
         return jax.ShapeDtypeStruct((), jnp.int32)
 
     def reset(self, key):
-        means = self.mean + self.spread * jax.random.normal(key, (self.arms,))
-        return TestbedState(means, jnp.int32(-1))
+        means = self.mean + self.spread * jax.random.normal(key, (self.arms,), jnp.float32)
+        return TestbedState(means.astype(jnp.float32), jnp.int32(-1))
 
     def step(self, key, state, action):
         reward_key, walk_key = jax.random.split(key)
         mean = state.means[action]
-        reward = mean + jax.random.normal(reward_key)
-        means = state.means + self.walk * jax.random.normal(walk_key, (self.arms,))
+        reward = mean + jax.random.normal(reward_key, dtype=jnp.float32)
+        steps = jax.random.normal(walk_key, (self.arms,), jnp.float32)
+        means = (state.means + self.walk * steps).astype(jnp.float32)
         best = jnp.float32(mean == jnp.max(state.means))
         metrics = {
             "reward": Mean(reward, jnp.float32(1)),

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import UNIT_INTERVAL, check_values
-from purerl.envs.grids.gridworld import GridWorld, gridworld
+from purerl.envs.grids.gridworld import DrawnGrid, gridworld
+from purerl.mdp.model import is_concrete
 
 ROOMS = (
     "#############",
@@ -38,8 +40,11 @@ def _floor(name, cell):
 
 
 def four_rooms(
-    *, goal: Sequence[int] = (7, 9), start: Sequence[int] | None = None, slip: float = 1 / 3
-) -> GridWorld:
+    *,
+    goal: Sequence[int] = (7, 9),
+    start: Sequence[int] | None = None,
+    slip: float | jax.Array = 1 / 3,
+) -> DrawnGrid:
     """The four rooms of Sutton, Precup & Singh (1999).
 
     "Between MDPs and semi-MDPs: a framework for temporal abstraction in reinforcement
@@ -93,15 +98,17 @@ def four_rooms(
     rows = ["".join(row) for row in np.where(starts, "S", letters)]
     deterministic = gridworld(rows).mdp
 
+    xp = np if is_concrete(slip) else jnp
+
     def outcomes(table):
         return jnp.broadcast_to(table[:, None, :, 0], (169, 4, 4))
 
     mdp = deterministic.replace(
-        probability=np.broadcast_to(np.where(np.eye(4), 1 - slip, slip / 3), (169, 4, 4)),
+        probability=xp.broadcast_to(xp.where(np.eye(4), 1 - slip, slip / 3), (169, 4, 4)),
         next_state=outcomes(deterministic.next_state),
         reward=outcomes(deterministic.reward),
         terminated=outcomes(deterministic.terminated),
     )
-    return GridWorld.of(
+    return DrawnGrid.of(
         mdp, rows=tuple("".join(row) for row in letters), directions=("up", "right", "down", "left")
     )

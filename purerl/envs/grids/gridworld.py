@@ -14,15 +14,17 @@ letter   cell
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from purerl.checks import FINITE, UNIT_INTERVAL, check_values
 from purerl.envs import drawing
 from purerl.envs.finite import FiniteEnvironment
-from purerl.mdp.model import FiniteMDP
+from purerl.mdp.model import FiniteMDP, is_concrete
 from purerl.pytree import static
 
 MOVES = {"up": (-1, 0), "right": (0, 1), "down": (1, 0), "left": (0, -1)}
@@ -39,7 +41,7 @@ COLORS = {
 }
 
 
-class GridWorld(FiniteEnvironment):
+class DrawnGrid(FiniteEnvironment):
     """A finite environment with a map.
 
     Attributes:
@@ -78,16 +80,42 @@ class GridWorld(FiniteEnvironment):
         return drawing.paint(colors(self.rows), self._cell(state))
 
 
+class GridWorld(DrawnGrid):
+    """The gridworld of a map. Make one with :func:`gridworld`.
+
+    ``env.replace(slip=0.2)`` makes the model anew, as sweeps over these fields do.
+
+    Attributes:
+        slip, step_reward, goal_reward, hazard_reward, cliff_reward: float ``[]`` each;
+            arguments of :func:`gridworld`, from which the model follows.
+        absorbing: likewise. Static.
+    """
+
+    slip: float | jax.Array = 0.0
+    step_reward: float | jax.Array = 0.0
+    goal_reward: float | jax.Array = 1.0
+    hazard_reward: float | jax.Array = -1.0
+    cliff_reward: float | jax.Array = -100.0
+    absorbing: bool = static(default=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, and the model that follows from them."""
+        given = {name: getattr(self, name) for name in _PHYSICS}
+        if given.keys() & changes.keys():
+            changes = {"mdp": _model(**(given | changes), slips=True)} | changes
+        return super().replace(**changes)
+
+
 def colors(rows: Sequence[str], letters: Mapping[str, drawing.Color] = COLORS) -> np.ndarray:
     """The color of each cell of a map, uint8 ``[rows, columns, 3]``."""
     return np.array([[letters[letter] for letter in row] for row in rows], np.uint8)
 
 
-def grid_of(env: Any) -> GridWorld | None:
+def grid_of(env: Any) -> DrawnGrid | None:
     """The gridworld inside any number of wrappers, or None if there is none."""
-    while not isinstance(env, GridWorld) and hasattr(env, "env"):
+    while not isinstance(env, DrawnGrid) and hasattr(env, "env"):
         env = env.env
-    return env if isinstance(env, GridWorld) else None
+    return env if isinstance(env, DrawnGrid) else None
 
 
 def _check_map(rows):
@@ -128,11 +156,11 @@ def gridworld(
     rows: Sequence[str],
     *,
     directions: Sequence[str] = tuple(MOVES),
-    slip: float = 0.0,
-    step_reward: float = 0.0,
-    goal_reward: float = 1.0,
-    hazard_reward: float = -1.0,
-    cliff_reward: float = -100.0,
+    slip: float | jax.Array = 0.0,
+    step_reward: float | jax.Array = 0.0,
+    goal_reward: float | jax.Array = 1.0,
+    hazard_reward: float | jax.Array = -1.0,
+    cliff_reward: float | jax.Array = -100.0,
     absorbing: bool = True,
 ) -> GridWorld:
     """The gridworld of a map, whose letters :mod:`purerl.envs.grids.gridworld` lists.
@@ -173,18 +201,42 @@ def gridworld(
         >>> env.mdp.next_state[0, :, 0].tolist()  # up, right, down (a wall), left
         [0, 1, 0, 0]
     """
-    _check_map(rows)
-    rows = tuple(rows)
-    directions = tuple(directions)
-    _check_directions(directions)
-    check_values("gridworld", {"slip": slip}, {"slip": UNIT_INTERVAL})
-    rewards = {
+    fields = {
+        "rows": rows,
+        "directions": directions,
+        "slip": slip,
         "step_reward": step_reward,
         "goal_reward": goal_reward,
         "hazard_reward": hazard_reward,
         "cliff_reward": cliff_reward,
+        "absorbing": absorbing,
     }
+    slips = not is_concrete(slip) or slip != 0
+    mdp = _model(**fields, slips=slips)
+    return GridWorld.of(mdp, **fields | {"rows": tuple(rows), "directions": tuple(directions)})
+
+
+# The arguments of gridworld, from which the model follows.
+_REWARDS = ("step_reward", "goal_reward", "hazard_reward", "cliff_reward")
+_PHYSICS = ("rows", "directions", "slip", *_REWARDS, "absorbing")
+
+
+def _model(*, rows, directions, slip, absorbing, slips, **rewards):
+    """The model of a map.
+
+    Args:
+        slips: whether actions have three outcomes, even if ``slip`` is zero. Of a
+            number that is not known, as under ``vmap``, it cannot depend on it.
+
+    The others are those of :func:`gridworld`.
+    """
+    _check_map(rows)
+    _check_directions(tuple(directions))
+    check_values("gridworld", {"slip": slip}, {"slip": UNIT_INTERVAL})
     check_values("gridworld", rewards, dict.fromkeys(rewards, FINITE))
+    # In NumPy where all is known, so that making an environment compiles nothing.
+    known = all(map(is_concrete, (slip, *rewards.values())))
+    xp = np if known else jnp
 
     height = len(rows)
     width = len(rows[0])
@@ -199,27 +251,26 @@ def gridworld(
     reached = ahead_row * width + ahead_column
     reached = np.where(letters[reached] == "#", states[:, None], reached)
     onto = letters[reached]
-    reward = np.select(
+    reward = xp.select(
         [onto == "G", onto == "H", onto == "C"],
-        [goal_reward, hazard_reward, cliff_reward],
-        step_reward,
+        [rewards["goal_reward"], rewards["hazard_reward"], rewards["cliff_reward"]],
+        rewards["step_reward"],
     )
     ends = np.isin(onto, list(TERMINAL))
     reached = np.where(onto == "C", np.argmax(letters == "S"), reached)
 
     # The direction of each outcome of an action, [4, K].
-    turn = [-1, 0, 1] if slip > 0 else [0]
-    chance = [slip / 2, 1 - slip, slip / 2] if slip > 0 else [1.0]
+    turn = [-1, 0, 1] if slips else [0]
+    chance = [slip / 2, 1 - slip, slip / 2] if slips else [1.0]
     outcome = (np.arange(4)[:, None] + turn) % 4
     stays = np.isin(letters, ["#", *TERMINAL] if absorbing else ["#"])[:, None, None]
-    mdp = FiniteMDP(
-        probability=np.where(stays, np.eye(1, len(turn)), np.tile(chance, (4, 1))),
+    return FiniteMDP(
+        probability=xp.where(stays, np.eye(1, len(turn)), xp.tile(xp.asarray(chance), (4, 1))),
         next_state=np.where(stays, states[:, None, None], reached[:, outcome]),
-        reward=np.where(stays, 0.0, reward[:, outcome]),
+        reward=xp.where(stays, 0.0, reward[:, outcome]),
         terminated=stays | ends[:, outcome],
         initial=(letters == "S") / np.sum(letters == "S"),
     )
-    return GridWorld.of(mdp, rows=rows, directions=directions)
 
 
 def grid_2x3(step_reward: float = -0.1) -> GridWorld:

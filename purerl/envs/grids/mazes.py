@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import check_numbers
-from purerl.envs.grids.gridworld import GridWorld, gridworld
+from purerl.envs.grids.gridworld import DrawnGrid, GridWorld, gridworld
 from purerl.mdp.model import FiniteMDP
 from purerl.pytree import Node
 
@@ -78,8 +78,8 @@ class ChangingMaze(Node):
         change: number of steps, whole, in ``[0, 2**31)``.
     """
 
-    before: GridWorld
-    after: GridWorld
+    before: DrawnGrid
+    after: DrawnGrid
     change: int | jax.Array
 
     def __post_init__(self):
@@ -174,7 +174,7 @@ def changing_maze(before: Sequence[str], after: Sequence[str], change: int) -> C
             mdp = jax.tree.map(
                 lambda table, rows, cell=cell: table.at[cell].set(rows[cell]), mdp, free
             )
-    return ChangingMaze(old, GridWorld.of(mdp, rows=new.rows, directions=new.directions), change)
+    return ChangingMaze(old, DrawnGrid.of(mdp, rows=new.rows, directions=new.directions), change)
 
 
 def blocking_maze(change: int = 1000) -> ChangingMaze:

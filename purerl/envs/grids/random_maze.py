@@ -35,7 +35,7 @@ def draw_maze(words: jax.Array) -> jax.Array:
     n = words.shape[0]
     every = jnp.uint32(2**n - 1)
     last = jnp.uint32(2 ** (n - 1))
-    below = jnp.arange(n) > 0
+    below = jnp.arange(n, dtype=jnp.int32) > 0
     ends = jnp.where(below, words & every, 0) | last
     starts = (ends << 1 | 1) & every
     # Each run is a number with at least one bit set. Subtracting one from all runs at
@@ -45,7 +45,7 @@ def draw_maze(words: jax.Array) -> jax.Array:
     up = jnp.where(below, candidates & ~(candidates - starts), 0)
 
     rows_between = _spread(up) << 1
-    rows_of_cells = (_spread(jnp.full(n, every)) | _spread(~ends & every) << 1) << 1
+    rows_of_cells = (_spread(jnp.full(n, every, jnp.uint32)) | _spread(~ends & every) << 1) << 1
     ways = jnp.append(jnp.stack([rows_between, rows_of_cells], axis=1).reshape(-1), jnp.uint32(0))
     return ~ways & jnp.uint32(2 ** (2 * n + 1) - 1)
 
@@ -162,11 +162,11 @@ class RandomMaze(Node):
     def observe(self, state):
         # The observed rows and columns, some of which may lie beyond the map
         if self.view is None:
-            rows = columns = jnp.arange(self.size)
+            rows = columns = jnp.arange(self.size, dtype=jnp.int32)
             words = state.walls
         else:
             margin = self.view // 2
-            offsets = jnp.arange(-margin, margin + 1)
+            offsets = jnp.arange(-margin, margin + 1, dtype=jnp.int32)
             rows = state.row + offsets
             columns = state.column + offsets
             padded = jnp.pad(state.walls, margin, constant_values=np.uint32(2**32 - 1))

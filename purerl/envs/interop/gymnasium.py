@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 import purerl.random
 from purerl.checks import check_size, shown, whole
-from purerl.envs.base import Environment, State, can_render, restart
+from purerl.envs.base import Environment, State, can_render, limits_actions, restart
 from purerl.envs.contract import check_environment, check_shapes
 from purerl.envs.interop.common import bounds, num_states
 
@@ -86,6 +86,17 @@ _ADVANCE_ALL = {
 }
 
 
+_available_one = jax.jit(lambda env, observation: env.available(observation))
+_available_all = jax.jit(lambda env, observations: jax.vmap(env.available)(observations))
+
+
+def _masks(env, available, observation):
+    """``info`` with the actions that are available, if not all are everywhere."""
+    if not limits_actions(env):
+        return {}
+    return {"action_mask": np.asarray(available(env, observation), np.int8)}
+
+
 def _observation_space(env):
     states = num_states(env)
     if states is not None:
@@ -134,7 +145,7 @@ class ToGymnasium(gymnasium.Env):
         else:
             seed = int(self.np_random.integers(2**32)) if seed is None else seed
             self.lane, observation = _begin_one(self.device_source, np.uint32(seed % 2**32))
-        return self._shown(observation), {}
+        return self._shown(observation), _masks(self.device_source, _available_one, observation)
 
     def step(self, action):
         if self.lane is None:
@@ -145,7 +156,8 @@ class ToGymnasium(gymnasium.Env):
             self.device_source, self.lane, np.int32(action)
         )
         reward, terminated, truncated = map(np.asarray, outcome)
-        return self._shown(observation), float(reward), bool(terminated), bool(truncated), {}
+        info = _masks(self.device_source, _available_one, observation)
+        return self._shown(observation), float(reward), bool(terminated), bool(truncated), info
 
     def render(self):
         if self.render_mode is None:
@@ -229,7 +241,7 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
                 self.device_source, self.lanes, words, mask, seeded
             )
         self.ended = self.ended & ~mask
-        return self._shown(observation), {}
+        return self._shown(observation), self._masks(observation)
 
     def _mask(self, options):
         """Which environments are reset, bool ``[num_envs]``."""
@@ -265,7 +277,7 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
         )
         rewards, terminated, truncated = map(np.array, outcome)
         self.ended = terminated | truncated
-        infos = {}
+        infos = self._masks(observation)
         if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP and self.ended.any():
             final = self._shown(final)
             for i in np.flatnonzero(self.ended):
@@ -282,6 +294,11 @@ class ToGymnasiumVector(gymnasium.vector.VectorEnv):
             _picture(self.source, jax.tree.map(lambda x, i=i: x[i], states))
             for i in range(self.num_envs)
         )
+
+    def _masks(self, observation):
+        infos = _masks(self.device_source, _available_all, observation)
+        # As Gymnasium tells which environments have an entry.
+        return infos | {f"_{name}": np.ones(self.num_envs, bool) for name in infos}
 
     def _actions(self, actions):
         """The actions as int32 ``[num_envs]``, if they are allowed."""
@@ -310,6 +327,9 @@ def to_gymnasium(env: Environment, render_mode: str | None = None) -> ToGymnasiu
     number 0, and later steps and unseeded resets are counted in order. A seeded reset
     starts everything anew; an unseeded one keeps what ``env`` carries from one episode
     to the next.
+
+    Where not every action is available everywhere, ``info["action_mask"]`` says which
+    are, int8 ``[A]``, as Gymnasium's Taxi does.
 
     Args:
         env: any environment.

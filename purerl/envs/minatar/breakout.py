@@ -130,12 +130,12 @@ class Breakout(MinAtar):
 
     def reset(self, key):
         right = jax.random.bits(key, (), jnp.uint32) >> 31 == 1
-        x = jnp.where(right, SIZE - 1, 0)
+        x = jnp.where(right, jnp.int32(SIZE - 1), 0)
         y = jnp.int32(3)
         start = Situation(
             ball_x=x,
             ball_y=y,
-            ball_dx=jnp.where(right, -1, 1),
+            ball_dx=jnp.where(right, jnp.int32(-1), 1),
             ball_dy=jnp.int32(1),
             last_x=x,
             last_y=y,

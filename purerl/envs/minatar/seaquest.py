@@ -226,7 +226,9 @@ def _enemy_enters(state: SeaquestState, draw: Draw, ramp, wait):
     timer = _int(state.timers, ENEMY_TIMER)
     entries = _int(state.timers, ENTRIES)
     enters = (timer == 0) & ~against
-    enemies = jnp.where(enters & (jnp.arange(SLOTS) == entries), newcomer, state.enemies)
+    enemies = jnp.where(
+        enters & (jnp.arange(SLOTS, dtype=jnp.int32) == entries), newcomer, state.enemies
+    )
     entries = entries + enters & SLOTS - 1
     timer = jnp.where(timer == 0, ENEMY_INTERVAL - ramp, timer) - 1
     return enemies, timer, entries
@@ -289,8 +291,8 @@ def _hits(bullets, enemies, swum, moves, entries) -> Hits:
     rank. An enemy that one bullet hits at once cannot be hit by the other after its
     move.
     """
-    age = jnp.arange(SLOTS) - entries & SLOTS - 1
-    rank = jnp.where(_get(enemies, FISH) == 1, 0, SLOTS)
+    age = jnp.arange(SLOTS, dtype=jnp.int32) - entries & SLOTS - 1
+    rank = jnp.where(_get(enemies, FISH) == 1, jnp.int32(0), SLOTS)
 
     def ranks(bullet):
         target = jnp.where(bullet == 0, CELL + 1, bullet & CELL)
@@ -312,7 +314,7 @@ def _hits(bullets, enemies, swum, moves, entries) -> Hits:
 
 def _spared(victims, flags):
     """Places that hold none of the flagged victims, bool ``[32]``."""
-    place = jnp.arange(SLOTS)
+    place = jnp.arange(SLOTS, dtype=jnp.int32)
     shot = [jnp.where(flag, victim, -1) for flag, victim in zip(flags, victims, strict=True)]
     return (place != shot[0]) & (place != shot[1])
 

@@ -64,11 +64,11 @@ class Blackjack(FiniteEnvironment):
         natural: ArrayLike = False,
     ) -> jax.Array:
         """The index of a hand, int32 ``[]``."""
-        player = jnp.asarray(player)
+        player = jnp.asarray(player, jnp.int32)
         soft = _SOFT + (player - 12) * 10
         hard = (player - 4) * 10
         first = jnp.where(natural, _NATURAL, jnp.where(usable_ace, soft, hard))
-        return (first + jnp.asarray(dealer) - 1).astype(jnp.int32)
+        return (first + jnp.asarray(dealer, jnp.int32) - 1).astype(jnp.int32)
 
     def render(self, state):
         """The sums of player and dealer as piles, with a line at 21.

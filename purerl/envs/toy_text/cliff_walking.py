@@ -1,9 +1,11 @@
 """Cliff walking: the short path along the edge, or a safe one."""
 
+import jax
+
 from purerl.envs.grids.gridworld import GridWorld, gridworld
 
 
-def cliff_walking(*, slip: float = 0.0) -> GridWorld:
+def cliff_walking(*, slip: float | jax.Array = 0.0) -> GridWorld:
     """Cliff walking of Sutton & Barto, Example 6.6, with Gymnasium's tables.
 
     *Reinforcement Learning: An Introduction*, 2nd edition; ``CliffWalking-v1``, and

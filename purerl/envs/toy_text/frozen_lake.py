@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from purerl.checks import FINITE, check_values, refusal, shown
@@ -25,7 +26,7 @@ FROZEN_LAKES = {
 def frozen_lake(
     rows: str | Sequence[str] = "4x4",
     *,
-    slip: float = 2 / 3,
+    slip: float | jax.Array = 2 / 3,
     reward_schedule: Sequence[float] = (1.0, 0.0, 0.0),
 ) -> GridWorld:
     """FrozenLake as Gymnasium defines it (``FrozenLake-v1``).

@@ -61,7 +61,8 @@ class Taxi(FiniteEnvironment):
         >>> [int(part) for part in taxi().decode(328)]
         [3, 1, 2, 0, 1]
         """
-        settled = jnp.asarray(state) < 500
+        state = jnp.asarray(state, jnp.int32)
+        settled = state < 500
         unsettled = jnp.asarray(_UNSETTLED, jnp.int32)[jnp.maximum(state - 500, 0)]
         index = jnp.where(settled, state, unsettled)
         row, column, passenger, destination = jnp.unravel_index(index, _SHAPE)
@@ -80,7 +81,9 @@ class Taxi(FiniteEnvironment):
         It is -1 for an unsettled state whose destination can no longer change.
         """
         index = ((row * 5 + column) * 5 + passenger) * 4 + destination
-        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX)[index]).astype(jnp.int32)
+        return jnp.where(settled, index, jnp.asarray(_UNSETTLED_INDEX, jnp.int32)[index]).astype(
+            jnp.int32
+        )
 
     def render(self, state):
         """The city, with its stands in their colors.
@@ -206,6 +209,7 @@ def taxi(
     fickle_passenger: bool = False,
     rainy_probability: float = 0.8,
     fickle_probability: float = 0.3,
+    mask_actions: bool = False,
 ) -> Taxi:
     """The taxi of Dietterich (2000), with Gymnasium's tables (``Taxi-v4``).
 
@@ -246,6 +250,8 @@ def taxi(
         fickle_passenger: whether the destination may change.
         rainy_probability: in ``[0, 1]``.
         fickle_probability: in ``[0, 1]``.
+        mask_actions: whether only actions that change the state are available, those of
+            Gymnasium's ``info["action_mask"]``.
 
     Returns:
         An environment whose ``mdp`` has ``A = 6``, ``S = 500`` (fickle: 812), and ``K``
@@ -264,4 +270,9 @@ def taxi(
     if fickle_passenger:
         tables = _fickle(*tables, fickle_probability)
     probability, next_state, reward, terminated = tables
-    return Taxi.of(FiniteMDP(probability, next_state, reward, terminated, initial))
+    available = None
+    if mask_actions:
+        here = np.arange(len(initial))[:, None, None]
+        changes = (next_state != here) | terminated
+        available = np.any((probability > 0) & changes, axis=-1)
+    return Taxi.of(FiniteMDP(probability, next_state, reward, terminated, initial, available))

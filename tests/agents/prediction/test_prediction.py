@@ -14,6 +14,7 @@ from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
 from purerl.envs.diagnostic import baird_star, boyan_chain
 from purerl.run import evaluation, training
+from tests import quick
 from tests.agents.lived import lived
 
 GAMMA, ALPHA, START = 0.9, 0.2, 0.3
@@ -24,11 +25,15 @@ BEHAVIOUR = RNG.dirichlet(4 * np.ones(3), size=5).astype(np.float32)
 
 
 def episodic(seed, ends=0.15):
-    model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, 3, 2)
-    over = jax.random.bernoulli(
-        purerl.random.key(seed + 100, "pcg4d"), ends, model.terminated.shape
-    )
-    return FiniteEnvironment.of(model.replace(terminated=over, reward=model.reward + 1))
+    @quick.jit
+    def build():
+        model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, 3, 2)
+        over = jax.random.bernoulli(
+            purerl.random.key(seed + 100, "pcg4d"), ends, model.terminated.shape
+        )
+        return model.replace(terminated=over, reward=model.reward + 1)
+
+    return FiniteEnvironment.of(build())
 
 
 ENV = episodic(0)
@@ -269,8 +274,8 @@ def test_a_method_is_its_box(monkeypatch, name):
     expected = np.stack(list(box(experience, features, **settings)))
     learned = states.weights
     if isinstance(agent, agents.LSTD):
-        learned = jax.vmap(agent.solution)(
-            jax.tree.map(jnp.asarray, states._replace(env_state=(), episode=(), visits=()))
+        learned = quick.jit(jax.vmap(agent.solution))(
+            states._replace(env_state=(), episode=(), visits=())
         )
     close = np.isclose(learned, expected, rtol=1e-3, atol=1e-3).all(axis=1)
     assert close[
@@ -313,7 +318,7 @@ def learned(agent, num_steps):
         state, _ = training.segment(agent, agent.init(key), 0, num_steps)
         return jax.vmap(agent.value, (None, 0))(agent.snapshot(state), jnp.arange(5))
 
-    return np.asarray(jax.jit(jax.vmap(run))(KEYS))
+    return np.asarray(quick.optimizing_jit(jax.vmap(run))(KEYS))
 
 
 def reaches(agent, expected, num_steps=40_000, tolerance=0.35):
@@ -465,8 +470,8 @@ def test_true_online_with_lambda_one_is_monte_carlo():
     agent = agents.TDLambda(
         env=ENV, lambda_=1.0, trace="dutch", features=FEATURES, learning_rate=0.1, discount=GAMMA
     )
-    state = agent.init(KEYS[0])
-    run = jax.jit(agent.step)
+    state = quick.jit(agent.init)(KEYS[0])
+    run = quick.jit(agent.step)
     w, steps = np.zeros(2), []
     for t in range(60):
         before = int(state.env_state)
@@ -497,10 +502,16 @@ def test_boyans_chain_is_solved_to_the_last_digit(lambda_):
         discount=1.0,
         regularization=1e-6,
     )
-    state, _ = jax.jit(lambda key: training.segment(agent, agent.init(key), 0, 20_000))(KEYS[0])
+    run = quick.optimizing_jit(lambda key: training.segment(agent, agent.init(key), 0, 20_000))
+    state, _ = run(KEYS[0])
     np.testing.assert_allclose(agent.solution(state), [-24, -16, -8, 0], atol=0.3)
     judged = evaluation.default(agent)
-    assert judged(agent, agent.snapshot(state), KEYS[0], judged.prepare(agent))["value_error"] < 0.3
+
+    @quick.jit
+    def judge(state):
+        return judged(agent, agent.snapshot(state), KEYS[0], judged.prepare(agent))
+
+    assert judge(state)["value_error"] < 0.3
 
 
 def baird(cls, **settings):
@@ -523,7 +534,7 @@ def test_td_diverges_on_bairds_counterexample_and_its_cures_do_not():
                 training.segment(agent, agent.init(key), 0, 4_000)[0].weights @ agent.features.T
             )
 
-        return np.asarray(jax.jit(jax.vmap(run))(KEYS))
+        return np.asarray(quick.optimizing_jit(jax.vmap(run))(KEYS))
 
     start = np.linalg.norm(baird_star().features @ np.array([1, 1, 1, 1, 1, 1, 10, 1]))
     assert np.median(norms(baird(agents.TD, learning_rate=0.01))) > 100 * start

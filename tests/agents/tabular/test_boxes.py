@@ -18,6 +18,7 @@ import purerl
 import purerl.random
 from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, TimeLimit
+from tests import quick
 from tests.agents.lived import lived
 
 GAMMA, ALPHA, EPSILON, START = 0.9, 0.25, 0.4, 0.3
@@ -25,11 +26,16 @@ GAMMA, ALPHA, EPSILON, START = 0.9, 0.25, 0.4, 0.3
 
 def episodic(seed, actions=3, branching=2):
     """A garnet of five states of whose outcomes some end the episode."""
-    model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, actions, branching)
-    ends = jax.random.bernoulli(
-        purerl.random.key(seed + 100, "pcg4d"), 0.12, model.terminated.shape
-    )
-    return FiniteEnvironment.of(model.replace(terminated=ends))
+
+    @quick.jit
+    def build():
+        model = mdp.garnet(purerl.random.key(seed, "pcg4d"), 5, actions, branching)
+        ends = jax.random.bernoulli(
+            purerl.random.key(seed + 100, "pcg4d"), 0.12, model.terminated.shape
+        )
+        return model.replace(terminated=ends)
+
+    return FiniteEnvironment.of(build())
 
 
 ENV = episodic(0)
@@ -87,8 +93,9 @@ def double_q(experience, learn_keys):
     """Section 6.7, the error by rlax; the coin is the agent's."""
     q = np.stack([table(), table()])
     error = jax.jit(rlax.double_q_learning)
-    for (s, a, r, s2, ends, _done, _), key in zip(facts(experience), learn_keys, strict=True):
-        i = int(jax.random.bits(key, dtype=jnp.uint32)) & 1
+    words = jax.jit(jax.vmap(functools.partial(jax.random.bits, dtype=jnp.uint32)))(learn_keys)
+    coins = (np.asarray(words) & 1).tolist()
+    for (s, a, r, s2, ends, _done, _), i in zip(facts(experience), coins, strict=True):
         discount = GAMMA * (not ends)
         q[i, s, a] += ALPHA * error(q[i, s], a, float(r), discount, q[1 - i, s2], q[i, s2])
         yield q
@@ -434,9 +441,9 @@ def test_a_method_is_its_box(monkeypatch, name):
     if box in (double_q, dyna_q):
         times = jnp.arange(num_steps)
         settings = settings | {
-            "learn_keys": jax.vmap(lambda t: jax.random.split(jax.random.fold_in(key, t), 3)[2])(
-                times
-            )
+            "learn_keys": jax.jit(
+                jax.vmap(lambda t: jax.random.split(jax.random.fold_in(key, t), 3)[2])
+            )(times)
         }
     elif box in (
         sarsa,

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 import purerl.random
 from purerl import agents, mdp, policy, schedule
 from purerl.envs import FiniteEnvironment, Transition, interact
+from tests import quick
 
 STEPS = 6
 MODEL = mdp.garnet(purerl.random.key(0, "pcg4d"), 5, 3, 2)
@@ -99,7 +100,7 @@ def learned():
 
         return {name: follow(agent) for name, agent in methods(**settings).items()}
 
-    return jax.jit(run)
+    return quick.jit(run)
 
 
 SAME = {
@@ -154,7 +155,7 @@ def doubled():
     """From one table twice: what Double Q-learning makes of each transition, what
     Q-learning does, and the coin."""
 
-    @jax.jit
+    @quick.jit
     def run(q, stream, seed, alpha, discount):
         def one(key, transition):
             both, single = (
@@ -197,7 +198,7 @@ def whole_episodes():
     """Tables of Sarsa(1) with dutch traces and of every-visit Monte Carlo after each
     of 60 steps of the former."""
 
-    @jax.jit
+    @quick.jit
     def run(q, pi, alpha, seed):
         basics = {
             "env": ENDS,
@@ -291,7 +292,7 @@ def test_the_names_of_states_do_not_matter_to_learning(q, stream, seed, order, s
 
 @functools.cache
 def optimal_backup():
-    return jax.jit(lambda model, v, discount: mdp.backup(model, v, discount).max(axis=1))
+    return quick.jit(lambda model, v, discount: mdp.backup(model, v, discount).max(axis=1))
 
 
 @given(model=models, v=values, w=values, discount=unit)

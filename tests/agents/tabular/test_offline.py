@@ -1,5 +1,6 @@
 """Learning from a fixed data set."""
 
+import functools
 import itertools
 
 import jax
@@ -13,17 +14,21 @@ from purerl import agents, mdp, policy, schedule
 from purerl.agents import Offline, collect
 from purerl.envs import FiniteEnvironment, TimeLimit
 from purerl.run import evaluation, training
+from tests import quick
 
 S, A, DISCOUNT = 5, 2, 0.8
 UNIFORM = policy.EpsilonGreedy(1.0)
 
 
+@functools.cache
 def model_and_env(seed, outcomes, ending=0.1):
-    model = mdp.garnet(purerl.random.key(seed, "pcg4d"), S, A, outcomes)
-    ends = jax.random.bernoulli(
-        purerl.random.key(seed + 1, "pcg4d"), ending, model.terminated.shape
-    )
-    model = model.replace(terminated=ends)
+    @quick.jit
+    def build(key, ends_key):
+        model = mdp.garnet(key, S, A, outcomes)
+        ends = jax.random.bernoulli(ends_key, ending, model.terminated.shape)
+        return model.replace(terminated=ends)
+
+    model = build(*(purerl.random.key(seed + i, "pcg4d") for i in (0, 1)))
     return model, TimeLimit(FiniteEnvironment.of(model), 20)
 
 
@@ -94,7 +99,8 @@ def test_batch_q_learning_finds_the_optimum_of_the_empirical_model():
         state, _ = training.segment(offline, offline.init(key), 0, 200_000)
         return state.q
 
-    q = np.asarray(jax.jit(jax.vmap(run))(jax.random.split(purerl.random.key(4, "pcg4d"), 32)))
+    keys = jax.random.split(purerl.random.key(4, "pcg4d"), 32)
+    q = np.asarray(quick.optimizing_jit(jax.vmap(run))(keys))
     optimum, truth = (np.asarray(mdp.optimal_q(m, DISCOUNT)) for m in (empirical(data), model))
     error = np.abs(q - optimum).max(axis=(1, 2))
     assert error.max() < 0.06 < 0.5 < np.abs(optimum - truth).max()
@@ -127,10 +133,13 @@ def test_off_policy_methods_learn_from_whatever_was_done(name, fields, shuffled)
     assert met.sum() > S
     agent = getattr(agents, name)(env=env, discount=DISCOUNT, learning_rate=0.5, **fields)
     offline = Offline(agent=agent, data=data, shuffled=shuffled)
-    state, _ = jax.jit(lambda key: training.segment(offline, offline.init(key), 0, 40_000))(
-        purerl.random.key(7, "pcg4d")
-    )
-    q = np.asarray(jax.vmap(lambda s: offline.values(offline.snapshot(state), s))(jnp.arange(S)))
+
+    @quick.optimizing_jit
+    def learned(key):
+        state, _ = training.segment(offline, offline.init(key), 0, 40_000)
+        return jax.vmap(lambda s: offline.values(offline.snapshot(state), s))(jnp.arange(S))
+
+    q = np.asarray(learned(purerl.random.key(7, "pcg4d")))
     np.testing.assert_allclose(q[met], optimum[met], atol=1e-4)
     assert met.all()
 
@@ -144,10 +153,8 @@ def test_in_order_it_is_plain_q_learning_over_and_over():
         data=data,
         shuffled=False,
     )
-    states = [
-        training.segment(offline, offline.init(purerl.random.key(seed, "pcg4d")), 0, 70)[0]
-        for seed in (0, 1)
-    ]
+    run = quick.jit(lambda key: training.segment(offline, offline.init(key), 0, 70)[0])
+    states = [run(purerl.random.key(seed, "pcg4d")) for seed in (0, 1)]
     q = np.zeros((S, A))
     columns = [np.asarray(column) for column in (*data[:4], data.next_observation)]
     for t in range(70):
@@ -166,10 +173,10 @@ def test_runs_side_by_side_are_runs():
         return training.segment(offline, offline.init(key), 0, 50)[0].q
 
     keys = jax.random.split(purerl.random.key(10, "pcg4d"), 3)
-    together = jax.vmap(run)(keys)
+    together, alone = np.asarray(quick.jit(jax.vmap(run))(keys)), quick.jit(run)
     for key, q in zip(keys, together, strict=True):
-        np.testing.assert_allclose(run(key), q, rtol=1e-6, atol=1e-6)
-        np.testing.assert_array_equal(run(key), run(key))
+        np.testing.assert_allclose(alone(key), q, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(alone(key), alone(key))
     assert not np.array_equal(together[0], together[1])
 
 
@@ -181,13 +188,14 @@ def test_it_is_judged_as_other_agents_are():
     )
     judge = evaluation.default(offline)
     assert isinstance(judge, evaluation.Exact)
-    state, metrics = training.segment(
-        offline, offline.init(purerl.random.key(7, "pcg4d")), 0, 5_000
-    )
-    assert metrics == {}
-    found = judge(
-        offline, offline.snapshot(state), purerl.random.key(8, "pcg4d"), judge.prepare(offline)
-    )
+
+    @quick.jit
+    def judged(key, judge_key):
+        state, metrics = training.segment(offline, offline.init(key), 0, 5_000)
+        assert metrics == {}
+        return judge(offline, offline.snapshot(state), judge_key, judge.prepare(offline))
+
+    found = judged(*(purerl.random.key(seed, "pcg4d") for seed in (7, 8)))
     best = np.asarray(model.initial) @ np.asarray(mdp.optimal_q(model, DISCOUNT)).max(axis=1)
     np.testing.assert_allclose(found["policy_value"], best, rtol=1e-5)
 

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental import io_callback
 
 import purerl
 import purerl.random
-from purerl import mdp, rollout, schedule
+from purerl import mdp, schedule
 from purerl.envs import FiniteEnvironment, OneHot, TimeLimit
 from purerl.mdp import FiniteMDP
 from purerl.run import training
+from tests import quick
+from tests.agents.lived import lived
 
 NUM_SEEDS = 64
 KEYS = jax.vmap(lambda i: purerl.random.seed_key(0, i, "pcg4d"))(jnp.arange(NUM_SEEDS))
@@ -40,7 +41,7 @@ def tables(agent, num_steps):
         state, _ = agent.step(state, t)
         return state, (state.q, state.visits)
 
-    return jax.jit(
+    return quick.jit(
         lambda: jax.lax.scan(step, agent.init(KEYS[0]), jnp.arange(num_steps, dtype=jnp.int32))
     )()[1]
 
@@ -109,16 +110,6 @@ def test_truncation_bootstraps_and_termination_does_not(env, expected):
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])
 def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_visits):
     """What the agent met is written down, and a loop in NumPy learns from it."""
-    experience = []
-
-    def recorded(*args):
-        state, transition = purerl.envs.interact(*args)
-        io_callback(
-            lambda x: experience.append(jax.tree.map(np.asarray, x)), None, transition, ordered=True
-        )
-        return state, transition
-
-    monkeypatch.setattr(rollout, "interact", recorded)
     agent = purerl.QLearning(
         env=purerl.make(name),
         learning_rate=schedule.power(0.9, 0.6, 2.0),
@@ -128,9 +119,8 @@ def test_it_is_plain_q_learning_on_the_same_experience(monkeypatch, name, count_
         count_visits=count_visits,
     )
     num_steps = 3_000
-    q, _ = jax.block_until_ready(tables(agent, num_steps))
-    jax.effects_barrier()
-    assert len(experience) == num_steps
+    experience, states, _ = lived(monkeypatch, agent, num_steps)
+    q = states.q
 
     table, visits, after = np.full(q.shape[1:], 0.5), np.zeros(q.shape[1:], int), []
     for t, (s, a, r, terminated, _truncated, s_next, _metrics) in enumerate(experience):
@@ -157,7 +147,7 @@ def test_behavior_is_epsilon_greedy():
         state = agent.init(key)._replace(q=jnp.eye(4)[best])
         return training.segment(agent, state, 0, 20_000)[0].visits
 
-    visits = np.asarray(jax.jit(run)(KEYS[0]))
+    visits = np.asarray(quick.optimizing_jit(run)(KEYS[0]))
     total, greedy = visits.sum(), visits[np.arange(16), best].sum()
     expected = 1 - 0.4 * 3 / 4
     assert total == 20_000 and abs(greedy / total - expected) < 5 * np.sqrt(
@@ -175,11 +165,18 @@ def test_a_one_hot_observation_is_refused():
         purerl.QLearning(env=OneHot(purerl.make("FrozenLake-v1"), 16))
 
 
+@quick.jit
+def values_of_the_optimum_and_of_greedy_policies(model, discount, q):
+    evaluate = jax.vmap(lambda q: mdp.evaluate_policy(model, mdp.greedy(q), discount).values)
+    return mdp.policy_iteration(model, discount).values, evaluate(q)
+
+
 def regret(model, discount, q):
     """By how much the greedy policy of each table falls short of the optimum, at
     worst over all states that can be reached."""
-    optimal = mdp.policy_iteration(model, discount).values
-    values = jax.vmap(lambda q: mdp.evaluate_policy(model, mdp.greedy(q), discount).values)(q)
+    optimal, values = map(
+        np.asarray, values_of_the_optimum_and_of_greedy_policies(model, discount, q)
+    )
     reached, live = (
         np.asarray(model.initial) > 0,
         np.asarray((model.probability > 0) & ~model.terminated),
@@ -188,10 +185,10 @@ def regret(model, discount, q):
         reached = reached | np.isin(
             np.arange(model.num_states), np.asarray(model.next_state)[live & reached[:, None, None]]
         )
-    return np.max(np.asarray(optimal - values)[:, reached], axis=1)
+    return np.max((optimal - values)[:, reached], axis=1)
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@functools.partial(quick.optimizing_jit, static_argnums=1)
 def learn(agent, num_steps):
     """The tables of all seeds."""
     return jax.vmap(lambda key: training.segment(agent, agent.init(key), 0, num_steps)[0].q)(KEYS)
@@ -259,7 +256,7 @@ def test_every_seed_finds_an_optimal_policy_of_random_models():
 def test_the_error_falls_at_the_rate_of_its_step_sizes(exponent):
     r"""Step sizes of :math:`n^{-\omega}`, :math:`\omega \in (1/2, 1)`, leave an
     error of :math:`O(n^{-\omega / 2})`."""
-    env = FiniteEnvironment.of(mdp.garnet(purerl.random.key(3), 4, 2, 2))
+    env = FiniteEnvironment.of(quick.jit(lambda: mdp.garnet(purerl.random.key(3), 4, 2, 2))())
     exact = mdp.optimal_q(env.mdp, 0.5)
     agent = purerl.QLearning(
         env=env,
@@ -272,14 +269,13 @@ def test_the_error_falls_at_the_rate_of_its_step_sizes(exponent):
     times = 2_000 * 2 ** np.arange(points)
 
     def run(key):
-        state, now, errors = agent.init(key), 0, []
-        for time in times.tolist():
-            state, _ = training.segment(agent, state, now, time - now)
-            now = time
-            errors.append(jnp.max(jnp.abs(state.q - exact)))
-        return jnp.stack(errors)
+        def go_on(state, start):
+            state, _ = training.segment(agent, state, start, 2_000)
+            return state, jnp.max(jnp.abs(state.q - exact))
 
-    errors = np.asarray(jax.jit(jax.vmap(run))(KEYS))
+        return jax.lax.scan(go_on, agent.init(key), jnp.arange(0, times[-1], 2_000))[1]
+
+    errors = np.asarray(quick.optimizing_jit(jax.vmap(run))(KEYS))[:, times // 2_000 - 1]
     slopes = np.polyfit(np.log(times), np.log(errors).T, 1)[0]
     error_of_mean = slopes.std(ddof=1) / np.sqrt(NUM_SEEDS)
     assert error_of_mean < 0.03  # the interval is narrow enough to tell the two exponents apart

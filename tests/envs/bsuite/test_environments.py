@@ -33,6 +33,7 @@ from purerl.envs.bsuite import (
     Record,
     UmbrellaChain,
 )
+from tests import quick
 
 COLUMNS = {
     Bandit: ("total_regret",),
@@ -79,7 +80,9 @@ def rollout(make, parameters, steps, policy=uniform):
         return jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1]
 
     parameters = jnp.asarray(parameters)
-    states, transitions = jax.jit(jax.vmap(one))(parameters, jnp.arange(len(parameters)))
+    states, transitions = quick.optimizing_jit(jax.vmap(one))(
+        parameters, jnp.arange(len(parameters))
+    )
     assert not transitions.truncated.any()
     return jax.tree.map(np.asarray, (states, transitions))
 
@@ -405,7 +408,7 @@ def test_float32_steps_are_bsuites_to_rounding(ours, theirs, low, high):
         state, outcome = env.step(None, kind(*x, time), action)
         return env.observe(state), outcome
 
-    observation, outcome = jax.jit(jax.vmap(step))(start, times, actions)
+    observation, outcome = quick.optimizing_jit(jax.vmap(step))(start, times, actions)
     reference, timesteps = theirs(), []
     reference.reset()
     for x, time, action in zip(start.astype(float), times.tolist(), actions.tolist(), strict=True):
@@ -429,7 +432,8 @@ def test_float32_steps_are_bsuites_to_rounding(ours, theirs, low, high):
 
 def many(function, n=50_000):
     return jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(function))(jax.random.split(purerl.random.key(0), n))
+        np.asarray,
+        quick.optimizing_jit(jax.vmap(function))(jax.random.split(purerl.random.key(0), n)),
     )
 
 
@@ -492,8 +496,8 @@ def test_never_a_nan(start, action, length, masspole):
         assert np.isfinite(np.array(state)).all() and np.isfinite(outcome.reward)
 
 
-_reset = jax.jit(lambda env: env.reset(purerl.random.key(0)))
-_step = jax.jit(lambda env, state, action: env.step(None, state, action))
+_reset = quick.optimizing_jit(lambda env: env.reset(purerl.random.key(0)))
+_step = quick.optimizing_jit(lambda env, state, action: env.step(None, state, action))
 
 
 @pytest.mark.parametrize(

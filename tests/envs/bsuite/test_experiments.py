@@ -25,6 +25,7 @@ from purerl.envs.bsuite import (
 )
 from purerl.envs.bsuite.logging import logged_episodes
 from purerl.envs.wrappers import RewardNoise, RewardScale
+from tests import quick
 
 IDS = [bsuite_id for bsuite_id in sweep.SWEEP if not bsuite_id.startswith("mnist")]
 
@@ -129,7 +130,9 @@ def experience(env, steps, policy, seed=0):
 
     return jax.tree.map(
         np.asarray,
-        jax.jit(lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1])(),
+        quick.optimizing_jit(
+            lambda: jax.lax.scan(step, env.reset(reset_key), jnp.arange(steps))[1]
+        )(),
     )
 
 
@@ -203,7 +206,7 @@ def test_solved_episode_is_the_first_logged_one_with_few_bad_episodes():
 
     lanes = np.arange(8)
     tenths, first = np.array([criteria[lane % 2] for lane in lanes]).T
-    ours = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(lanes // 2, tenths, first))
+    ours = jax.tree.map(np.asarray, quick.optimizing_jit(jax.vmap(one))(lanes // 2, tenths, first))
     found = []
     for lane in lanes:
         column = {

@@ -16,6 +16,7 @@ import purerl.random
 from purerl.envs import classic
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
 from purerl.envs.classic.trigonometry import sin_cos
+from tests import quick
 
 KEY = purerl.random.key(0, "pcg4d")  # quick to compile
 ENVS = [CartPole(), MountainCar(), MountainCarContinuous(), Acrobot(), Pendulum()]
@@ -56,7 +57,7 @@ START = {  # of each coordinate: the least, and how wide its range is; or all at
 
 @of_every_env
 def test_starts_are_uniform(env):
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, 20_000))
+    states = quick.optimizing_jit(jax.vmap(env.reset))(jax.random.split(KEY, 20_000))
     drawn = []
     for coordinate, law in zip(map(np.asarray, states), START[type(env).__name__], strict=True):
         assert coordinate.dtype == np.float32
@@ -117,7 +118,7 @@ def test_every_leaf_maps_alone(env, leaf):
 def test_a_sweep_compiles_once():
     traces = []
 
-    @jax.jit
+    @quick.optimizing_jit
     def count(env):
         traces.append(env)
         return first_step(env)
@@ -137,7 +138,7 @@ def test_torque_noise_is_uniform():
         states, _ = jax.vmap(lambda key: env.step(key, hanging, 1))(keys)
         return states.theta2_dot
 
-    noisy, noisier, quiet = jax.jit(jax.vmap(rate))(jnp.array([0.5, 1.0, 0.0]))
+    noisy, noisier, quiet = quick.optimizing_jit(jax.vmap(rate))(jnp.array([0.5, 1.0, 0.0]))
     np.testing.assert_allclose(noisier, 2 * noisy, rtol=1e-4, atol=1e-9)
     assert not quiet.any()
     # [[4.5, 1.75], [1.75, 1.25]] (acc1, acc2) = (0, u), hence acc2 = 4.5 u / (4.5 *
@@ -163,7 +164,7 @@ def test_never_a_nan(env):
     """Whatever the action, the numbers and the state: even an int32 that is no action,
     and angles of many turns."""
     state_type = type(jax.eval_shape(env.reset, KEY))
-    step = jax.jit(
+    step = quick.optimizing_jit(
         lambda env, key, state, action: (*env.step(key, state, action), env.observe(state))
     )
     positive, leaves = POSITIVE[type(env).__name__], leaves_of(env)
@@ -247,7 +248,7 @@ def test_continuous_actions_are_evenly_spaced(name, actions):
     np.testing.assert_allclose(np.diff(finer.actions[:, 0]), 2 * actions[-1] / 8, rtol=1e-6)
     assert finer.actions[4, 0] == 0
     state = env.reset(KEY)
-    step = jax.jit(lambda env, state, action: env.step(None, state, action))
+    step = quick.optimizing_jit(lambda env, state, action: env.step(None, state, action))
     for i, action in enumerate(actions):
         taken, outcome = step(env, state, jnp.int32(i))
         direct, directly = step(env.env.env, state.inner, jnp.array([float(action)]))
@@ -290,7 +291,7 @@ def test_sine_and_cosine_are_float32s():
     x = np.concatenate([np.linspace(-8, 8, 200_001), np.linspace(-1e4, 1e4, 200_001)]).astype(
         np.float32
     )
-    sin, cos = jax.jit(sin_cos)(x)
+    sin, cos = quick.optimizing_jit(sin_cos)(x)
     assert sin.dtype == cos.dtype == jnp.float32
     assert np.abs(sin - np.sin(x.astype(np.float64))).max() < 1.2e-7
     assert np.abs(cos - np.cos(x.astype(np.float64))).max() < 1.2e-7
@@ -303,7 +304,7 @@ def test_sine_and_cosine_are_bounded_and_differentiable():
         assert all(abs(float(value)) <= 1 for value in sin_cos(jnp.float32(x)))
     x = jnp.linspace(-7, 7, 57)
     sin, cos = sin_cos(x)
-    dsin, dcos = jax.jit(jax.vmap(jax.jacfwd(sin_cos)))(x)
+    dsin, dcos = quick.optimizing_jit(jax.vmap(jax.jacfwd(sin_cos)))(x)
     np.testing.assert_allclose(dsin, cos, atol=1e-4)
     np.testing.assert_allclose(dcos, -sin, atol=1e-4)
 

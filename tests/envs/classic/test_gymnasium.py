@@ -20,6 +20,7 @@ from gymnasium.envs.classic_control import continuous_mountain_car
 
 from purerl.envs import classic
 from purerl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from tests import quick
 
 NUM_STEPS = 100_000
 pytestmark = pytest.mark.filterwarnings("ignore:.*precision lowered by casting")
@@ -223,7 +224,9 @@ def ours(case, records, dtype):
         return jnp.stack(state), case.env.observe(state), outcome.reward, outcome.terminated
 
     action = records.action if records.action.ndim == 1 else records.action.astype(dtype)
-    return map(np.asarray, jax.jit(jax.vmap(one))(records.before.astype(dtype), action))
+    return map(
+        np.asarray, quick.optimizing_jit(jax.vmap(one))(records.before.astype(dtype), action)
+    )
 
 
 def difference(case, a, b):
@@ -313,7 +316,9 @@ def test_every_leaf_sweeps(name):
         over_starts = jax.vmap(one, (None, 0, 0))
         states, rewards, ends = map(
             np.asarray,
-            jax.jit(jax.vmap(over_starts, (0, None, None)))(envs, starts, np.array(actions)),
+            quick.optimizing_jit(jax.vmap(over_starts, (0, None, None)))(
+                envs, starts, np.array(actions)
+            ),
         )
 
     mattered = set()
@@ -369,7 +374,7 @@ def test_acrobots_dynamics_of_the_paper():
         over = jax.vmap(
             lambda start, action: jnp.stack(env.step(None, classic.AcrobotState(*start), action)[0])
         )
-        return np.asarray(jax.jit(over)(starts, np.arange(500) % 3))
+        return np.asarray(quick.optimizing_jit(over)(starts, np.arange(500) % 3))
 
     with jax.enable_x64(True):
         nips, book = reached(Acrobot(dynamics="nips")), reached(Acrobot(dynamics="book"))
@@ -383,9 +388,9 @@ def test_cartpoles_reward_of_sutton_and_barto():
     starts = np.random.default_rng(0).uniform(-1, 1, (1000, 4)) * [2.5, 6, 0.22, 4]
     theirs = [take(env, start, i % 2)[1:3] for i, start in enumerate(starts)]
     ours = CartPole(sutton_barto_reward=True)
-    _, outcome = jax.jit(jax.vmap(lambda s, a: ours.step(None, classic.CartPoleState(*s), a)))(
-        starts, np.arange(1000) % 2
-    )
+    _, outcome = quick.optimizing_jit(
+        jax.vmap(lambda s, a: ours.step(None, classic.CartPoleState(*s), a))
+    )(starts, np.arange(1000) % 2)
     np.testing.assert_array_equal(np.stack([outcome.reward, outcome.terminated], 1), theirs)
     assert set(np.asarray(outcome.reward).tolist()) == {-1.0, 0.0}
     assert outcome.reward.dtype == jnp.float32

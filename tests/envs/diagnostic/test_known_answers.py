@@ -15,11 +15,13 @@ from purerl.envs.diagnostic import (
     ENVIRONMENTS,
     baird_star,
     boyan_chain,
+    gambler,
     garnet,
     maximization_bias,
     random_walk,
     river_swim,
 )
+from tests import quick
 
 
 def dense(model):
@@ -136,9 +138,9 @@ def test_maximization_bias_by_its_law_and_its_model():
     their means."""
     env = maximization_bias()
     keys = jax.random.split(purerl.random.key(0), 20_000)
-    reached, outcome = jax.jit(jax.vmap(lambda key, state, action: env.step(key, state, action)))(
-        keys, jnp.arange(20_000) % 2, jnp.arange(20_000) // 2 % 10
-    )
+    reached, outcome = quick.optimizing_jit(
+        jax.vmap(lambda key, state, action: env.step(key, state, action))
+    )(keys, jnp.arange(20_000) % 2, jnp.arange(20_000) // 2 % 10)
     in_b, action = np.arange(20_000) % 2 == 1, np.arange(20_000) // 2 % 10
     rewards = np.asarray(outcome.reward)
     assert stats.kstest(rewards[in_b], stats.norm(-0.1, 1).cdf).pvalue > 1e-4
@@ -176,7 +178,9 @@ def test_q_learning_is_too_hopeful_there():
 
         return jax.lax.scan(step, agent.init(key), jnp.arange(2000))[1]
 
-    choices, lefts = jax.jit(jax.vmap(run))(jax.random.split(purerl.random.key(0, "pcg4d"), 400))
+    choices, lefts = quick.optimizing_jit(jax.vmap(run))(
+        jax.random.split(purerl.random.key(0, "pcg4d"), 400)
+    )
     early, late = (
         np.sum(lefts[:, part]) / np.sum(choices[:, part]) for part in (slice(75), slice(1500, None))
     )
@@ -272,3 +276,25 @@ def test_features_may_be_left_aside():
     assert env.observation == jax.ShapeDtypeStruct((), jnp.int32)
     assert boyan_chain().observation == jax.ShapeDtypeStruct((4,), jnp.float32)
     assert boyan_chain().observe(jnp.int32(11)).tolist() == [0.75, 0.25, 0, 0]
+
+
+def test_a_gambler_plays_boldly_or_not_at_all():
+    """Bold play (Dubins & Savage, 1965): v(1/2) = p, v(x) = p v(2 x) below; a fair coin
+    makes no difference, and against a friendly one small stakes are best."""
+    solution = mdp.solve(gambler().mdp, 1.0)
+    np.testing.assert_allclose(
+        np.asarray(solution.values)[[25, 50, 75]], [0.16, 0.4, 0.64], rtol=1e-5
+    )
+    small = np.arange(1, 50)
+    values = np.asarray(solution.values)
+    np.testing.assert_allclose(values[small], 0.4 * values[2 * small], rtol=1e-4)
+    fair = mdp.solve(gambler(0.5, goal=20).mdp, 1.0)
+    np.testing.assert_allclose(fair.values[1:-1], np.arange(1, 20) / 20, rtol=1e-4)
+    friendly = mdp.solve(gambler(0.6, goal=20).mdp, 1.0)
+    assert (friendly.policy[1:-1] == 1).all()
+    odds = (0.4 / 0.6) ** np.arange(21)
+    np.testing.assert_allclose(
+        friendly.values[1:-1], ((1 - odds) / (1 - odds[-1]))[1:-1], rtol=1e-4
+    )
+    mapped = jax.vmap(lambda heads: gambler(heads, goal=4).mdp.probability)(np.array([0.4, 0.5]))
+    np.testing.assert_allclose(mapped[0], gambler(0.4, goal=4).mdp.probability)

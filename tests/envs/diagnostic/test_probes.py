@@ -17,6 +17,7 @@ from purerl.envs.diagnostic import (
     probe_observation,
 )
 from purerl.run import training
+from tests import quick
 
 DISCOUNT = 0.5
 # Observations, and action values as the docstrings say them.
@@ -31,12 +32,8 @@ PROBES = pytest.mark.parametrize("probe", ANSWERS, ids=lambda probe: probe.__nam
 
 
 def learned(agent, num_iterations):
-    """The state after learning. Compiled with little optimization, since it runs for a
-    moment only."""
-    run = jax.jit(
-        lambda key: training.segment(agent, agent.init(key), 0, num_iterations)[0],
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
+    """The state after learning."""
+    run = quick.jit(lambda key: training.segment(agent, agent.init(key), 0, num_iterations)[0])
     return run(purerl.random.key(0, "pcg4d"))
 
 
@@ -68,9 +65,13 @@ def test_dqn_learns_them(probe):
         target_period=40,
     )
     state = learned(agent, 400)
-    q = jax.vmap(agent.values, (None, 0))(
-        agent.snapshot(state), jax.vmap(env.observe)(env.states())
-    )
+
+    @quick.jit
+    def values(state):
+        observations = jax.vmap(env.observe)(env.states())
+        return jax.vmap(agent.values, (None, 0))(agent.snapshot(state), observations)
+
+    q = values(state)
     np.testing.assert_allclose(q, ANSWERS[probe][1], atol=0.01)
 
 

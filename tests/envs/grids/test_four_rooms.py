@@ -10,6 +10,7 @@ import purerl.random
 from purerl import mdp
 from purerl.envs import grid_of, make
 from purerl.envs.grids import four_rooms
+from tests import quick
 
 HALLWAYS = {"north": (3, 6), "west": (6, 2), "east": (7, 9), "south": (10, 6)}
 
@@ -117,7 +118,7 @@ def test_exact_values_are_those_of_another_solver():
 def test_starts_are_uniform_over_the_other_cells():
     env = four_rooms()
     starts = np.asarray(
-        jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(0), 20_600))
+        quick.optimizing_jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(0), 20_600))
     )
     counts = np.bincount(starts, minlength=169).reshape(13, 13)
     allowed = sorted(FLOOR - {HALLWAYS["east"]})
@@ -127,7 +128,7 @@ def test_starts_are_uniform_over_the_other_cells():
 
 def test_steps_follow_the_law():
     env, state = four_rooms(), 13 * 3 + 5
-    step = jax.jit(jax.vmap(lambda key: env.step(key, state, 1)[0]))
+    step = quick.optimizing_jit(jax.vmap(lambda key: env.step(key, state, 1)[0]))
     reached = np.asarray(step(jax.random.split(purerl.random.key(1), 18_000)))
     counts = np.bincount(reached, minlength=169)[[state + 1, state - 13, state + 13, state - 1]]
     assert stats.chisquare(counts, [12_000, 2_000, 2_000, 2_000]).pvalue > 1e-4

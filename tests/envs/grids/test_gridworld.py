@@ -15,6 +15,7 @@ from purerl.envs import drawing
 from purerl.envs.base import TimeLimit
 from purerl.envs.grids.gridworld import GridWorld, grid_2x3, grid_of, gridworld
 from purerl.envs.toy_text import cliff_walking, frozen_lake
+from tests import quick
 
 
 def test_grid_2x3():
@@ -48,7 +49,7 @@ def test_grid_2x3():
     ]
     assert mdp.probability.shape == (6, 4, 1)
     np.testing.assert_array_equal(mdp.next_state[..., 0], next_state)
-    np.testing.assert_array_equal(mdp.reward[..., 0], np.float32(reward))
+    np.testing.assert_array_equal(np.float32(mdp.reward[..., 0]), np.float32(reward))
     np.testing.assert_array_equal(mdp.terminated[..., 0], ends)
     np.testing.assert_array_equal(mdp.initial, [1, 0, 0, 0, 0, 0])
 
@@ -66,7 +67,8 @@ def test_walls_block_and_cannot_be_in():
 
 def test_several_starts_are_equally_likely():
     np.testing.assert_array_equal(
-        gridworld(["S.S", "GS."]).mdp.initial, np.float32([1 / 3, 0, 1 / 3, 0, 1 / 3, 0])
+        np.float32(gridworld(["S.S", "GS."]).mdp.initial),
+        np.float32([1 / 3, 0, 1 / 3, 0, 1 / 3, 0]),
     )
 
 
@@ -217,7 +219,7 @@ def test_a_map_is_static():
     """Two lakes of one map share a compiled program; their numbers are leaves."""
     traces = []
 
-    @jax.jit
+    @quick.optimizing_jit
     def step(env, state):
         traces.append(env.rows)
         return env.step(purerl.random.key(0), state, jnp.int32(2))[0]

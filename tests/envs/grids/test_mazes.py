@@ -11,6 +11,7 @@ from purerl import mdp
 from purerl.envs import StickyActions, TimeLimit, interact, restart
 from purerl.envs.grids import blocking_maze, changing_maze, dyna_maze, shortcut_maze
 from purerl.envs.grids.mazes import MazeState
+from tests import quick
 
 MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
 DYNA = {(1, 2), (2, 2), (3, 2), (4, 5), (0, 7), (1, 7), (2, 7)}
@@ -109,7 +110,9 @@ def rollout():
 
     changes = jnp.arange(64) * 25
     keys = jax.random.split(purerl.random.key(0), 64)
-    return np.asarray(changes), jax.tree.map(np.asarray, jax.jit(jax.vmap(run))(keys, changes))
+    return np.asarray(changes), jax.tree.map(
+        np.asarray, quick.optimizing_jit(jax.vmap(run))(keys, changes)
+    )
 
 
 def test_the_clock_runs_over_episodes(rollout):
@@ -148,7 +151,7 @@ def test_the_clock_runs_over_episodes(rollout):
 
 def test_who_is_caught_in_a_new_wall_walks_out_of_it():
     env = blocking_maze(change=1)
-    step = jax.jit(env.step)
+    step = quick.optimizing_jit(env.step)
     state, _ = step(
         None, MazeState(jnp.int32(9 * 3 + 8), jnp.int32(1)), 1
     )  # against the border: the wall comes
@@ -178,10 +181,10 @@ def test_several_new_walls_beside_each_other():
 def test_the_clock_survives_wrappers(wrap):
     env, key = wrap(blocking_maze()), purerl.random.key(0)
     state = env.reset(key)
-    step = jax.jit(lambda state: interact(env, key, state, jnp.int32(0)))
+    step = quick.optimizing_jit(lambda state: interact(env, key, state, jnp.int32(0)))
     for _ in range(20):
         state, _ = step(state)
-    for inner in (state, jax.jit(lambda state: restart(env, key, state))(state)):
+    for inner in (state, quick.optimizing_jit(lambda state: restart(env, key, state))(state)):
         while not isinstance(inner, MazeState):
             inner = inner.inner
         assert int(inner.remaining) == 980
@@ -189,7 +192,7 @@ def test_the_clock_survives_wrappers(wrap):
 
 def test_a_reset_turns_the_clock_back_and_the_clock_stops_at_zero():
     env = shortcut_maze(change=2)
-    state, step = env.reset(None), jax.jit(env.step)
+    state, step = env.reset(None), quick.optimizing_jit(env.step)
     for remaining in (1, 0, 0, 0):
         state, _ = step(None, state, 0)
         assert int(state.remaining) == remaining
@@ -202,7 +205,7 @@ def test_the_model_shown_is_exact_after_the_change():
     reads."""
     env = blocking_maze()
     assert env.mdp is env.mdp_after
-    step = jax.jit(jax.vmap(lambda s, a: env.step(None, s, a), (0, None)))
+    step = quick.optimizing_jit(jax.vmap(lambda s, a: env.step(None, s, a), (0, None)))
     for action in range(4):
         reached, outcome = step(env.states(), action)
         np.testing.assert_array_equal(env.observe(reached), env.mdp.next_state[:, action, 0])

@@ -9,6 +9,7 @@ import purerl.random
 from purerl.envs import drawing, make
 from purerl.envs.grids import ENVIRONMENTS, blocking_maze, key_door, windy_grid
 from purerl.envs.grids.mazes import MazeState
+from tests import quick
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -17,7 +18,7 @@ def test_text_and_picture_agree(name):
     goals green, the rest light."""
     env = make(name)
     env = getattr(env, "env", env)
-    state = jax.jit(env.reset)(purerl.random.key(0))
+    state = quick.optimizing_jit(env.reset)(purerl.random.key(0))
     lines = env.ascii(state).split("\n")[: 7 if "Wind" in name else None]
     picture = env.render(state)
     assert (picture.shape, picture.dtype) == ((32 * len(lines), 32 * len(lines[0]), 3), np.uint8)

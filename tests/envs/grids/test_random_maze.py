@@ -13,6 +13,7 @@ import purerl.random
 from purerl.envs import interact
 from purerl.envs.grids import RandomMaze
 from purerl.envs.grids.random_maze import draw_maze
+from tests import quick
 
 MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
 
@@ -20,7 +21,7 @@ MOVES = [(-1, 0), (0, 1), (1, 0), (0, -1)]
 def draw(number, size, seed=0):
     """Walls as bool [number, size, size]."""
     words = jax.random.bits(purerl.random.key(seed), (number, size // 2), jnp.uint32)
-    rows = np.asarray(jax.jit(jax.vmap(draw_maze))(words))
+    rows = np.asarray(quick.optimizing_jit(jax.vmap(draw_maze))(words))
     assert not np.any(rows >> size if size < 32 else 0)
     return (rows[:, :, None] >> np.arange(size)) & 1 == 1
 
@@ -96,7 +97,7 @@ def test_mazes_follow_the_law_told(n):
 
 def test_starts_are_corners_and_goals_the_opposite_ones():
     env = RandomMaze(size=7)
-    states = jax.jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(2), 4000))
+    states = quick.optimizing_jit(jax.vmap(env.reset))(jax.random.split(purerl.random.key(2), 4000))
     starts, goals = (
         np.stack([states.row, states.column], -1),
         np.stack([states.goal_row, states.goal_column], -1),
@@ -126,7 +127,7 @@ def rollout():
         return jax.lax.scan(step, env.reset(key), jnp.arange(400))[1]
 
     keys = jax.random.split(purerl.random.key(3), 256)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(run))(keys))
+    return jax.tree.map(np.asarray, quick.optimizing_jit(jax.vmap(run))(keys))
 
 
 def ahead_of(state, transition):
@@ -171,7 +172,9 @@ def test_holes_are_walls_to_fall_into(rollout):
     """The same steps once more."""
     state, transition, _ = rollout
     env = RandomMaze(size=7, holes=True)
-    step = jax.jit(jax.vmap(jax.vmap(lambda state, action: env.step(None, state, action))))
+    step = quick.optimizing_jit(
+        jax.vmap(jax.vmap(lambda state, action: env.step(None, state, action)))
+    )
     reached, outcome = jax.tree.map(np.asarray, step(state, transition.action))
     ahead, wall = ahead_of(state, transition)
     np.testing.assert_array_equal([reached.row, reached.column], ahead)
@@ -193,7 +196,7 @@ def test_the_window_is_cut_out_of_the_whole(rollout):
 
 def test_the_way_found_by_search_leads_to_the_goal():
     env = RandomMaze()
-    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    reset, step = quick.optimizing_jit(env.reset), quick.optimizing_jit(env.step)
     for seed in range(5):
         state = reset(purerl.random.key(seed))
         lines = env.ascii(state).split("\n")

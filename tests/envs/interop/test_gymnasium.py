@@ -30,6 +30,7 @@ from purerl.envs import (
 )
 from purerl.envs.interop import from_gymnasium, to_gymnasium, to_gymnasium_vector
 from purerl.pytree import Node, static
+from tests import quick
 
 CART, LAKE = TimeLimit(CartPole(), 15), TimeLimit(purerl.make("FrozenLake-v1").env, 5)
 
@@ -97,8 +98,10 @@ def test_gymnasiums_checker_is_content(env):
 def test_what_it_yields_is_what_purerl_does_with_the_keys_it_names(env):
     there = to_gymnasium(env)
     key = purerl.random.key(7)
-    again = jax.jit(lambda env, n, state: restart(env, jax.random.fold_in(key, n), state))
-    step = jax.jit(
+    again = quick.optimizing_jit(
+        lambda env, n, state: restart(env, jax.random.fold_in(key, n), state)
+    )
+    step = quick.optimizing_jit(
         lambda env, n, state, action: env.step(jax.random.fold_in(key, n), state, action)
     )
     state, n, ends = env.reset(jax.random.fold_in(key, 0)), 1, []

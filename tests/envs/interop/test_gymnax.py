@@ -20,6 +20,7 @@ from gymnax.environments import spaces  # noqa: E402
 from gymnax.wrappers import FlattenObservationWrapper, LogWrapper  # noqa: E402
 
 from purerl.envs.interop import from_gymnax, to_gymnax  # noqa: E402
+from tests import quick  # noqa: E402
 
 CONTINUOUS = [
     "Pendulum-v1",
@@ -53,7 +54,7 @@ def side_by_side(theirs, params, ours, inner, steps=100_000):
     ``inner`` takes both states to what must be equal in them.
     """
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(params, ours):
         key = purerl.random.key(0, "pcg4d")
 
@@ -168,7 +169,7 @@ def test_continuous_actions_are_refused_unless_a_wrapper_offers_a_choice():
         purerl.DQN(env=env).env.num_actions  # noqa: B018
     env = ThreeTorques(env)
     key = jax.random.key(0)
-    reached, outcome = jax.jit(lambda key: env.step(key, env.reset(key), 2))(key)
+    reached, outcome = quick.optimizing_jit(lambda key: env.step(key, env.reset(key), 2))(key)
     theirs, params = env.env.theirs, env.env.params
     observation, _, reward, *_ = theirs.step(
         key, theirs.reset(key, params)[1], jnp.array([2.0]), params
@@ -182,7 +183,7 @@ def test_parameters_sweep_without_compiling_again():
     key = jax.random.key(0)
     traces = []
 
-    @jax.jit
+    @quick.optimizing_jit
     def fall(env):
         traces.append(env)
         return env.step(key, env.step(key, env.reset(key), 1)[0], 1)[0].inner.theta_dot
@@ -212,8 +213,12 @@ def test_first_made_under_jit_leaks_nothing():
 
     params = gymnax.make("DeepSea-bsuite", size=3)[1]
     env = Gymnax(source="DeepSea-bsuite", settings=(("size", 3),), params=params)
-    jax.jit(env.reset)(jax.random.key(0))  # its constructor draws the meaning of actions
-    assert jax.jit(lambda key: env.reset(key).observation)(jax.random.key(0)).shape == (3, 3)
+    quick.optimizing_jit(env.reset)(
+        jax.random.key(0)
+    )  # its constructor draws the meaning of actions
+    assert quick.optimizing_jit(lambda key: env.reset(key).observation)(
+        jax.random.key(0)
+    ).shape == (3, 3)
 
 
 def test_what_is_not_an_environment_is_refused():
@@ -284,10 +289,10 @@ def test_parameters_are_the_environment_itself():
         return env.step(key, env.step(key, state, 1, params)[1], 1, params)[0]
 
     masses = jnp.array([0.1, 1.0])
-    swept = jax.jit(jax.vmap(lambda mass: two_steps(env.default_params.replace(masspole=mass))))(
-        masses
-    )
-    home = jax.jit(
+    swept = quick.optimizing_jit(
+        jax.vmap(lambda mass: two_steps(env.default_params.replace(masspole=mass)))
+    )(masses)
+    home = quick.optimizing_jit(
         jax.vmap(lambda state, mass: CartPole(masspole=mass).step(None, state, 1)[0], (0, 0))
     )
     state = jax.tree.map(lambda x: jnp.stack([x, x]), CartPole().reset(key))
@@ -324,7 +329,7 @@ def test_q_learning_in_the_manner_of_purejaxrl():
         )
         return q, info
 
-    q, info = jax.jit(train)(purerl.random.key(0, "pcg4d"))
+    q, info = quick.optimizing_jit(train)(purerl.random.key(0, "pcg4d"))
     optimal = purerl.mdp.optimal_q(home.mdp, 0.9)
     for cell in (0, 1, 3, 4):
         np.testing.assert_allclose(
@@ -352,7 +357,7 @@ def test_to_gymnax_from_gymnax():
     space = back.observation_space(ours)
     assert (space.shape, space.dtype) == (ours.observation.shape, ours.observation.dtype)
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(key):
         def body(carry, key):
             a, b = carry
@@ -390,7 +395,7 @@ def test_q_learning_learns_the_same_there_and_back():
 
     def train(env):
         agent = purerl.QLearning(env=env, epsilon=0.5, learning_rate=0.3)
-        state, curves = jax.jit(lambda key: purerl.train(agent, key, 600, points=4))(
+        state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 600, points=4))(
             purerl.random.key(0, "pcg4d")
         )
         return state.q, curves
@@ -413,7 +418,7 @@ def test_dqn_trains_on_gymnaxs_cart_pole():
         buffer_size=500,
         learning_starts=100,
     )
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+    state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -13,6 +13,7 @@ from purerl.run import plain
 jumanji = pytest.importorskip("jumanji")
 
 from purerl.envs.interop import from_jumanji  # noqa: E402
+from tests import quick  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def test_steps_are_jumanjis(name, view, limit):
     ``interact``'s own reset key."""
     env, theirs = from_jumanji(name, view, time_limit=limit), jumanji.make(name, time_limit=limit)
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(key):
         def body(carry, key):
             mine, state, shown = carry
@@ -58,7 +59,7 @@ def test_steps_are_jumanjis(name, view, limit):
 
 def test_a_time_limit_of_purerls_truncates():
     env = TimeLimit(from_jumanji("SlidingTilePuzzle-v0", "puzzle", time_limit=10**6), 5)
-    step = jax.jit(env.step)
+    step = quick.optimizing_jit(env.step)
     state = env.reset(purerl.random.key(0))
     for t in range(5):
         state, outcome = step(None, state, t % 4)
@@ -68,14 +69,14 @@ def test_a_time_limit_of_purerls_truncates():
 def test_actions_of_several_parts_are_numbered():
     env, theirs = from_jumanji("RubiksCube-v0", "cube"), jumanji.make("RubiksCube-v0")
     assert env.num_actions == 18 and theirs.action_spec.num_values.tolist() == [6, 1, 3]
-    state = jax.jit(env.reset)(purerl.random.key(0))
-    ours = jax.jit(jax.vmap(lambda action: env.observe(env.step(None, state, action)[0])))(
-        jnp.arange(18)
-    )
+    state = quick.optimizing_jit(env.reset)(purerl.random.key(0))
+    ours = quick.optimizing_jit(
+        jax.vmap(lambda action: env.observe(env.step(None, state, action)[0]))
+    )(jnp.arange(18))
     parts = jnp.array([(face, 0, turn) for face in range(6) for turn in range(3)])
-    there = jax.jit(jax.vmap(lambda action: theirs.step(state.inner, action)[1].observation.cube))(
-        parts
-    )
+    there = quick.optimizing_jit(
+        jax.vmap(lambda action: theirs.step(state.inner, action)[1].observation.cube)
+    )(parts)
     np.testing.assert_array_equal(ours, there)
     assert len({cube.tobytes() for cube in np.asarray(ours)}) == 18
 
@@ -104,7 +105,7 @@ def test_dqn_trains_on_it():
         from_jumanji("Snake-v1", lambda shown: shown.grid[..., 0], num_rows=6, num_cols=6), 50
     )
     agent = purerl.DQN(env=env, features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+    state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -14,6 +14,7 @@ from purerl.run import plain
 navix = pytest.importorskip("navix")
 
 from purerl.envs.interop import from_navix  # noqa: E402
+from tests import quick  # noqa: E402
 
 NAME = "Navix-Empty-Random-5x5-v0"
 
@@ -23,7 +24,7 @@ def test_steps_are_navixs():
     key of ``interact``."""
     env, theirs = from_navix(NAME, max_steps=15), navix.make(NAME, max_steps=15)
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(key):
         def body(carry, key):
             mine, timestep = carry
@@ -82,7 +83,7 @@ def test_contract_records_and_picture():
 def test_dqn_trains_on_it():
     env = from_navix(NAME, max_steps=15)
     agent = purerl.DQN(env=env, features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+    state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

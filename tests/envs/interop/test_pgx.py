@@ -13,6 +13,7 @@ from purerl.run import plain
 pgx = pytest.importorskip("pgx")
 
 from purerl.envs.interop import from_pgx  # noqa: E402
+from tests import quick  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ["2048", "minatar-breakout"])
@@ -21,7 +22,7 @@ def test_steps_are_pgxs(name):
         pytest.importorskip("pgx_minatar")
     env, theirs = from_pgx(name), pgx.make(name)
 
-    @jax.jit
+    @quick.optimizing_jit
     def run(key):
         def body(carry, key):
             mine, state = carry
@@ -79,7 +80,7 @@ def test_dqn_trains_on_it():
         buffer_size=500,
         learning_starts=100,
     )
-    state, curves = jax.jit(lambda key: purerl.train(agent, key, 400, points=4))(
+    state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

@@ -14,6 +14,7 @@ from scipy import stats
 import purerl.random
 from purerl.envs.minatar.asterix import Asterix, Situation
 from purerl.envs.minatar.base import DOWN, LEFT, RIGHT, UP
+from tests import quick
 
 LANES, STEPS = 16, 6_400
 RANDOM_ACTIONS = np.resize(
@@ -72,7 +73,7 @@ def played():
 
     keys = jax.random.split(purerl.random.key(0), LANES)
     before, action, after, reward, terminated, seen = jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(lane))(keys, RANDOM_ACTIONS, RAMPING)
+        np.asarray, quick.optimizing_jit(jax.vmap(lane))(keys, RANDOM_ACTIONS, RAMPING)
     )
     seen = np.unpackbits(seen, axis=-1, count=400).reshape(LANES, STEPS, 10, 10, 4).astype(bool)
     return SimpleNamespace(
@@ -242,7 +243,7 @@ def arrivals(rows, count=60_000):
     return jax.tree.map(lambda x: np.asarray(x)[:count], arrive(jnp.uint32(left)))
 
 
-@jax.jit
+@quick.optimizing_jit
 def arrive(left):
     start = (
         Asterix()
@@ -290,7 +291,7 @@ def test_nothing_changes_where_every_row_is_taken():
 def test_the_picture_has_a_row_first():
     env = Asterix()
     state = env.reset(None).unpacked()._replace(x=jnp.int32(2), y=jnp.int32(7)).packed()
-    seen = jax.jit(env.observe)(state)
+    seen = quick.optimizing_jit(env.observe)(state)
     assert (
         env.observation
         == jax.ShapeDtypeStruct((10, 10, 4), jnp.bool_)
@@ -306,7 +307,7 @@ def test_minimal_actions_are_minatars():
 
 def test_other_actions_mean_what_they_say():
     env = Asterix(actions=(DOWN, RIGHT))
-    step = jax.jit(
+    step = quick.optimizing_jit(
         lambda action: env.step(purerl.random.key(0), env.reset(None), action)[0].unpacked()
     )
     assert [(int(step(action).x), int(step(action).y)) for action in (0, 1)] == [(5, 6), (6, 5)]

@@ -9,6 +9,7 @@ import pytest
 import purerl.random
 from purerl.envs import interact
 from purerl.envs.minatar.breakout import Breakout, Situation
+from tests import quick
 
 STEPS = 100_000
 DIRECTIONS = {(-1, -1): 0, (1, -1): 1, (1, 1): 2, (-1, 1): 3}
@@ -60,7 +61,7 @@ def experience():
         after, transition = interact(env, env_key, state, action)
         return after, (situation, action, transition)
 
-    run = jax.jit(
+    run = quick.optimizing_jit(
         lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
     )
     return jax.tree.map(np.asarray, run())

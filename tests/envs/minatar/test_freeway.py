@@ -10,12 +10,13 @@ from scipy import stats
 import purerl.random
 from purerl.envs import interact
 from purerl.envs.minatar.freeway import Freeway, FreewayState
+from tests import quick
 
 STEPS = 100_000
 
 
-def digits(word):
-    return np.array([int(word) >> 4 * i & 15 for i in range(8)])
+def digits(words):
+    return np.asarray(words)[..., None].astype(int) >> 4 * np.arange(8) & 15
 
 
 def signed_speeds(state):
@@ -68,7 +69,7 @@ def experience():
         after, transition = interact(env, env_key, state, action)
         return after, (state, action, transition)
 
-    run = jax.jit(
+    run = quick.optimizing_jit(
         lambda: jax.lax.scan(step, env.reset(purerl.random.key(1, "pcg4d")), jnp.arange(STEPS))[1]
     )
     return jax.tree.map(np.asarray, run())
@@ -79,18 +80,19 @@ def test_it_is_minatars_freeway_step_by_step(experience):
     original = minatar.environments.freeway.Env()
     original.random = script = Script()
     seen = dict.fromkeys(("arrived", "hit", "ended", "down", "too_soon", "bottom"), 0)
-    ended = True
+    speeds, ended = signed_speeds(states), True
     for t in range(STEPS - 1):
         if ended:
-            state = FreewayState(*(leaf[t] for leaf in states))
-            script.speeds = signed_speeds(state)
+            script.speeds = speeds[t]
             original.reset()
-        assert np.array_equal(transition.observation[t], original.state()), t
-        script.speeds = signed_speeds(FreewayState(*(leaf[t + 1] for leaf in states)))
+            shown = original.state()
+        assert np.array_equal(transition.observation[t], shown), t
+        script.speeds = speeds[t + 1]
         row, rest, action = original.pos, original.move_timer, actions[t]
         reward, terminal = original.act(action)
         assert (transition.reward[t], transition.terminated[t]) == (reward, terminal), t
-        assert np.array_equal(transition.next_observation[t], original.state()), t
+        shown = original.state()
+        assert np.array_equal(transition.next_observation[t], shown), t
         ended = terminal
         seen["arrived"] += reward
         seen["hit"] += not reward and original.pos == 9 and row < 8
@@ -125,9 +127,9 @@ def test_any_traffic_drives_as_minatars():
     )
     actions, keys = number(0, 6), jax.random.split(purerl.random.key(0), n)
     env = Freeway()
-    reached, outcome = jax.jit(jax.vmap(env.step))(keys, states, actions)
+    reached, outcome = quick.optimizing_jit(jax.vmap(env.step))(keys, states, actions)
     seen, reached, outcome = jax.tree.map(
-        np.asarray, (jax.jit(jax.vmap(env.observe))(reached), reached, outcome)
+        np.asarray, (quick.optimizing_jit(jax.vmap(env.observe))(reached), reached, outcome)
     )
     original = minatar.environments.freeway.Env()
     original.random = script = Script()
@@ -151,7 +153,8 @@ def test_any_traffic_drives_as_minatars():
 def test_speeds_and_directions_are_uniform_and_independent():
     n = 20_000
     states = jax.tree.map(
-        np.asarray, jax.jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n))
+        np.asarray,
+        quick.optimizing_jit(jax.vmap(Freeway().reset))(jax.random.split(purerl.random.key(0), n)),
     )
     speed = np.stack([states.speed >> 4 * i & 15 for i in range(8)])
     right = np.stack([states.right >> 4 * i & 15 for i in range(8)])
@@ -183,7 +186,9 @@ def test_its_numbers_are_leaves():
 
         return jax.lax.scan(step, state, length=13)[1]
 
-    rows, ends = jax.jit(jax.vmap(walk))(jnp.array([2, 3, 4, 5]), jnp.array([0, 3, 5, 11]))
+    rows, ends = quick.optimizing_jit(jax.vmap(walk))(
+        jnp.array([2, 3, 4, 5]), jnp.array([0, 3, 5, 11])
+    )
     np.testing.assert_array_equal(rows[:, -1], [9 - 6, 9 - 4, 9 - 3, 9 - 2])
     np.testing.assert_array_equal(np.argmax(ends, axis=1), [0, 3, 5, 11])
 

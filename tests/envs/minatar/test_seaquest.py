@@ -16,6 +16,7 @@ import purerl.random
 from purerl.envs.minatar import seaquest
 from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, UP
 from purerl.envs.minatar.seaquest import Seaquest
+from tests import quick
 
 LANES, STEPS = 48, 2100
 GHOSTS = 24  # lanes in which death does not count, so that a board becomes as full as it can
@@ -133,7 +134,7 @@ def play(lane, ramping):
 @cache
 def recorded():
     ramping = jnp.arange(LANES) % 12 != 5
-    record = jax.jit(jax.vmap(play))(jnp.arange(LANES), ramping)
+    record = quick.optimizing_jit(jax.vmap(play))(jnp.arange(LANES), ramping)
     return jax.tree.map(np.asarray, record), ramping
 
 
@@ -443,7 +444,7 @@ def compare():
 
         return jax.lax.scan(one, state, (actions, draws))[1]
 
-    run = jax.jit(jax.vmap(run))
+    run = quick.optimizing_jit(jax.vmap(run))
 
     def compare(boards, actions, draws):
         seen = Counter()
@@ -675,7 +676,7 @@ def test_who_comes_in_follows_the_law():
             ]
         )
 
-    draws = jax.jit(jax.vmap(drawn))(jax.random.split(purerl.random.key(7), 2**17))
+    draws = quick.optimizing_jit(jax.vmap(drawn))(jax.random.split(purerl.random.key(7), 2**17))
     counts, _ = np.histogramdd(
         np.asarray(draws), bins=[np.arange(n + 1) - 0.5 for n in (2, 2, 8, 2, 8)]
     )

@@ -13,6 +13,7 @@ from minatar.environments.space_invaders import Env as Original
 import purerl.random
 from purerl.envs.minatar.base import FIRE, LEFT, RIGHT
 from purerl.envs.minatar.space_invaders import ALIEN, Situation, SpaceInvaders
+from tests import quick
 
 LANES, STEPS = 16, 6_400
 RANDOM_ACTIONS = np.resize(
@@ -91,7 +92,7 @@ def played():
         return jax.lax.scan(step, env.reset(None), jax.random.bits(key, (STEPS,), jnp.uint32))[1]
 
     keys = jax.random.split(purerl.random.key(0), LANES)
-    before, action, after, reward, terminated, seen = jax.jit(jax.vmap(lane))(
+    before, action, after, reward, terminated, seen = quick.optimizing_jit(jax.vmap(lane))(
         keys, RANDOM_ACTIONS, PEACEFUL, RAMPING
     )
     seen = (
@@ -310,7 +311,7 @@ def stepped():
             outcome.terminated,
         )
 
-    ours = jax.tree.map(np.asarray, jax.jit(jax.vmap(step))(before, action))
+    ours = jax.tree.map(np.asarray, quick.optimizing_jit(jax.vmap(step))(before, action))
     boards = aliens_on_board(before)
     game = Original()
     theirs = []
@@ -415,14 +416,14 @@ def test_the_picture_has_a_row_first():
 @functools.cache
 def first_picture():
     env = SpaceInvaders()
-    return np.asarray(jax.jit(lambda: env.observe(env.reset(None)))())
+    return np.asarray(quick.optimizing_jit(lambda: env.observe(env.reset(None)))())
 
 
 def test_minimal_actions_are_minatars():
     env = SpaceInvaders(actions=SpaceInvaders.MINIMAL)
     assert list(env.actions) == Original().minimal_action_set()
     assert (env.num_actions, SpaceInvaders().num_actions) == (4, 6)
-    cannons = jax.jit(
+    cannons = quick.optimizing_jit(
         jax.vmap(lambda action: env.step(None, env.reset(None), action)[0].unpacked().cannon)
     )(jnp.arange(4))
     assert cannons.tolist() == [5, 4, 6, 5]

@@ -2,6 +2,7 @@
 are known of them."""
 
 import gymnasium
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium.envs.toy_text.frozen_lake import generate_random_map
@@ -26,7 +27,7 @@ def assert_equal_to_gymnasium(mdp, name, **parameters):
     probability, next_state, reward, terminated = map(
         np.asarray, (mdp.probability, mdp.next_state, mdp.reward, mdp.terminated)
     )
-    assert probability.dtype == np.float32
+    assert probability.dtype == jnp.result_type(float)
     assert probability.shape[:2] == (len(reference.P), len(reference.P[0]))
     assert probability.shape[2] == max(
         len(outcomes) for actions in reference.P.values() for outcomes in actions.values()
@@ -35,14 +36,16 @@ def assert_equal_to_gymnasium(mdp, name, **parameters):
         for a, outcomes in actions.items():
             for k, (p, reached, r, ends) in enumerate(outcomes):
                 ours = (
-                    probability[s, a, k],
+                    np.float32(probability[s, a, k]),
                     next_state[s, a, k],
-                    reward[s, a, k],
+                    np.float32(reward[s, a, k]),
                     terminated[s, a, k],
                 )
-                assert ours == (np.float32(p), reached, r, ends), (s, a, k)
+                assert ours == (np.float32(p), reached, np.float32(r), ends), (s, a, k)
             assert not probability[s, a, len(outcomes) :].any()
-    np.testing.assert_array_equal(mdp.initial, np.float32(reference.initial_state_distrib))
+    np.testing.assert_array_equal(
+        np.float32(mdp.initial), np.float32(reference.initial_state_distrib)
+    )
 
 
 @pytest.mark.parametrize("slippery", [False, True])

@@ -14,6 +14,7 @@ import purerl.random
 from purerl import mdp
 from purerl.envs import interact
 from purerl.envs.toy_text import taxi
+from tests import quick
 
 STANDS = [(0, 0), (0, 4), (4, 0), (4, 3)]
 FICKLE = {"fickle_passenger": True, "fickle_probability": 0.3}
@@ -42,7 +43,7 @@ def number_for(probabilities, outcome):
     return total[outcome] - probabilities[outcome] / 2
 
 
-@jax.jit
+@quick.optimizing_jit
 def drive(env, policy, key):
     """Lanes of steps of which half are the policy's and the others anything:
     transitions and states [LANES, STEPS]."""
