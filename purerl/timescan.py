@@ -1,13 +1,16 @@
 """A scan over time that draws its random numbers one block of steps at a time."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.core import eval_jaxpr
 from jax.extend import core
 
 BLOCK = 128  # iterations prepared at once
+WIDE = 64  # elements from which on a plain scan fills the vector units by itself
 
 
 def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> tuple[Any, Any]:
@@ -23,6 +26,12 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     tail, so that a ``cond`` on ``t`` remains a branch. So do keys whose draws change
     under ``vmap``: JAX's ``rbg`` and ``unsafe_rbg``.
 
+    Where one iteration is wide, it fills the vector units by itself, and blocks would
+    only write the head's results to memory and read them again. So a plain ``lax.scan``
+    runs instead if the largest result of the head, times the lanes of all enclosing
+    ``vmap``, has at least 64 elements; unless it might round differently, see below, or
+    the step has effects. Derivatives are those of the scan in blocks.
+
     Args:
         step: ``(state, t) -> (state, output)``, pure.
         state: the initial carry.
@@ -33,7 +42,8 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     Returns:
         The final carry, and the outputs stacked, ``[T, ...]``. Integers and draws equal
         those of ``lax.scan`` bit for bit. A float product that the head computes and
-        the tail adds is rounded twice, where ``lax.scan`` may round once.
+        the tail adds is rounded twice, where ``lax.scan`` may round once; the number of
+        lanes changes nothing in that.
     """
     length = ts.shape[0]
     block = block_length(length, block)
@@ -44,7 +54,6 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     if jax.tree.structure(shape[0]) != treedef:
         return jax.lax.scan(step, state, ts)  # raises the error that says what is wrong
     jaxpr = closed.jaxpr
-    constants = closed.consts
     *inputs, t = jaxpr.invars
     outputs = jaxpr.outvars[: len(leaves)]
     untouched = [
@@ -56,25 +65,61 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     head_jaxpr = jaxpr.replace(eqns=head, outvars=prepared)
     tail_jaxpr = jaxpr.replace(eqns=tail, invars=[*jaxpr.invars, *prepared])
 
-    def prepare(leaves, t):
-        return eval_jaxpr(head_jaxpr, constants, *leaves, t)
-
-    def run_block(leaves, block_ts):
-        def body(leaves, xs):
-            t, draws = xs
-            out = eval_jaxpr(tail_jaxpr, constants, *leaves, t, *draws)
+    def scan(jaxpr, constants, leaves, xs):
+        def body(leaves, x):
+            out = eval_jaxpr(jaxpr, constants, *leaves, *x)
             return out[: len(leaves)], out[len(leaves) :]
 
-        draws = jax.vmap(prepare, in_axes=(None, 0))(leaves, block_ts)
-        return jax.lax.scan(body, leaves, (block_ts, draws))
+        return jax.lax.scan(body, leaves, xs)
 
-    if block == length:
-        leaves, stacked = run_block(leaves, ts)
-    else:
+    def plain(constants, leaves, ts):
+        return scan(jaxpr, constants, leaves, (ts,))
+
+    def in_blocks(constants, leaves, ts):
+        def prepare(leaves, t):
+            return eval_jaxpr(head_jaxpr, constants, *leaves, t)
+
+        def run_block(leaves, block_ts):
+            draws = jax.vmap(prepare, in_axes=(None, 0))(leaves, block_ts)
+            return scan(tail_jaxpr, constants, leaves, (block_ts, *draws))
+
+        if block == length:
+            return run_block(leaves, ts)
         leaves, stacked = jax.lax.scan(run_block, leaves, ts.reshape(-1, block))
-        stacked = [x.reshape(length, *x.shape[2:]) for x in stacked]
-    final = jax.tree.unflatten(treedef, leaves)
+        return leaves, [x.reshape(length, *x.shape[2:]) for x in stacked]
+
+    run = in_blocks
+    if not jaxpr.effects and _rounds_alike(head, tail, prepared):
+        run = _by_width(in_blocks, plain, max(v.aval.size for v in prepared))
+    after, stacked = run(closed.consts, leaves, ts)
+    after = [leaves[i] if i in untouched else leaf for i, leaf in enumerate(after)]
+    final = jax.tree.unflatten(treedef, after)
     return final, jax.tree.unflatten(jax.tree.structure(shape[1]), stacked)
+
+
+def _by_width(narrow, wide, width):
+    """``wide`` from a width of :data:`WIDE` on, else ``narrow``; both are scans.
+
+    A ``vmap`` around the call multiplies the width by its number of lanes.
+    """
+    if width >= WIDE:
+        return wide
+
+    @jax.custom_batching.custom_vmap
+    def run(*args):
+        return narrow(*args)
+
+    @run.def_vmap
+    def run_lanes(lanes, is_batched, *args):
+        axes = tuple(jax.tree.map(lambda batched: 0 if batched else None, is_batched))
+        over_lanes = functools.partial(jax.vmap, in_axes=axes, axis_size=lanes)
+        out = _by_width(over_lanes(narrow), over_lanes(wide), width * lanes)(*args)
+        return out, jax.tree.map(lambda _: True, out)
+
+    # A function with a batching rule of its own has no derivative in reverse.
+    differentiable = jax.custom_jvp(run)
+    differentiable.defjvp(functools.partial(jax.jvp, narrow))
+    return differentiable
 
 
 def block_length(length: int, at_most: int = BLOCK) -> int:
@@ -117,6 +162,31 @@ def _split(jaxpr, fixed, t):
     return head, tail, [v for v in made if v in wanted]
 
 
+def _rounds_alike(head, tail, prepared):
+    """Whether a step rounds alike if its head is evaluated before or with its tail.
+
+    XLA may round once where a product is added or multiplied on. So every float that is
+    passed on must be no product, or be only compared and selected from.
+    """
+    made = {v: eqn for eqn in head for v in eqn.outvars}
+    return all(
+        made[v].primitive.name in _NO_PRODUCT
+        or all(_selects(eqn) for eqn in tail if any(v is u for u in eqn.invars))
+        for v in prepared
+        if jnp.issubdtype(v.aval.dtype, jnp.inexact)
+    )
+
+
+def _selects(eqn):
+    """Whether an equation only compares and selects, with all those nested in it."""
+    nested = [inner for sub in core.jaxprs_in_params(eqn.params) for inner in sub.eqns]
+    if nested:
+        return eqn.primitive.name not in _CONTROL_FLOW and all(map(_selects, nested))
+    return eqn.primitive.name in _SELECTIONS
+
+
+_NO_PRODUCT = {"convert_element_type", "max", "min"}
+_SELECTIONS = {"select_n", "broadcast_in_dim", "eq", "ne", "lt", "le", "gt", "ge"}
 _CONTROL_FLOW = {"cond", "while", "scan"}
 _CHANGED_BY_VMAP = {"key<rbg>", "key<urbg>"}
 

@@ -11,8 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.extend import core
 
+import purerl
 import purerl.random
 from purerl import timescan
+from purerl.envs import interact
 
 
 def draw(key, t):
@@ -241,7 +243,7 @@ def test_what_depends_on_time_alone_leaves_the_inner_loop():
     jaxpr = jax.make_jaxpr(lambda s: timescan.time_scan(step, s, jnp.arange(256, dtype=jnp.int32)))(
         (KEY, WORD)
     ).jaxpr
-    (outer,) = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "scan"]
+    outer = next(eqn for eqn in equations(jaxpr) if eqn.primitive.name == "scan")
     body = outer.params["jaxpr"].jaxpr
     (inner,) = [eqn for eqn in body.eqns if eqn.primitive.name == "scan"]
     assert (outer.params["length"], inner.params["length"]) == (2, 128)
@@ -252,6 +254,86 @@ def test_what_depends_on_time_alone_leaves_the_inner_loop():
         if eqn.primitive.name.startswith("random_bits")
     ]
     assert prepared == [(128,)] or any(s[:1] == (128,) for s in prepared)
+
+
+def scan_lengths(function, *args):
+    """The lengths of the scans in a function of ``args``, from the outermost on."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    return [eqn.params["length"] for eqn in equations(jaxpr) if eqn.primitive.name == "scan"]
+
+
+def run_256(step, state):
+    return timescan.time_scan(step, state, jnp.arange(256, dtype=jnp.int32))[0]
+
+
+def test_enough_lanes_run_a_plain_scan():
+    def step(x, t):
+        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t)), None
+
+    def run(x):
+        return run_256(step, x)
+
+    words = jnp.arange(64, dtype=jnp.uint32)
+    plain, blocks = [256], [2, 128]
+    assert scan_lengths(run, WORD) == blocks
+    assert scan_lengths(jax.vmap(run), words[:63]) == blocks
+    assert scan_lengths(jax.vmap(run), words) == plain
+    assert scan_lengths(jax.vmap(jax.vmap(run)), words.reshape(8, 8)) == plain
+    inside = jax.vmap(lambda x: jax.lax.scan(lambda x, _: (run(x), None), x, length=3)[0])
+    assert scan_lengths(inside, words) == [3, *plain]
+
+    def wide_step(x, t):
+        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t), (64,)), None
+
+    assert scan_lengths(lambda x: run_256(wide_step, x), words) == plain
+
+
+def test_a_step_that_would_round_differently_runs_in_blocks():
+    def summed(x, t):
+        return x + t.astype(jnp.float32) * 0.1, None
+
+    def selected(x, t):
+        product = t.astype(jnp.float32) * 0.1
+        return jnp.where(x > product, product, x + 1), None
+
+    numbers = jnp.arange(64, dtype=jnp.float32)
+    lengths = {
+        step: scan_lengths(jax.vmap(lambda x, step=step: run_256(step, x)), numbers)
+        for step in (summed, selected)
+    }
+    assert lengths == {summed: [2, 128], selected: [256]}
+
+
+@pytest.mark.parametrize("lanes", [1, 64])
+def test_derivatives_of_lanes(lanes):
+    def step(x, t):
+        return x * jnp.where(jax.random.bits(jax.random.fold_in(KEY, t)) % 2 == 1, 1.25, 0.8), None
+
+    slopes = jax.vmap(jax.grad(lambda x: run_256(step, x)))(jnp.ones(lanes))
+    np.testing.assert_allclose(slopes, run_256(step, jnp.float32(1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths"), [("CartPole-v1", [256]), ("Pendulum-v1", [2, 128])], ids=str
+)
+def test_a_rollout_has_the_same_bits_in_few_lanes_and_in_many(name, lengths):
+    """Both draw floats; only Pendulum multiplies one and then adds it to its state."""
+    env = purerl.make(name)
+
+    def run(key):
+        def step(state, t):
+            act_key, env_key = jax.random.split(jax.random.fold_in(key, t))
+            action = jax.random.randint(act_key, (), 0, env.num_actions)
+            return interact(env, env_key, state, action)[0], state
+
+        return timescan.time_scan(step, env.reset(key), jnp.arange(256, dtype=jnp.int32))[1]
+
+    keys = jax.random.split(KEY, 64)
+    lanes = jax.vmap(run)
+    assert scan_lengths(lanes, keys) == lengths
+    assert scan_lengths(lanes, keys[:2]) == [2, 128]
+    many, few = jax.jit(lanes)(keys), jax.jit(lanes)(keys[:2])
+    assert_equal(jax.tree.map(operator.itemgetter(slice(2)), many), few)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ from rich.console import Console
 
 from experiments.benchmarks import report
 
-NAMES = ("gymnax_keys", "environments", "q_learning", "control", "dqn", "lanes", "value_iteration")
+NAMES = (
+    "gymnax_keys",
+    "environments",
+    "scans",
+    "q_learning",
+    "control",
+    "dqn",
+    "lanes",
+    "value_iteration",
+)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

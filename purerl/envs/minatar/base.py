@@ -75,7 +75,11 @@ class Stencil(NamedTuple):
         return cls(masks, values)
 
     def board(self, *words: jax.Array) -> jax.Array:
-        """The board, bool ``[10, 10, C]``, for words uint32 ``[]``."""
+        """The board, bool ``[10, 10, C]``.
+
+        Args:
+            *words: uint32 ``[]``, or ``[cells]`` where each cell has its own.
+        """
         bits = jnp.uint32(0)
         for mask, word in zip(self.masks, words, strict=True):
             bits = bits | word & mask.reshape(-1)
