@@ -25,16 +25,24 @@ def create(item: Any, capacity: int) -> Buffer:
         capacity: the number of items it can hold.
 
     Returns:
-        The same pytree, of zeros with a leading axis ``[capacity]``.
+        The same pytree, of zeros with a leading axis ``[capacity]``. An item of several
+        axes is held as a row, ``[capacity, size]``, since XLA copies along the last
+        axis, which of a board is short. It stays one: a ring that is reshaped at every
+        write is copied every time.
     """
-    return jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), item)
+
+    def ring(x):
+        shape = (math.prod(x.shape),) if len(x.shape) > 1 else x.shape
+        return jnp.zeros((capacity, *shape), x.dtype)
+
+    return jax.tree.map(ring, item)
 
 
 def write(buffer: Buffer, items: Any, added: int | jax.Array) -> Buffer:
     """Overwrite the oldest items.
 
     Args:
-        buffer: the ring, leaves ``[capacity, ...]``.
+        buffer: the ring.
         items: leaves ``[N, ...]``. ``N`` must divide the capacity, so that no write
             wraps around the end.
         added: the number of items added before, a multiple of ``N``.
@@ -47,9 +55,8 @@ def write(buffer: Buffer, items: Any, added: int | jax.Array) -> Buffer:
     chex.assert_is_divisible(capacity, count)
 
     def write(ring, items):
-        # As one row an item: XLA copies along the last axis, which of a board is short.
-        rows = [x.reshape(len(x), math.prod(x.shape[1:])) for x in (ring, items)]
-        return _write_along(0)(added % capacity, *rows).reshape(ring.shape)
+        rows = items.reshape(count, *ring.shape[1:])
+        return _write_along(0)(added % capacity, ring, rows)
 
     return jax.tree.map(write, buffer, items)
 
@@ -83,7 +90,9 @@ def _write_along(axis):
     return write
 
 
-def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: int) -> Any:
+def sample(
+    buffer: Buffer, item: Any, key: jax.Array, added: int | jax.Array, batch_size: int
+) -> Any:
     """Items drawn uniformly from the ``min(added, capacity)`` that the ring holds.
 
     Lin, "Self-improving reactive agents based on reinforcement learning, planning and
@@ -92,6 +101,7 @@ def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: i
 
     Args:
         buffer: the ring.
+        item: shaped like one item, as given to :func:`create`.
         key: consumed.
         added: the number of items added so far, at least 1.
         batch_size: ``B``, static.
@@ -101,4 +111,9 @@ def sample(buffer: Buffer, key: jax.Array, added: int | jax.Array, batch_size: i
     """
     capacity = jax.tree.leaves(buffer)[0].shape[0]
     index = jax.random.randint(key, (batch_size,), 0, jnp.minimum(added, capacity), jnp.int32)
-    return jax.tree.map(lambda ring: ring.at[index].get(mode="promise_in_bounds"), buffer)
+
+    def read(ring, item):
+        drawn = ring.at[index].get(mode="promise_in_bounds")
+        return drawn.reshape(batch_size, *item.shape)
+
+    return jax.tree.map(read, buffer, item)

@@ -22,7 +22,7 @@ ITEM = {
 }
 
 write = quick.jit(replay.write)
-sample = quick.jit(replay.sample, static_argnums=3)
+sample = quick.jit(replay.sample, static_argnums=4)
 
 
 def items(first, count):
@@ -71,7 +71,9 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
         ring = write(ring, jnp.array([i + 1], jnp.int32), i)
     keys = jax.random.split(purerl.random.key(added, impl), num_batches)
     batches = np.asarray(
-        quick.jit(jax.vmap(lambda key: replay.sample(ring, key, added, batch_size)))(keys)
+        jax.jit(jax.vmap(lambda key: replay.sample(ring, jnp.int32(0), key, added, batch_size)))(
+            keys
+        )
     )
     assert batches.shape == (num_batches, batch_size)
     held = np.arange(max(0, added - capacity), added) + 1
@@ -91,7 +93,7 @@ def test_sampling_is_uniform_over_what_was_written(added, impl):
 
 def test_an_item_is_sampled_whole():
     ring = write(replay.create(ITEM, 256), items(0, 256), 0)
-    batch = sample(ring, purerl.random.key(0), 256, 64)
+    batch = sample(ring, ITEM, purerl.random.key(0), 256, 64)
     number = np.asarray(batch["x"])[:, 0].astype(int)
     assert len(set(number.tolist())) > 30
     for leaf, expected in zip(jax.tree.leaves(batch), jax.tree.leaves(items(0, 256)), strict=True):
@@ -107,12 +109,23 @@ def equations(jaxpr):
 
 def test_sampling_costs_as_much_as_the_batch():
     ring = replay.create(jnp.float32(0), 2**20)
-    jaxpr = jax.make_jaxpr(lambda ring, key, added: replay.sample(ring, key, added, 32))(
-        ring, purerl.random.key(0), 7
-    )
+    jaxpr = jax.make_jaxpr(
+        lambda ring, key, added: replay.sample(ring, jnp.float32(0), key, added, 32)
+    )(ring, purerl.random.key(0), 7)
     results = [variable.aval.size for eqn in equations(jaxpr.jaxpr) for variable in eqn.outvars]
     assert len(results) > 5 and max(results) <= 4 * 32
     assert not {"sort", "while"} & {eqn.primitive.name for eqn in equations(jaxpr.jaxpr)}
+
+
+def test_a_board_is_held_as_a_row_and_sampled_as_a_board():
+    boards = np.random.default_rng(0).random((6, 3, 4, 2)) < 0.5
+    ring = write(replay.create(boards[0], 12), boards, 6)
+    assert ring.shape == (12, 24) and ring.dtype == bool
+    np.testing.assert_array_equal(ring[6:], boards.reshape(6, 24))
+    batch = np.asarray(sample(ring[6:], boards[0], purerl.random.key(0), 6, 32))
+    assert batch.shape == (32, 3, 4, 2)
+    assert all(any(np.array_equal(one, board) for board in boards) for one in batch)
+    assert len(np.unique(batch, axis=0)) == 6
 
 
 @pytest.mark.parametrize("lanes", [None, 4])

@@ -197,6 +197,19 @@ class DQN(GreedyAgent):
         is_integer = jnp.issubdtype(self.env.observation.dtype, jnp.integer)
         return getattr(self.env, "num_states", None) if is_integer else None
 
+    @property
+    def _item(self) -> Transition:
+        """Shapes and dtypes of what the buffer holds of a transition."""
+        flag = jax.ShapeDtypeStruct((), jnp.bool_)
+        return Transition(
+            observation=self.env.observation,
+            action=jax.ShapeDtypeStruct((), jnp.int32),
+            reward=jax.ShapeDtypeStruct((), jnp.float32),
+            terminated=flag,
+            truncated=flag,
+            next_observation=self.env.observation,
+        )
+
     def init(self, key: jax.Array) -> DQNState:
         params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(
             as_key(key), 5
@@ -204,14 +217,6 @@ class DQN(GreedyAgent):
         observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
         params = self.network.init(params_key, observation)
         actors = Actors.start(self.env, reset_key, self.num_envs)
-        item = Transition(
-            observation=observation,
-            action=jnp.int32(0),
-            reward=jnp.float32(0),
-            terminated=jnp.bool_(False),
-            truncated=jnp.bool_(False),
-            next_observation=observation,
-        )
         state = DQNState(
             collect_key=collect_key,
             sample_key=sample_key,
@@ -220,7 +225,7 @@ class DQN(GreedyAgent):
             opt_state=ADAM.init(params),
             env_state=copied(actors.env_state),
             episode=actors.episode,
-            buffer=replay.create(item, self.buffer_size),
+            buffer=replay.create(self._item, self.buffer_size),
         )
 
         def uniform(key, observation):
@@ -248,9 +253,8 @@ class DQN(GreedyAgent):
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
-        batch = replay.sample(
-            state.buffer, sample_key, added + self.transitions_per_step, self.batch_size
-        )
+        added = added + self.transitions_per_step
+        batch = replay.sample(state.buffer, self._item, sample_key, added, self.batch_size)
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.target_params, batch, at(self.discount, clock)
         )

@@ -110,7 +110,7 @@ def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_n
     monkeypatch.setattr(
         replay,
         "sample",
-        lambda ring, key, added, size: jax.tree.map(lambda x: x[20 : 20 + size], ring),
+        lambda ring, item, key, added, size: jax.tree.map(lambda x: x[20 : 20 + size], ring),
     )
     agent = purerl.DQN(
         env=ENV,
@@ -385,12 +385,7 @@ def test_boards_go_through_convolutions():
     agent = purerl.DQN(env=env, channels=(4,), features=(16,), **sizes)
     state = init(agent, purerl.random.key(0))
     after, metrics = quick.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20)))(state)
-    assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (
-        400,
-        10,
-        10,
-        4,
-    )
+    assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (400, 400)
     assert np.isfinite(metrics["loss"].total).all()
     moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), after.params, state.params)
     assert jax.tree.all(moved)
