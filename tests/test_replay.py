@@ -128,22 +128,24 @@ def test_a_board_is_held_as_a_row_and_sampled_as_a_board():
     assert len(np.unique(batch, axis=0)) == 6
 
 
+@pytest.mark.parametrize("shape", [(), (4, 4, 3)], ids=str)
 @pytest.mark.parametrize("lanes", [None, 4])
-def test_a_donated_ring_is_written_in_place(lanes):
+def test_a_donated_ring_is_written_in_place(lanes, shape):
     capacity = 2**16
+    item = jax.ShapeDtypeStruct(shape, jnp.int32)
 
     def fill(ring):
-        return jax.lax.scan(
-            lambda ring, t: (replay.write(ring, t[None], t), None),
-            ring,
-            jnp.arange(100, dtype=jnp.int32),
-        )[0]
+        def step(ring, t):
+            return replay.write(ring, jnp.full((1, *shape), t), t), None
 
+        return jax.lax.scan(step, ring, jnp.arange(100, dtype=jnp.int32))[0]
+
+    ring = jax.eval_shape(lambda: replay.create(item, capacity))
     if lanes:
         fill = jax.vmap(fill)
-    ring = jax.ShapeDtypeStruct((capacity,) if lanes is None else (lanes, capacity), jnp.int32)
+        ring = jax.ShapeDtypeStruct((lanes, *ring.shape), ring.dtype)
     memory = jax.jit(fill, donate_argnums=0).lower(ring).compile().memory_analysis()
-    assert memory.temp_size_in_bytes < 4 * capacity / 8
+    assert memory.temp_size_in_bytes < ring.size * 4 / 8 / (lanes or 1)
 
 
 def test_a_write_must_divide_the_capacity():
