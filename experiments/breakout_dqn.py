@@ -55,11 +55,10 @@ def main(
         lanes=2,
         out=out,
         resume=resume,
-        keep_state=True,
         label="DQN on MinAtar/Breakout-v1",
     )
     show(result, out)
-    policy = agent.snapshot(jax.tree.map(lambda x: x[0, 0], result.state))  # of the first seed
+    policy = result.snapshot(seed=0)
     episode = purerl.record(
         agent, policy, out / "episode.gif", key=purerl.random.key(0), max_steps=300, fps=12
     )

@@ -50,7 +50,6 @@ def main(
             impl="pcg4d",
             out=out / name,
             resume=resume,
-            keep_state=True,
             label=f"QLearning on {name}",
         )
         show(result, out / name)

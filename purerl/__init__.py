@@ -59,6 +59,7 @@ from purerl.agents import (
 from purerl.envs import make
 from purerl.figures.film import record
 from purerl.run.over_seeds import over_episodes, over_seeds
+from purerl.run.policy_file import load_policy, save_policy
 from purerl.run.result import SweepResult
 from purerl.run.sweep import load, rerun, sweep
 from purerl.run.training import train
@@ -102,6 +103,7 @@ __all__ = [
     "figures",
     "linalg",
     "load",
+    "load_policy",
     "make",
     "mdp",
     "metrics",
@@ -116,6 +118,7 @@ __all__ = [
     "rerun",
     "rollout",
     "run",
+    "save_policy",
     "schedule",
     "suites",
     "sweep",

@@ -2,13 +2,16 @@
 
 import ast
 import dataclasses
+import importlib
 import inspect
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +21,8 @@ from purerl.agents.registry import METHODS, find
 from purerl.checks import listed, meant, nearest, refusal, shown
 from purerl.pytree import replace_paths
 from purerl.random import Impl
-from purerl.run.report import has_map, show
+from purerl.run.report import show
+from purerl.run.spec import Keep
 
 # Functions and classes that a value of --set may call.
 _SCHEDULES = "constant", "linear", "exponential", "power"
@@ -122,6 +126,8 @@ def run(
     base_seed: int = 0,
     out: Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
+    keep: Keep = "snapshot",
 ) -> None:
     """Train an agent over many seeds, under every combination of the values set.
 
@@ -137,7 +143,10 @@ def run(
         impl: random generator, threefry or pcg4d.
         base_seed: from which all seeds' keys derive.
         out: folder of the run, results/AGENT-ENV by default.
-        resume: continue the run in that folder.
+        resume: continue the run in that folder; with more seeds if there are more now.
+        accept_changes: continue it though versions, machine or program have changed.
+        keep: snapshot (learned policies), state (everything, so that the run can be
+            continued with more steps) or nothing.
     """
     out = Path("results") / f"{agent}-{env}" if out is None else out
     over = settings(set)
@@ -156,7 +165,8 @@ def run(
         base_seed=base_seed,
         out=out,
         resume=resume,
-        keep_state=has_map(instance),
+        accept_changes=accept_changes,
+        keep=keep,
         label=f"{agent} on {env}",
     )
     show(result, out)
@@ -167,32 +177,86 @@ def run(
     print(f"After an interruption:       {python} {command} --resume")
 
 
-def report(runs: tuple[Path, ...], /) -> None:
+# Modules with the classes of one's own environments and agents.
+Imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="MODULE ...")]
+
+
+def report(runs: tuple[Path, ...], /, *, modules: Imports = ()) -> None:
     """Show runs again, finished or not: tables, and pictures in their folders.
 
     Args:
         runs: folders of runs.
+        modules: modules to import first, with the classes of one's own.
     """
+    import_all(modules)
     for folder in runs:
         show(purerl.load(folder), folder)
 
 
-def rerun(run: Path, /, *, seed: int, configuration: int = 0) -> None:
+def rerun(run: Path, /, *, seed: int, configuration: int = 0, modules: Imports = ()) -> None:
     """Compute one seed of a run again, alone, and compare it bit by bit.
 
     Args:
         run: folder of the run.
         seed: which seed.
         configuration: which configuration, counted from 0 in the order of the table.
+        modules: modules to import first, with the classes of one's own.
     """
+    import_all(modules)
     again = purerl.rerun(run, seed, configuration)
     for name, value in again.final.items():
-        print(f"{name}: {value:.6g}")
+        print(f"{name}: {np.array2string(value, precision=6)}")
     if not again.identical:
+        because = "".join(f"\n  {change}" for change in again.changes)
         raise SystemExit(
-            f"seed {seed} DIFFERS from what is stored, by at most {again.difference:.3g}"
+            f"seed {seed} DIFFERS from what is stored, by at most {again.difference:.3g}; since "
+            f"then there has changed:{because or ' nothing that is recorded'}"
         )
     print(f"seed {seed} is bit-identical to what is stored")
+
+
+def record(
+    run: Path,
+    film: Path,
+    /,
+    *,
+    seed: int,
+    configuration: int = 0,
+    key: int = 0,
+    max_steps: int = 1000,
+    modules: Imports = (),
+) -> None:
+    """Film an episode of a policy that a run has learned.
+
+    Args:
+        run: folder of the run.
+        film: the file to write, a .gif or a .png.
+        seed: whose policy.
+        configuration: which configuration, counted from 0 in the order of the table.
+        key: another number gives another episode.
+        max_steps: the step at which an episode that has not ended is stopped.
+        modules: modules to import first, with the classes of one's own.
+    """
+    import_all(modules)
+    result = purerl.load(run)
+    snapshot = result.snapshot(seed, configuration)
+    agent = result.agents[configuration]
+    random_key = purerl.random.key(key)
+    print(f"film: {purerl.record(agent, snapshot, film, key=random_key, max_steps=max_steps)}")
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules by name, those of the working directory too.
+
+    Raises:
+        ValueError: one cannot be imported.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"--import: {name} cannot be imported: {error}") from error
 
 
 def list_envs() -> None:
@@ -236,13 +300,12 @@ def list_agents(name: str = "", /) -> None:
 
 def main() -> None:
     """The command line."""
-    import tyro  # here, so that importing the module stays fast
-
     app = tyro.extras.SubcommandApp()
     commands = {
         "run": run,
         "report": report,
         "rerun": rerun,
+        "record": record,
         "envs": list_envs,
         "agents": list_agents,
     }

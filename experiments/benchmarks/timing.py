@@ -18,6 +18,7 @@ import numpy as np
 from purerl.agents.base import Agent
 from purerl.random import Impl
 from purerl.run import chunk
+from purerl.timescan import block_length
 from purerl.run.evaluation import Episodes, Evaluation
 
 REPEATS = 5  # timed runs of a case
@@ -140,14 +141,12 @@ def chunks(
 
     The call does not include ``init`` and evaluation.
     """
+    block = block_length(iterations)
     settings = chunk.Settings(
         lanes=lanes,
         impl=impl,
-        length=iterations,
-        points=1,
+        block=block,
         evaluation=evaluation,
-        evaluations=1,
-        keep_state=False,
         evaluate_one_by_one=not getattr(agent, "bits_depend_on_lanes", True),
     )
     leaves, treedef = jax.tree.flatten(jax.tree.map(jnp.asarray, agent))
@@ -156,8 +155,10 @@ def chunks(
         jnp.full(lanes, leaf) if own else leaf for leaf, own in zip(leaves, batched, strict=True)
     )
     ids = np.arange(seeds, dtype=np.int32).reshape(-1, lanes)
-    program = chunk.program(chunk.Task(settings, agent, batched, 0, ids[0], 0))
-    states = [program.init(agent, np.int32(0), lane_ids) for lane_ids in ids]
+    blocks = np.int32(iterations // block)
+    task = chunk.Task(settings, agent, batched, 0, ids[0], 0, int(blocks), 1, 1, "nothing")
+    program = chunk.program(task)
+    carries = [program.init(agent, np.int32(0), lane_ids) for lane_ids in ids]
     starts = iter(range(0, 2**31, iterations))
     pool = ThreadPoolExecutor(threads)
 
@@ -165,8 +166,10 @@ def chunks(
         start = np.int32(next(starts))
 
         def advance(i):
-            states[i], _ = jax.block_until_ready(program.segment(agent, states[i], start))
+            anew = np.bool_(True)
+            carry, _ = program.advance(agent, carries[i], start, blocks, anew)
+            carries[i] = jax.block_until_ready(carry)
 
-        list(pool.map(advance, range(len(states))))
+        list(pool.map(advance, range(len(carries))))
 
     return call

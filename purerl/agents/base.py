@@ -105,6 +105,19 @@ class Gain(Protocol):
 
 
 @runtime_checkable
+class Learns(Protocol):
+    """An agent that says which part of its state must stay finite.
+
+    A run in which that part becomes infinite or NaN has failed. For other agents it is
+    the snapshot, without the state of an environment.
+    """
+
+    def learned(self, state: State) -> Any:
+        """A pytree of arrays."""
+        ...
+
+
+@runtime_checkable
 class KeepsEnvironment(Protocol):
     """An agent whose snapshot holds the state of a training environment.
 

@@ -1,12 +1,14 @@
 """Training, evaluation and sweeps: everything that turns an agent into results."""
 
 from purerl.run import (
+    archive,
     checkpoint,
     chunk,
     evaluation,
     folder,
     over_seeds,
     plain,
+    policy_file,
     progress,
     report,
     result,
@@ -16,12 +18,14 @@ from purerl.run import (
 )
 
 __all__ = [
+    "archive",
     "checkpoint",
     "chunk",
     "evaluation",
     "folder",
     "over_seeds",
     "plain",
+    "policy_file",
     "progress",
     "report",
     "result",

@@ -2,11 +2,15 @@
 
 A file is a NumPy ``.npz`` archive with one array for each leaf, named by its path in
 the tree. A random key is stored as its words, with the name of its generator. Archives
-carry a checksum for every array, which reading verifies.
+carry a checksum for every array, which reading verifies, and may say what they are.
 """
 
+import hashlib
+import json
+import math
+import os
 import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,21 @@ from purerl.figures.files import write_atomically
 from purerl.random import IMPLEMENTATIONS
 
 _KEY = "@key:"  # marks the words of a key; the generator's name follows
+_ABOUT = "about.json"
+_MOST = 2**24  # bytes of what an archive says about itself
+_KINDS = "biufcSU"  # of dtypes that an archive may hold
+
+
+def path_of(path: Any) -> str:
+    """The name of a leaf: its path in the tree, with dots."""
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def flatten(tree: Any) -> dict[str, np.ndarray]:
     """Every leaf as a NumPy array, by its path."""
     arrays = {}
     for path, leaf in jax.tree.leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = path_of(path)
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             name, leaf = f"{name}{_KEY}{_generator(leaf)}", jax.random.key_data(leaf)
         if name in arrays:
@@ -33,7 +45,7 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     return arrays
 
 
-def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
+def unflatten(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
     """The tree of :func:`flatten`, with the structure of ``like`` (arrays or
     ``jax.ShapeDtypeStruct``).
 
@@ -43,7 +55,7 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
     arrays = dict(arrays)
     leaves = []
     for path, leaf in jax.tree.leaves_with_path(like):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = path_of(path)
         stored = next((stored for stored in arrays if stored.split(_KEY)[0] == name), None)
         if stored is None:
             raise ValueError(f"no leaf {name!r}; there are: {', '.join(arrays) or 'none'}")
@@ -63,15 +75,41 @@ def unflatten(arrays: dict[str, np.ndarray], like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+def flat_shapes(tree: Any) -> dict[str, tuple[list[int], str]]:
+    """Shape and dtype of every array of :func:`flatten`, for a tree of
+    ``jax.ShapeDtypeStruct``."""
+    named = {}
+
+    def words(leaves):
+        for path, leaf in leaves:
+            if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+                key = f"{path}{_KEY}{_generator(leaf)}"
+                named[key] = jax.eval_shape(jax.random.key_data, leaf)
+            else:
+                named[path] = leaf
+
+    leaves = [(path_of(path), leaf) for path, leaf in jax.tree.leaves_with_path(tree)]
+    names = [name for name, _ in leaves]
+    jax.eval_shape(lambda *x: words(zip(names, x, strict=True)), *(leaf for _, leaf in leaves))
+    return {name: (list(x.shape), np.dtype(x.dtype).str) for name, x in named.items()}
+
+
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any] | None = None
+) -> None:
     """Write named arrays to ``path``, atomically.
+
+    Args:
+        path: the file.
+        arrays: by name.
+        about: JSON that is stored beside them, with a digest of the arrays.
 
     Raises:
         ValueError: an array is of objects, or of a dtype that NumPy's format does not
             know (such as bfloat16).
     """
     for name, array in arrays.items():
-        if array.dtype.kind in "OV":
+        if array.dtype.kind not in _KINDS:
             raise ValueError(
                 f"{name!r} has dtype {array.dtype}, which an .npz archive cannot hold without "
                 "pickle"
@@ -82,6 +120,9 @@ def write_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
         # leaf called "file".
         with zipfile.ZipFile(file, "w") as archive:
             archive.comment = _comment(arrays)
+            if about is not None:
+                text = json.dumps({"digest": _digest(arrays), **about})
+                archive.writestr(_ABOUT, text)
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
@@ -95,32 +136,72 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is not a whole archive of arrays.
     """
+    return read_archive(path)[1]
+
+
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What an archive says about itself, and its arrays, all verified.
+
+    Raises:
+        ValueError: the file is not a whole archive of arrays.
+        FileNotFoundError: there is none.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                name.removesuffix(".npy"): _read_member(archive, name)
-                for name in archive.namelist()
-            }
-            if archive.comment != _comment(arrays):
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                return _read(file, size)
+            except OSError:
+                raise
+            except Exception as error:  # whatever damaged bytes lead to
                 raise ValueError(
-                    f"it says that it holds {archive.comment.decode(errors='replace')}, and has "
-                    f"{len(arrays)}"
-                )
-            return arrays
+                    f"{path} is damaged ({error or type(error).__name__}); move it away to have "
+                    "it computed again"
+                ) from error
     except FileNotFoundError:
         raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        EOFError,
-        KeyError,
-        OSError,
-        RuntimeError,
-    ) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); move it away to have it computed again"
-        ) from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _read(file, size):
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        # Nothing is compressed, so that nothing inflates; and members do not overlap.
+        if any(m.compress_type != zipfile.ZIP_STORED for m in members):
+            raise ValueError("a member is compressed")
+        if sum(m.file_size for m in members) > size:
+            raise ValueError("its members are larger than the file")
+        if len({m.filename for m in members}) < len(members):
+            raise ValueError("two members have one name")
+        about: dict[str, Any] = {}
+        arrays = {}
+        for member in members:
+            if member.filename == _ABOUT:
+                if member.file_size > _MOST:
+                    raise ValueError(f"{_ABOUT} is too large")
+                about = json.loads(archive.read(member))
+                if not isinstance(about, dict):
+                    raise ValueError(f"{_ABOUT} is no dictionary")
+            else:
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = _read_member(archive, member)
+        if archive.comment != _comment(arrays):
+            raise ValueError(
+                f"it says that it holds {archive.comment.decode(errors='replace')}, and has "
+                f"{len(arrays)}"
+            )
+    if about and about.get("digest") != _digest(arrays):
+        raise ValueError("its arrays are not those it was written with")
+    return about, arrays
+
+
+def _digest(arrays):
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}:{array.dtype.str}{array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _comment(arrays):
@@ -131,12 +212,27 @@ def _comment(arrays):
     return f"{len(arrays)} arrays".encode()
 
 
-def _read_member(archive, name):
-    with archive.open(name) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):  # reading to the end is what verifies the checksum
-            raise ValueError(f"{name} is longer than its array")
-        return array
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def _read_member(archive, info):
+    name = info.filename
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        if version not in _HEADERS:
+            raise ValueError(f"{name} has the unknown format {version}")
+        shape, fortran, dtype = _HEADERS[version](member)
+        if dtype.kind not in _KINDS or dtype.itemsize == 0:
+            raise ValueError(f"{name} has dtype {dtype}")
+        # Before memory is taken for it.
+        announced, there = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
+        if min(shape, default=0) < 0 or announced != there:
+            raise ValueError(f"{name} announces {announced} bytes and has {there}")
+        data = member.read()  # to the end, which verifies the checksum
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def save(path: str | Path, tree: Any) -> None:

@@ -5,7 +5,6 @@ not change during learning, and
 ``evaluation(agent, snapshot, key, prepared) -> {name: []}`` evaluates a snapshot.
 """
 
-import dataclasses
 from typing import Any, Protocol
 
 import jax
@@ -15,10 +14,15 @@ from purerl import mdp
 from purerl.agents.base import Agent, start_state
 from purerl.checks import check_size, refusal, shown
 from purerl.mdp.policy_iteration import SMALL
+from purerl.pytree import Node, static
 
 
 class Evaluation(Protocol):
-    """Hashable, so that it can be part of a compiled program's identity."""
+    """Hashable, so that it can be part of a compiled program's identity.
+
+    One derived from :class:`~purerl.pytree.Node`, with static fields, can also be read
+    back from the folder of a run.
+    """
 
     def prepare(self, agent: Any) -> Any:
         """The part that depends only on the agent's hyperparameters and environment."""
@@ -43,8 +47,7 @@ def check_evaluation(owner: str, evaluation: Any) -> None:
         raise refusal(owner, "evaluation", shown(evaluation), allowed)
 
 
-@dataclasses.dataclass(frozen=True)
-class Episodes:
+class Episodes(Node):
     """``evaluation_return``: mean undiscounted return of ``agent.act`` over episodes.
 
     Attributes:
@@ -53,8 +56,8 @@ class Episodes:
             return so far; this is how environments without a time limit are evaluated.
     """
 
-    episodes: int = 100
-    max_steps: int = 10_000
+    episodes: int = static(default=100)
+    max_steps: int = static(default=10_000)
 
     def __post_init__(self):
         check_size(self, "episodes", "max_steps")
@@ -87,8 +90,7 @@ class Episodes:
         return {"evaluation_return": jnp.mean(returns)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Exact:
+class Exact(Node):
     r"""Comparison with the exact solution of ``agent.env.mdp``, which has no time
     limit.
 
@@ -140,8 +142,7 @@ def _from_start(model, solution):
     return value, jnp.sum(model.initial * errors)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExactValues:
+class ExactValues(Node):
     r"""Comparison of predictions with the exact values of ``agent.env.mdp``.
 
     For agents with ``value``, ``discount`` and ``target_probabilities``.
@@ -164,8 +165,7 @@ class ExactValues:
         return {"value_error": jnp.sqrt(jnp.mean(squared, where=reachable))}
 
 
-@dataclasses.dataclass(frozen=True)
-class ExactGain:
+class ExactGain(Node):
     """Comparison with the largest average reward of ``agent.env.mdp``.
 
     For agents with ``gain`` and ``probabilities``.

@@ -43,7 +43,7 @@ def deal(num_runs: int, lanes: int) -> list[np.ndarray]:
 def execute(
     jobs: Mapping[int, Callable[..., Any]],
     executor: concurrent.futures.Executor | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[..., None] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield ``(name, result)`` as jobs finish, in any order.
 
@@ -54,15 +54,17 @@ def execute(
             calls now and then, and that raises ``CancelledError`` when the job should
             stop; on an executor of the caller's it is called without arguments.
         executor: by default a thread for each core on a CPU, for each device elsewhere.
-        advance: called with the name of a job whenever it reports progress.
+        advance: called with the name of a job and what it reports, by one thread at a
+            time.
     """
-    stop = threading.Event()
+    stop, lock = threading.Event(), threading.Lock()
 
-    def report(name):
+    def report(name, *progress):
         if stop.is_set():
             raise concurrent.futures.CancelledError
-        if advance is not None:
-            advance(name)
+        if advance is not None and progress:
+            with lock:
+                advance(name, *progress)
 
     if executor is None:
         on_cpu = jax.default_backend() == "cpu"

@@ -1,9 +1,9 @@
 """Reports of runs: tables in the terminal, pictures in the run's folder."""
 
+import sys
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from purerl import envs, mdp
 from purerl.agents import TabularControl
@@ -40,7 +40,12 @@ def draw(result: SweepResult, folder: Path) -> list[Path]:
         if curve.shape[-1] > 1:
             log = "xy" if name in _ERRORS else ""
             paths.append(result.plot(folder / f"{name}.png", name, log=log))
-    if result.state is not None and has_map(result.agents[-1]):
+    try:
+        agents = result.agents if any(result.kept.values()) else []
+    except ValueError as error:  # a class of one's own that is not imported
+        print(f"the policy is not drawn: {error}", file=sys.stderr)
+        agents = []
+    if agents and has_map(agents[-1]):
         paths.append(_draw_policy(result, folder / "policy.png"))
     return paths
 
@@ -49,8 +54,8 @@ def _draw_policy(result, path):
     agent = result.agents[-1]
     grid = envs.grid_of(agent.env)
     assert grid is not None  # has_map
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1, 0]), result.state)
-    learned = jax.vmap(agent.values, (None, 0))(agent.snapshot(state), grid.states())
+    snapshot = result.snapshot(int(result.seeds[0]), len(result.agents) - 1)
+    learned = jax.vmap(agent.values, (None, 0))(snapshot, grid.states())
     best = mdp.optimal_q(grid.mdp, agent.discount)
     maps = {
         f"learned, seed {result.seeds[0]}": (learned.max(1), mdp.greedy(learned)),

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,10 @@ from purerl.run.chunk import Settings, Task
 from purerl.run.evaluation import Evaluation, Exact, check_evaluation
 from purerl.run.evaluation import default as default_evaluation
 from purerl.run.over_seeds import deal, num_cores
+from purerl.timescan import block_length
+
+Keep = Literal["snapshot", "state", "nothing"]  # of the final states
+Over = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 
 LANES = 8  # of an agent that does not say
 ACCELERATOR_LANES = 256  # on a GPU or TPU
@@ -33,7 +37,8 @@ class Spec:
 
     Attributes:
         agent: the algorithm with its hyperparameters and environment.
-        over: lists of values by field; a dotted name reaches inside.
+        over: lists of values by field, of which all combinations are run, or a list of
+            configurations; a dotted name reaches inside.
         seeds: distinct, in ``[0, 2**31)``.
         num_steps: environment transitions of each run after the agent's warm-up.
         points: points of each curve.
@@ -42,14 +47,14 @@ class Spec:
         lanes: ``W``, runs side by side in one program.
         base_seed: the run of seed ``i`` starts from ``seed_key(base_seed, i, impl)``.
         impl: the generator, ``"threefry"`` or ``"pcg4d"``.
-        keep_state: whether final states are kept.
+        keep: what is kept of the final states.
 
     Raises:
         ValueError: a field out of its range.
     """
 
     agent: Agent
-    over: Mapping[str, list[Any]]
+    over: dict[str, list[Any]] | list[dict[str, Any]]
     seeds: tuple[int, ...]
     num_steps: int
     points: int
@@ -58,14 +63,14 @@ class Spec:
     lanes: int
     base_seed: int
     impl: Impl
-    keep_state: bool
+    keep: Keep
 
     @classmethod
     def new(
         cls,
         agent: Agent,
         seeds: int | Sequence[int],
-        over: Mapping[str, Sequence[Any]] | None = None,
+        over: Over | None = None,
         *,
         num_steps: int,
         points: int = 100,
@@ -74,7 +79,7 @@ class Spec:
         lanes: int | None = None,
         base_seed: int = 0,
         impl: Impl = "threefry",
-        keep_state: bool = False,
+        keep: Keep = "snapshot",
     ) -> Self:
         """A spec with defaults filled in. Arguments as in :func:`purerl.sweep`."""
         check_agent("sweep", agent)
@@ -91,8 +96,7 @@ class Spec:
         if evaluations is None:
             evaluations = points if isinstance(evaluation, Exact) else 1
         if lanes is None:
-            many = int(np.prod([len(values) for values in grid.values()], dtype=int))
-            lanes = fitting_lanes(agent, len(several) * many)
+            lanes = fitting_lanes(agent, len(several) * len(configurations(grid)))
         return cls(
             agent=agent,
             over=grid,
@@ -104,7 +108,7 @@ class Spec:
             lanes=lanes,
             base_seed=base_seed,
             impl=impl,
-            keep_state=keep_state,
+            keep=keep,
         )
 
     def __post_init__(self):
@@ -115,57 +119,64 @@ class Spec:
         base_seed = whole(self.base_seed)
         if base_seed is None or not 0 <= base_seed < 2**31:
             raise refusal("Spec", "base_seed", shown(self.base_seed), "an integer in [0, 2**31)")
-        check_choice(self, impl=IMPLEMENTATIONS)
+        check_choice(self, impl=IMPLEMENTATIONS, keep=get_args(Keep))
         if self.points % self.evaluations:
             allowed = f"a divisor of points, {self.points}"
             raise refusal("Spec", "evaluations", self.evaluations, allowed)
-        for name, values in self.over.items():
+        if isinstance(self.over, list) and not self.over:
+            raise refusal("Spec", "over", "empty", "at least one configuration")
+        for name, values in self.over.items() if isinstance(self.over, dict) else ():
             if not values:
                 raise refusal("Spec", f"over[{name!r}]", "empty", "at least one value")
 
     @functools.cached_property
     def configurations(self) -> list[dict[str, Any]]:
-        """The ``C`` combinations of the swept values."""
-        values = itertools.product(*self.over.values())
-        return [dict(zip(self.over, combination, strict=True)) for combination in values]
+        """The ``C`` combinations of the swept values, or the configurations given."""
+        return configurations(self.over)
 
     @functools.cached_property
     def agents(self) -> list[Agent]:
         """The agent of each configuration."""
         return [replace_paths(self.agent, configuration) for configuration in self.configurations]
 
-    def to_json(self, arrays: dict[str, np.ndarray], functions: bool = False) -> dict[str, Any]:
-        """All fields as JSON, by :func:`~purerl.run.plain.encode`."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        encoded = {
-            "agent": plain.encode(self.agent, arrays, functions),
-            "over": plain.encode(dict(self.over), arrays, functions),
-            "evaluation": plain.encode(self.evaluation, arrays, functions),
-            "seeds": list(self.seeds),
-        }
-        return fields | encoded
+    def identity(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Everything that decides what one run of a seed computes, as JSON.
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """The spec of :meth:`to_json`; further keys of ``data`` are ignored."""
-        fields: dict[str, Any] = {f.name: data[f.name] for f in dataclasses.fields(cls)}
-        for name in ("agent", "over", "evaluation"):
-            fields[name] = plain.decode(fields[name], arrays)
-        fields["seeds"] = tuple(fields["seeds"])
-        return cls(**fields)
+        How many seeds and points there are, and what is kept, is no part of it.
+        """
+        return {
+            "agent": plain.encode(self.agent, arrays),
+            "over": plain.encode(self.over, arrays),
+            "evaluation": plain.encode(self.evaluation, arrays),
+            "steps_per_point": self.num_steps // self.points,
+            "points_per_evaluation": self.points // self.evaluations,
+            "lanes": self.lanes,
+            "base_seed": self.base_seed,
+            "impl": self.impl,
+        }
+
+
+def configurations(over: dict[str, list[Any]] | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The ``C`` combinations of lists of values, or the configurations given."""
+    if isinstance(over, list):
+        return [dict(configuration) for configuration in over]
+    values = itertools.product(*over.values())
+    return [dict(zip(over, combination, strict=True)) for combination in values]
 
 
 _SEEDS = "a number of at least 1, or distinct integers in [0, 2**31)"
 
 
-def _grid(over: Any) -> dict[str, list[Any]]:
-    """Lists of values by field.
+def _grid(over: Any) -> dict[str, list[Any]] | list[dict[str, Any]]:
+    """Lists of values by field, or a list of configurations.
 
     Raises:
         ValueError: something else; names what was meant.
     """
+    if isinstance(over, Sequence) and all(isinstance(each, Mapping) for each in over):
+        return [dict(configuration) for configuration in over]
     if not isinstance(over, Mapping) or not all(isinstance(name, str) for name in over):
-        raise refusal("Spec", "over", shown(over), "lists of values by the names of fields")
+        raise refusal("Spec", "over", shown(over), "lists of values by the names of fields, or a list of configurations")
     grid = {}
     for name, values in over.items():
         one = isinstance(values, (str, Mapping)) or not np.iterable(values)
@@ -192,76 +203,92 @@ def fitting_lanes(agent: Agent, num_runs: int) -> int:
     return max(fewest, min(most, 1 << (share - 1).bit_length()))
 
 
-class Plan(NamedTuple):
-    """The chunks of a spec.
+def groups(spec: Spec) -> list[list[int]]:
+    """The configurations by the structure of their agents, and so by program."""
+    found: dict[Any, list[int]] = {}
+    for c, agent in enumerate(spec.agents):
+        found.setdefault(_structure(agent), []).append(c)
+    return list(found.values())
+
+
+class Layout(NamedTuple):
+    """Which runs are computed in which chunk and lane.
 
     Attributes:
-        tasks: one for each chunk.
-        places: ``{(configuration, seed): (chunk, lane)}``.
+        lanes: ``W``.
+        groups: the configurations of each program.
+        parts: seeds; first those that the run was begun with, then those added later.
+            Chunks of one part are full but for the last one of each program.
     """
 
-    tasks: list[Task]
-    places: dict[tuple[int, int], tuple[int, int]]
+    lanes: int
+    groups: list[list[int]]
+    parts: list[list[int]]
+
+    def chunks(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """The group of each chunk, and its runs ``(configuration, seed)`` by lane."""
+        found = []
+        for seeds in self.parts:
+            for number, members in enumerate(self.groups):
+                runs = list(itertools.product(members, seeds))
+                for numbers in deal(len(runs), self.lanes):
+                    found.append((number, [runs[n] for n in numbers]))
+        return found
+
+    def places(self) -> dict[tuple[int, int], tuple[int, int]]:
+        """``{(configuration, seed): (chunk, lane)}``."""
+        places = {}
+        for index, (_, runs) in enumerate(self.chunks()):
+            for lane, run in reversed(list(enumerate(runs))):  # not the padding
+                places[run] = index, lane
+        return places
 
 
-def plan(spec: Spec) -> Plan:
-    """Tasks of full width, those of one structure together.
+def tasks(spec: Spec, layout: Layout) -> list[Task]:
+    """The chunks of a spec.
 
     Raises:
-        ValueError: ``num_steps`` cannot be cut into ``points``, or states are to be
-            kept and have different shapes.
+        ValueError: ``num_steps`` cannot be cut into ``points``.
     """
-    groups: dict[Any, list[int]] = {}
-    for c, agent in enumerate(spec.agents):
-        groups.setdefault(_structure(agent), []).append(c)
-    if spec.keep_state:
-        shapes = [state_shapes(spec.agents[c], spec.impl) for c, *_ in groups.values()]
-        if any(shape != shapes[0] for shape in shapes):
-            raise ValueError(
-                "keep_state is True; allowed: only where the states of all configurations have "
-                "the same shapes"
-            )
-    tasks: list[Task] = []
-    places = {}
-    for (treedef, _), members in groups.items():
+    made = []
+    prepared = []
+    for members in layout.groups:
         first = spec.agents[members[0]]
+        length = training.iterations_per_point(first, spec.num_steps, spec.points)
+        block = block_length(length)
         settings = Settings(
             lanes=spec.lanes,
             impl=spec.impl,
-            length=training.iterations_per_point(first, spec.num_steps, spec.points),
-            points=spec.points,
+            block=block,
             evaluation=spec.evaluation,
-            evaluations=spec.evaluations,
-            keep_state=spec.keep_state,
             evaluate_one_by_one=_lanes_vary(first),
         )
         leaves = [list(map(_array, jax.tree.leaves(spec.agents[c]))) for c in members]
         columns = list(zip(*leaves, strict=True))
         batched = tuple(map(_needs_lanes, columns))
-        runs = list(itertools.product(range(len(members)), spec.seeds))
-        for numbers in deal(len(runs), spec.lanes):
-            chunk = [runs[number] for number in numbers]
-            for lane, (member, seed) in reversed(list(enumerate(chunk))):  # not the padding
-                places[members[member], seed] = len(tasks), lane
-            stacked = [
-                np.stack([column[member] for member, _ in chunk]) if has_lanes else column[0]
-                for column, has_lanes in zip(columns, batched, strict=True)
-            ]
-            task = Task(
-                settings=settings,
-                agent=jax.tree.unflatten(treedef, stacked),
-                batched=batched,
-                base_seed=spec.base_seed,
-                seeds=np.array([seed for _, seed in chunk], np.int32),
-                device=len(tasks) % jax.local_device_count(),
-            )
-            tasks.append(task)
-    return Plan(tasks, places)
-
-
-def state_shapes(agent: Agent, impl: Impl) -> Any:
-    """Shapes and dtypes of an agent's state."""
-    return jax.eval_shape(lambda: agent.init(jax.random.key(0, impl=IMPLEMENTATIONS[impl])))
+        prepared.append((settings, length // block, columns, batched))
+    for index, (group, runs) in enumerate(layout.chunks()):
+        settings, blocks, columns, batched = prepared[group]
+        members = layout.groups[group]
+        rows = [members.index(configuration) for configuration, _ in runs]
+        stacked = [
+            np.stack([column[row] for row in rows]) if has_lanes else column[0]
+            for column, has_lanes in zip(columns, batched, strict=True)
+        ]
+        task = Task(
+            settings=settings,
+            agent=jax.tree.unflatten(jax.tree.structure(spec.agents[members[0]]), stacked),
+            batched=batched,
+            base_seed=spec.base_seed,
+            seeds=np.array([seed for _, seed in runs], np.int32),
+            device=index % jax.local_device_count(),
+            blocks=blocks,
+            points=spec.points,
+            every=spec.points // spec.evaluations,
+            keep=spec.keep,
+        )
+        made.append(task)
+    return made
 
 
 def _lanes_vary(agent):

@@ -4,7 +4,8 @@ import collections
 import concurrent.futures
 import functools
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +13,24 @@ import jax
 import numpy as np
 
 from purerl.agents.base import Agent
+from purerl.checks import shown
 from purerl.random import Impl
-from purerl.run import chunk, folder
-from purerl.run.checkpoint import read_arrays, unflatten, write_arrays
+from purerl.run import chunk, folder, plain
+from purerl.run.archive import Arrays
 from purerl.run.evaluation import Evaluation
 from purerl.run.over_seeds import execute
 from purerl.run.progress import bar
-from purerl.run.result import SweepResult
-from purerl.run.spec import Plan, Spec, plan, state_shapes
+from purerl.run.result import SweepResult, describe
+from purerl.run.spec import Keep, Layout, Over, Spec, configurations, groups, tasks
+
+# Called with configuration, seed, step and values at each point of each run.
+OnPoint = Callable[[int, int, int, dict[str, Any]], Any]
 
 
 def sweep(
     agent: Agent,
     seeds: int | Sequence[int],
-    over: Mapping[str, Sequence[Any]] | None = None,
+    over: Over | None = None,
     *,
     num_steps: int,
     points: int = 100,
@@ -34,11 +39,14 @@ def sweep(
     lanes: int | None = None,
     base_seed: int = 0,
     impl: Impl = "threefry",
-    keep_state: bool = False,
+    keep: Keep = "snapshot",
     executor: concurrent.futures.Executor | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
+    save_every: float = 60.0,
     label: str | None = None,
+    on_point: OnPoint | None = None,
     progress: bool = True,
 ) -> SweepResult:
     """Train an agent on every seed under every configuration of a grid.
@@ -47,9 +55,10 @@ def sweep(
         agent: the algorithm with its hyperparameters and environment.
         seeds: how many (``0, 1, ...``), or which.
         over: lists of values by field, ``{"learning_rate": [1e-4, 1e-3]}``; all
-            combinations are run. A dotted name reaches inside, ``"env.limit"``. Values
-            of leaves share one compiled program, static fields compile one for each
-            value.
+            combinations are run. Or a list of configurations, ``[{"learning_rate":
+            1e-4, "discount": 0.9}, ...]``. A dotted name reaches inside,
+            ``"env.limit"``. Values of leaves share one compiled program, static fields
+            compile one for each value.
         num_steps: environment transitions of each run after the agent's warm-up.
         points: points of each curve.
         evaluation: how learned policies are evaluated; by default exactly where the
@@ -61,19 +70,31 @@ def sweep(
             where its bits do not depend on ``W``. Recorded, and kept on resumption.
         base_seed: the run of seed ``i`` starts from ``seed_key(base_seed, i, impl)``.
         impl: the generator, ``"threefry"`` or ``"pcg4d"``.
-        keep_state: whether to keep the final states of all agents.
+        keep: what is kept of the final states: ``"snapshot"``, the learned policies,
+            for :meth:`~purerl.SweepResult.snapshot`; ``"state"``, everything, from
+            which a run can go on; or ``"nothing"``.
         executor: where chunks run; by default one thread a core on a CPU, one a device
             elsewhere.
-        out: a folder for the results. Finished chunks are written at once.
-        resume: continue the run in ``out``, computing only what is missing.
+        out: a folder for the results. Finished chunks are written at once, and the
+            states of long ones on the way.
+        resume: continue the run in ``out``, computing only what is missing. It may have
+            more seeds than before; and more ``num_steps``, with as many steps between
+            two points, if ``keep`` was ``"state"``.
+        accept_changes: continue a run that was begun with other versions, on another
+            machine, or by a program that has changed since. This is recorded.
+        save_every: seconds between two states that are saved of a chunk. Saving takes
+            at most 2% of the time.
         label: the name of the run in tables and pictures; by default the agent and its
             environment.
-        progress: whether to show a progress bar where standard error is a terminal.
+        on_point: called with ``(configuration, seed, step, values)`` at each point of
+            each run, for loggers; by one thread at a time. With an executor of the
+            caller's it is called when a chunk is finished.
+        progress: whether to show progress on standard error.
 
     Raises:
         ValueError: an argument out of its range, or ``out`` holds something else.
-        TypeError: the agent has a part that ``out`` cannot hold, such as a function.
-        NotSaved: a chunk could not be written; the error carries the complete result.
+        TypeError: the agent has a part that cannot be recorded.
+        NotSaved: something could not be written; the error carries the complete result.
     """
     if resume and out is None:
         raise ValueError("resume is True; allowed: only with out, the folder of the run")
@@ -90,11 +111,19 @@ def sweep(
         lanes=lanes,
         base_seed=base_seed,
         impl=impl,
-        keep_state=keep_state,
+        keep=keep,
     )
-    label = label or f"{type(agent).__name__} on {_label(agent.env)}"
-    where = None if out is None else Path(out)
-    return run(spec, label, executor=executor, out=where, resume=resume, progress=progress)
+    return run(
+        spec,
+        label or f"{type(agent).__name__} on {_label(agent.env)}",
+        executor=executor,
+        out=None if out is None else Path(out),
+        resume=resume,
+        accept_changes=accept_changes,
+        save_every=save_every,
+        on_point=on_point,
+        progress=progress,
+    )
 
 
 def run(
@@ -104,49 +133,144 @@ def run(
     executor: concurrent.futures.Executor | None = None,
     out: Path | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
+    save_every: float = 60.0,
+    on_point: OnPoint | None = None,
     progress: bool = False,
 ) -> SweepResult:
     """Compute a spec, or what is missing of it. Arguments as in :func:`sweep`."""
+    layout = Layout(spec.lanes, groups(spec), [list(spec.seeds)])
+    planned = tasks(spec, layout)
+    arrays: Arrays = {}
+    manifest = folder.new_manifest(spec, layout, label, arrays)
+    if out is None:
+        return _compute(spec, planned, manifest, executor, None, on_point, progress)
+    for name in plain.fleeting(manifest["identity"]):
+        warnings.warn(
+            f"{name} is not found by importing a module: the curves of this run can be read "
+            "anywhere, its agents only with load(..., classes=[...])",
+            stacklevel=3,
+        )
+    with folder.locked(out):
+        for group in range(len(layout.groups)):
+            first = next(n for n, (number, _) in enumerate(layout.chunks()) if number == group)
+            low = chunk.lowered(planned[first])
+            manifest["shapes"].append(low.shapes._asdict())
+            manifest["origins"][0]["programs"].append(low.digest())
+        manifest = folder.claim(out, manifest, arrays, resume, accept_changes)
+        placed = [
+            task._replace(place=place, save_every=save_every)
+            for task, (place, _) in zip(
+                tasks(spec, folder.layout_of(manifest)), folder.places(out, manifest), strict=True
+            )
+        ]
+        try:
+            return _compute(spec, placed, manifest, executor, out, on_point, progress)
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(
+                f"what is finished is kept in {out}, and the states that were saved on the way: "
+                "the same call with resume=True goes on from there"
+            )
+            raise
+
+
+def _compute(spec, planned, manifest, executor, out, on_point, progress):
+    """Compute the chunks that are missing, and gather all of them."""
     began = time.perf_counter()
-    planned = plan(spec)
-    arrays: dict[str, np.ndarray] = {}
-    manifest = folder.new_manifest(
-        spec.to_json(arrays, functions=out is None) | folder.provenance(), label
-    )
-    chunks: dict[int, dict[str, np.ndarray]] = {}
-    if out is not None:
-        manifest = folder.claim(out, manifest, arrays, resume)
-        chunks = _stored(out, planned)
-    tasks = planned.tasks
-    todo = [index for index in range(len(tasks)) if index not in chunks]
-    unsaved = []
-    runs = collections.Counter(index for index, _ in planned.places.values())
-    with bar(progress, runs, set(chunks), spec.points, spec.num_steps) as show:
+    runs_of = [_real(runs) for _, runs in folder.layout_of(manifest).chunks()]
+    chunks = {} if out is None else _finished(out, manifest)
+    todo = [index for index in range(len(planned)) if index not in chunks]
+    unsaved: dict[int, OSError] = {}
+
+    def log(index, point, values):
+        step = (point + 1) * manifest["identity"]["steps_per_point"]
+        for lane, (configuration, seed) in enumerate(runs_of[index]):
+            mine = {name: value[lane] for name, value in values.items()}
+            on_point(configuration, seed, step, mine)
+
+    def advance(index, point, values):
+        if on_point is not None:
+            log(index, point, values)
+        show(index, 1)
+
+    sizes = {index: len(runs) for index, runs in enumerate(runs_of)}
+    with bar(progress, sizes, set(chunks), spec.points, spec.num_steps) as show:
         if executor is None:
             compiling = time.perf_counter()
             for index in todo:
-                chunk.program(tasks[index])
+                chunk.program(planned[index])
             manifest["compile_seconds"] += time.perf_counter() - compiling
-        jobs = {index: functools.partial(chunk.run, tasks[index]) for index in todo}
-        for index, finished in execute(jobs, executor, lambda index: show(index, 1)):
+        jobs = {}
+        for index in todo:
+            described = _described(index, runs_of[index], spec)
+            jobs[index] = functools.partial(_run, planned[index], described)
+        for index, finished in execute(jobs, executor, advance):
             chunks[index] = finished
             if executor is not None:
                 show(index, spec.points)
-            if out is not None and not _written(out, index, finished):
-                unsaved.append(index)
+                for point in range(spec.points) if on_point is not None else ():
+                    log(index, point, _values(finished, point, planned[index].every))
+            if out is not None:
+                error = _written(planned[index], finished)
+                unsaved |= {index: error} if error else {}
     manifest["seconds"] += time.perf_counter() - began
-    result = _gather(spec, planned, chunks, manifest)
+    result = _gather(manifest, chunks, spec.configurations, lambda: spec.agents)
     if out is not None:
-        unsaved = [index for index in unsaved if not _written(out, index, chunks[index])]
-        if unsaved:
-            raise NotSaved(
-                f"{out} could not take {len(unsaved)} of {len(tasks)} chunks (disk full?)", result
-            )
-        try:
-            folder.write_manifest(out, manifest)
-        except OSError as error:
-            raise NotSaved(f"{out} could not take the manifest: {error}", result) from error
+        _finish(out, manifest, planned, chunks, unsaved, result)
     return result
+
+
+def _finish(out, manifest, planned, chunks, unsaved, result):
+    """Try again what could not be written, and write the manifest."""
+    errors = {index: _written(planned[index], chunks[index]) for index in unsaved}
+    errors = {index: error for index, error in errors.items() if error}
+    if errors:
+        reason = next(iter(errors.values()))
+        raise NotSaved(
+            f"{out} could not take {len(errors)} of {len(planned)} chunks: {reason}", result
+        )
+    try:
+        folder.write_manifest(out, manifest)
+    except OSError as error:
+        raise NotSaved(f"{out} could not take the manifest: {error}", result) from error
+
+
+def _run(task, described, report=lambda *point: None):
+    """Run a chunk; an exception says which one."""
+    try:
+        return chunk.run(task, report)
+    except Exception as error:
+        error.add_note(f"in {described}")
+        raise
+
+
+def _described(index, runs, spec):
+    seeds = collections.defaultdict(list)
+    for configuration, seed in runs:
+        seeds[configuration].append(seed)
+    words = []
+    for configuration, numbers in seeds.items():
+        text = describe(spec.configurations[configuration])
+        named = f"configuration {configuration}" + (f" ({text})" if text else "")
+        words.append(f"{named}, seeds {shown(numbers)}")
+    return f"chunk {index}: {'; '.join(words)}"
+
+
+def _real(runs):
+    """The runs of a chunk without those that fill it up."""
+    return list(dict.fromkeys(runs))
+
+
+def _values(finished, point, every):
+    """The values of a finished chunk at one point, by name."""
+    values = {}
+    for name, curve in finished.items():
+        kind, _, short = name.partition(".")
+        if kind == "curves" and f"counts.{short}" in finished:
+            values[short] = curve[:, point]
+        elif kind == "curves" and (point + 1) % every == 0:
+            values[short] = curve[:, point // every]
+    return values
 
 
 class NotSaved(OSError):
@@ -161,15 +285,33 @@ class NotSaved(OSError):
         self.result = result
 
 
-def load(out: str | Path) -> SweepResult:
+def load(out: str | Path, classes: Sequence[Any] = ()) -> SweepResult:
     """Read a run back. Runs that are not finished are NaN, and no failures.
+
+    Curves and tables need no class of the run. Its agents are built when they are asked
+    for.
+
+    Args:
+        out: the folder.
+        classes: classes and functions of the run that cannot be imported under the name
+            that they had, such as those of a notebook.
 
     Raises:
         ValueError: the folder holds no run, or a damaged one.
     """
-    spec, manifest = folder.read_spec(out)
-    planned = plan(spec)
-    return _gather(spec, planned, _stored(Path(out), planned), manifest)
+    manifest = folder.read_manifest(out)
+    arrays = folder.read_agents(out)
+    with folder.refused(Path(out) / "manifest.json"):
+        over = plain.decode(manifest["identity"]["over"], arrays, plain.finder(classes), True)
+        found = configurations(over)
+        if len(found) != sum(map(len, manifest["groups"])):
+            raise ValueError("groups and over do not agree")
+    return _gather(
+        manifest,
+        _finished(Path(out), manifest),
+        found,
+        lambda: folder.read_spec(out, manifest, classes).agents,
+    )
 
 
 class Rerun(NamedTuple):
@@ -179,50 +321,68 @@ class Rerun(NamedTuple):
         identical: whether everything stored came out bit for bit.
         difference: the largest difference; NaN where a NaN stands on one side alone.
         final: the last point of each curve.
+        changes: what is not as it was where the run was computed, in words.
     """
 
     identical: bool
     difference: float
     final: dict[str, float]
+    changes: list[str]
 
 
-def rerun(out: str | Path, seed: int, configuration: int = 0) -> Rerun:
+def rerun(
+    out: str | Path, seed: int, configuration: int = 0, classes: Sequence[Any] = ()
+) -> Rerun:
     """Compute one run of a stored sweep again, alone, and compare.
+
+    Args:
+        out: the folder.
+        seed: which seed.
+        configuration: which configuration.
+        classes: as in :func:`load`.
 
     Raises:
         ValueError: the folder holds no such run.
     """
-    spec, _ = folder.read_spec(out)
-    planned = plan(spec)
-    if (configuration, seed) not in planned.places:
+    manifest = folder.read_manifest(out)
+    spec = folder.read_spec(out, manifest, classes)
+    layout = folder.layout_of(manifest)
+    places = layout.places()
+    if (configuration, seed) not in places:
         raise ValueError(
             f"{out} has no seed {seed} of configuration {configuration}; its seeds are "
-            f"{list(spec.seeds)}, its configurations 0 to {len(spec.configurations) - 1}"
+            f"{shown(list(spec.seeds))}, its configurations 0 to {len(spec.configurations) - 1}"
         )
-    index, lane = planned.places[configuration, seed]
-    path = folder.chunk_path(Path(out), index)
-    if not path.is_file():
+    index, lane = places[configuration, seed]
+    place, shapes = folder.places(Path(out), manifest)[index]
+    found = place.read(shapes)
+    if found is None or found[1]["points"] < spec.points:
         raise ValueError(
             f"seed {seed} of configuration {configuration} is not finished; resume the run first"
         )
-    stored = read_arrays(path)
-    task = planned.tasks[index]
+    stored, about = found
+    task = tasks(spec, layout)[index]._replace(keep=about["keep"])
     lanes = task.settings.lanes
     leaves = [
         np.repeat(leaf[lane : lane + 1], lanes, 0) if batched else leaf
         for leaf, batched in zip(jax.tree.leaves(task.agent), task.batched, strict=True)
     ]
     agent = jax.tree.unflatten(jax.tree.structure(task.agent), leaves)
-    again = chunk.run(task._replace(agent=agent, seeds=np.full(lanes, seed, np.int32)))
+    task = task._replace(agent=agent, seeds=np.full(lanes, seed, np.int32))
+    again = chunk.run(task)
     pairs = [(stored[name][lane], again[name][0]) for name in stored if name != "seconds"]
+    here = folder.provenance() | {"programs": chunk.lowered(task).digest()}
+    there = next(o for o in manifest["origins"] if about["program"] in o["programs"])
+    there = there | {"programs": about["program"]}
     return Rerun(
         identical=all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs),
         difference=float(np.max([_difference(a, b) for a, b in pairs])),
         final={
-            name.removeprefix("curves."): float(curve[0, -1])
+            name.removeprefix("curves."): curve[0, -1]
             for name, curve in again.items()
             if name.startswith("curves.")
         },
+        changes=list(folder.differences(there, here)),
     )
 
 
@@ -233,13 +393,13 @@ def _difference(a, b):
     return np.max(np.abs(a - b), where=~equal, initial=0.0)
 
 
-def _written(out, index, finished):
-    """Write a chunk and return success; on failure it is tried again at the end."""
+def _written(task, finished):
+    """Write a chunk. The error of a failure is returned: it is tried again at the end."""
     try:
-        write_arrays(folder.chunk_path(out, index), finished)
-    except OSError:
-        return False
-    return True
+        task.place.write(finished, task.points, task.every, task.keep)
+    except OSError as error:
+        return error
+    return None
 
 
 def _label(env):
@@ -248,75 +408,76 @@ def _label(env):
     return type(env).__name__
 
 
-def _stored(out: Path, planned: Plan) -> dict[int, dict[str, np.ndarray]]:
-    """The finished chunks.
+def _finished(out: Path, manifest) -> dict[int, Arrays]:
+    """The chunks with all points.
 
     Raises:
         ValueError: one is damaged, or does not belong to this run.
     """
-    found = {}
-    for index, task in enumerate(planned.tasks):
-        path = folder.chunk_path(out, index)
-        if path.is_file():
-            found[index] = read_arrays(path)
-            if found[index].get("failed", np.empty(0)).shape != (task.settings.lanes,):
-                raise ValueError(
-                    f"{path} is no chunk of this run; move it away to have it computed again"
-                )
-    return found
+    finished = {}
+    for index, (place, shapes) in enumerate(folder.places(out, manifest)):
+        found = place.read(shapes)
+        if found is not None and found[1]["points"] == manifest["points"]:
+            finished[index] = found[0]
+    return finished
 
 
-def _gather(spec: Spec, planned: Plan, chunks, manifest) -> SweepResult:
+def _gather(manifest, chunks, found, make_agents) -> SweepResult:
     """All runs by configuration and seed; NaN where a chunk is missing."""
-    shape = len(spec.configurations), len(spec.seeds)
-    columns = {seed: n for n, seed in enumerate(spec.seeds)}
-    sizes = {
-        name: curve.shape[1]
-        for stored in chunks.values()
-        for name, curve in sorted(stored.items())
-        if name.startswith("curves.")
-    }
-    curves = {name: np.full((*shape, size), np.nan, np.float32) for name, size in sizes.items()}
-    failures = []
-    for (c, seed), (index, lane) in planned.places.items():
+    layout = folder.layout_of(manifest)
+    seeds = [seed for part in layout.parts for seed in part]
+    column = {seed: n for n, seed in enumerate(seeds)}
+    shape = len(found), len(seeds)
+    every = manifest["identity"]["points_per_evaluation"]
+    names = sorted({name for stored in chunks.values() for name in stored})
+    arrays = {}
+    for name in names:
+        if name.startswith(("curves.", "counts.")):
+            first = next(stored[name] for stored in chunks.values() if name in stored)
+            arrays[name] = np.full((*shape, *first.shape[1:]), np.nan, first.dtype)
+    failures, kept = [], {}
+    for (c, seed), (index, lane) in layout.places().items():
         stored = chunks.get(index)
         if stored is None:
             continue
-        if stored["failed"][lane]:
-            reason = "its state became infinite or NaN"
-            failures.append({"configuration": c, "seed": seed, "reason": reason})
-            continue
-        for name in curves:
+        failed = int(stored["failed"][lane])
+        if failed >= 0:
+            failures.append(_failure(manifest, c, seed, failed))
+        for name, array in arrays.items():
             if name in stored:
-                curves[name][c, columns[seed]] = stored[name][lane]
-    short = {name: name.removeprefix("curves.") for name in sorted(sizes)}
+                of_training = f"counts.{name.partition('.')[2]}" in stored
+                sound = len(array[c, column[seed]]) if failed < 0 else (
+                    failed if of_training else failed // every
+                )
+                array[c, column[seed], :sound] = stored[name][lane][:sound]
+        kept[c, seed] = {
+            name: leaf[lane]
+            for name, leaf in stored.items()
+            if name.startswith(("snapshot.", "state."))
+        }
+    curves = {n.removeprefix("curves."): x for n, x in arrays.items() if n.startswith("curves.")}
+    counts = {n.removeprefix("counts."): x for n, x in arrays.items() if n.startswith("counts.")}
     return SweepResult(
-        configurations=spec.configurations,
-        agents=spec.agents,
-        seeds=np.asarray(spec.seeds),
-        curves={short[name]: curves[name] for name in short},
+        configurations=found,
+        seeds=np.asarray(seeds),
+        curves=curves,
+        counts=counts,
         steps={
-            short[name]: np.arange(1, sizes[name] + 1) * (spec.num_steps // sizes[name])
-            for name in short
+            name: np.arange(1, curve.shape[2] + 1) * (manifest["num_steps"] // curve.shape[2])
+            for name, curve in curves.items()
         },
         failures=failures,
         manifest=manifest,
-        state=_state(spec, planned, chunks, shape) if spec.keep_state else None,
+        kept=kept,
+        make_agents=make_agents,
     )
 
 
-def _state(spec, planned, chunks, shape):
-    """The final states with leading axes ``[C, N]``; None while chunks are missing."""
-    if len(chunks) < len(planned.tasks):
-        return None
-    places = [planned.places[c, seed] for c in range(shape[0]) for seed in spec.seeds]
-    arrays = {}
-    for name, first in chunks[0].items():
-        if name.startswith("state."):
-            rows = np.stack([chunks[index][name][lane] for index, lane in places])
-            arrays[name.removeprefix("state.")] = rows.reshape(*shape, *first.shape[1:])
-    like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((*shape, *x.shape), x.dtype),
-        state_shapes(spec.agents[0], spec.impl),
-    )
-    return unflatten(arrays, like)
+def _failure(manifest, configuration, seed, point):
+    size = manifest["identity"]["steps_per_point"]
+    return {
+        "configuration": configuration,
+        "seed": seed,
+        "point": point,
+        "reason": f"its state became infinite or NaN by step {(point + 1) * size}",
+    }

@@ -34,24 +34,38 @@ def segment(
         The state, and the sum of the metrics, which stays exact where a plain float32
         count would not (:class:`~purerl.metrics.CompensatedSum`).
     """
+    length = block_length(num_iterations)
+
+    def run(carry, number):
+        return block(agent, *carry, start + number * length, length), None
+
+    carry = state, no_metrics(agent, state)
+    numbers = jnp.arange(num_iterations // length, dtype=jnp.int32)
+    (state, totals), _ = jax.lax.scan(run, carry, numbers)
+    return state, totals.total
+
+
+def no_metrics(agent: Agent, state: Any) -> CompensatedSum:
+    """Sums of an agent's metrics before the first iteration."""
     with explained(agent.env):
         shapes = jax.eval_shape(agent.step, state, jax.ShapeDtypeStruct((), jnp.int32))[1]
-    none = CompensatedSum.zeros(shapes)
+    return CompensatedSum.zeros(shapes)
+
+
+def block(
+    agent: Agent, state: Any, totals: CompensatedSum, start: jax.Array, length: int
+) -> tuple[Any, CompensatedSum]:
+    """``length`` iterations of an agent, their metrics added to ``totals``."""
+    none = CompensatedSum.zeros(totals.total)
 
     def body(carry, t):
-        state, totals = carry
+        state, sums = carry
         state, metrics = agent.step(state, t)
-        return (state, jax.tree.map(jnp.add, totals, metrics)), None
+        return (state, jax.tree.map(jnp.add, sums, metrics)), None
 
-    def block(carry, ts):
-        state, totals = carry
-        (state, more), _ = time_scan(body, (state, none.total), ts)
-        return (state, totals.add(more)), None
-
-    ts = start + jnp.arange(num_iterations, dtype=jnp.int32)
-    blocks = ts.reshape(-1, block_length(num_iterations))
-    (state, totals), _ = jax.lax.scan(block, (state, none), blocks)
-    return state, totals.total
+    ts = start + jnp.arange(length, dtype=jnp.int32)
+    (state, more), _ = time_scan(body, (state, none.total), ts)
+    return state, totals.add(more)
 
 
 def iterations_per_point(agent: Agent, num_steps: int, points: int) -> int:

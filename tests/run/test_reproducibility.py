@@ -34,7 +34,7 @@ DEEP = purerl.DQN(
     target_period=50,
     epsilon=linear(1.0, 0.1, 200),
 )
-SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "keep_state": True, "progress": False}
+SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, impl="pcg4d", **SHARED),
     "deep": functools.partial(

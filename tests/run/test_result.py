@@ -40,7 +40,7 @@ SHARED = {
     "points": 4,
     "lanes": 4,
     "impl": "pcg4d",
-    "keep_state": True,
+    "keep": "state",
     "progress": False,
 }
 CASES = {

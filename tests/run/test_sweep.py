@@ -34,7 +34,7 @@ SHARED = {
     "points": 4,
     "lanes": 4,
     "impl": "pcg4d",
-    "keep_state": True,
+    "keep": "state",
     "progress": False,
 }
 run = functools.partial(purerl.sweep, AGENT, **SHARED)
@@ -84,7 +84,7 @@ def leftovers(folder):
     return [
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.suffix not in (".npz", ".json")
+        if path.is_file() and path.suffix not in (".npz", ".json") and path.name != ".lock"
     ]
 
 
@@ -236,8 +236,8 @@ def test_a_leaf_never_recompiles_and_a_static_field_does_once_for_each_value(who
     assert compilations == []
     assert column(grid, 1) == column(whole, 3)
 
-    programs = functools.partial(compilations.count, "jit(segment)")
-    quick = functools.partial(run, [0, 3], evaluation=Episodes(2, 20), keep_state=False)
+    programs = functools.partial(compilations.count, "jit(advance)")
+    quick = functools.partial(run, [0, 3], evaluation=Episodes(2, 20), keep="nothing")
     counting = quick(over={"count_visits": [False, True], "learning_rate": [0.3, 0.1]})
     assert programs() == 2
     assert [c["count_visits"] for c in counting.configurations] == [False, False, True, True]
@@ -315,10 +315,8 @@ WRONG = {
     "no evaluations": ({"evaluations": 0}, "evaluations is 0; allowed"),
     "an unknown generator": ({"impl": "philox"}, "impl is 'philox'; allowed: 'threefry', 'pcg4d'"),
     "nothing to resume": ({"resume": True}, "resume is True; allowed: only with out"),
-    "states of two shapes": (
-        {"over": {"count_visits": [False, True]}},
-        "keep_state is True; allowed",
-    ),
+    "nothing that is kept": ({"keep": "all"}, "keep is 'all'; allowed: 'snapshot', 'state'"),
+    "no configurations": ({"over": []}, "over is empty; allowed"),
 }
 
 
@@ -346,13 +344,11 @@ def finished(tmp_path_factory):
 
 
 OTHER_RUNS = {
-    "seeds": {"seeds": 7},
-    "num_steps": {"num_steps": 800},
+    "steps_per_point": {"num_steps": 800},
     "base_seed": {"base_seed": 1},
     "lanes": {"lanes": 2},
     "impl": {"impl": "threefry"},
-    "keep_state": {"keep_state": False},
-    "evaluations": {"evaluations": 1},
+    "points_per_evaluation": {"evaluations": 1},
     "evaluation": {"evaluation": Episodes(2, 20), "evaluations": 4},
     "over": {"over": {"discount": [0.9]}},
     "learning_rate": {"agent": AGENT.replace(learning_rate=0.2)},
@@ -367,6 +363,17 @@ def test_another_runs_folder_is_refused(finished, counted, name, changes, resume
     with pytest.raises(ValueError, match=f"holds another run .*{name}"):
         purerl.sweep(**arguments)
     assert (chunks(finished), (finished / "manifest.json").read_bytes()) == before
+    assert not counted
+
+
+FEWER = {"seeds": {"seeds": 5}, "num_steps": {"num_steps": 200, "points": 2}}
+
+
+@pytest.mark.parametrize(("name", "changes"), FEWER.items(), ids=FEWER)
+def test_a_run_is_not_made_smaller(finished, counted, name, changes):
+    arguments = {"agent": AGENT, "seeds": 6, "out": finished, "resume": True} | SHARED | changes
+    with pytest.raises(ValueError, match=f"holds another run .*{name}.*, or more"):
+        purerl.sweep(**arguments)
     assert not counted
 
 
@@ -550,14 +557,13 @@ def test_a_manifest_that_cannot_be_finished_costs_no_result(tmp_path, monkeypatc
     def full(source, target):
         if Path(target).name == "manifest.json":
             written.append(target)
-            if len(written) > 1:
-                raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device")
         return replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", full)
-    with pytest.raises(NotSaved) as caught:
+    with pytest.raises(NotSaved, match="manifest.*No space left") as caught:
         run(SEEDS, out=tmp_path / "run")
-    assert bits(caught.value.result.curves) == bits(whole.curves)
+    assert written and bits(caught.value.result.curves) == bits(whole.curves)
 
 
 # ---- what fails ----------------------------------------------------------------------
@@ -582,9 +588,16 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
         (1, seed) for seed in failed
     ]
     assert all("infinite or NaN" in failure["reason"] for failure in result.failures)
+    for failure in result.failures:  # until then they have their curves
+        point, column_of = failure["point"], (1, failure["seed"])
+        assert f"by step {100 * (point + 1)}" in failure["reason"]
+        for curve in result.curves.values():
+            assert np.isnan(curve[column_of][point:]).all()
+        assert np.isfinite(result.curves["q_error"][column_of][:point]).all()
+    assert len({failure["point"] for failure in result.failures}) > 1
     for curve in result.curves.values():
         np.testing.assert_array_equal(
-            np.isnan(curve).all(axis=2), np.stack([np.zeros(12, bool), ~finite])
+            np.isnan(curve[..., -1]), np.stack([np.zeros(12, bool), ~finite])
         )
 
     without = unchecked(12)
@@ -632,12 +645,12 @@ def test_progress_from_many_threads(monkeypatch):
     """Two thousand small chunks on eight threads that are switched as often as can
     be."""
 
-    def nothing(task, advance=lambda: None):
-        for _ in range(task.settings.points):
-            advance()
+    def nothing(task, report):
+        for point in range(task.points):
+            report(point, {})
         return {
             "curves.x": np.zeros((1, 4), np.float32),
-            "failed": np.zeros(1, bool),
+            "failed": np.full(1, -1, np.int32),
             "seconds": np.float64(0),
         }
 
@@ -647,7 +660,7 @@ def test_progress_from_many_threads(monkeypatch):
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        result = run(2_000, lanes=1, keep_state=False)
+        result = run(2_000, lanes=1, keep="nothing")
     finally:
         sys.setswitchinterval(interval)
     assert result.curves["x"].shape == (1, 2_000, 4)
@@ -671,10 +684,13 @@ def test_functions_of_time_sweep_like_schedules(tmp_path):
         AGENT, np.int64(2), {"learning_rate": forms}, num_steps=200, points=2, progress=False
     )
     np.testing.assert_array_equal(*result.curves["q_error"])
-    with pytest.raises(TypeError, match="the function schedule cannot be recorded; allowed"):
-        purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
-    assert not list(tmp_path.iterdir())
     assert np.isfinite(result.curves["q_error"]).all()
+    with pytest.warns(UserWarning, match="<locals>.schedule is not found by importing"):
+        purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
+    found = purerl.load(tmp_path / "run")
+    np.testing.assert_array_equal(found.curves["q_error"][0, :, -1], result.final["q_error"][0])
+    with pytest.raises(ValueError, match="polynomial_schedule.<locals>.schedule"):
+        print(found.agents)
 
 
 def test_fields_valid_only_together_are_swept_in_any_order():

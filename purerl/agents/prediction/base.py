@@ -196,6 +196,10 @@ class LinearPrediction(Node):
     def snapshot(self, state: PredictionState) -> PredictionSnapshot:
         return PredictionSnapshot(state.weights, state.env_state)
 
+    def learned(self, state: PredictionState) -> Any:
+        """The part of the state that must stay finite."""
+        return state.weights, state.memory
+
     def value(self, snapshot: PredictionSnapshot, observation: jax.Array) -> jax.Array:
         r""":math:`\hat v(s)`, float32 ``[]``."""
         return self.x(observation) @ snapshot.weights
