@@ -89,7 +89,10 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
         return leaves, [x.reshape(length, *x.shape[2:]) for x in stacked]
 
     run = in_blocks
-    if not jaxpr.effects and _rounds_alike(head, tail, prepared):
+    # The checker of key reuse takes a key that enters a function with a batching rule
+    # of its own for used.
+    checks_keys = jax.config.jax_debug_key_reuse
+    if not checks_keys and not jaxpr.effects and _rounds_alike(head, tail, prepared):
         run = _by_width(in_blocks, plain, max(v.aval.size for v in prepared))
     after, stacked = run(closed.consts, leaves, ts)
     after = [leaves[i] if i in untouched else leaf for i, leaf in enumerate(after)]

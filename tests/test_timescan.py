@@ -268,7 +268,7 @@ def run_256(step, state):
 
 def test_enough_lanes_run_a_plain_scan():
     def step(x, t):
-        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t)), None
+        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t), (), jnp.uint32), None
 
     def run(x):
         return run_256(step, x)
@@ -283,7 +283,7 @@ def test_enough_lanes_run_a_plain_scan():
     assert scan_lengths(inside, words) == [3, *plain]
 
     def wide_step(x, t):
-        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t), (64,)), None
+        return x * 3 + jax.random.bits(jax.random.fold_in(KEY, t), (64,), jnp.uint32), None
 
     assert scan_lengths(lambda x: run_256(wide_step, x), words) == plain
 

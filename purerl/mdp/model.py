@@ -267,7 +267,10 @@ def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
     if is_concrete(array):
         known = np.asarray(array)
         if stochastic:
-            _require_distribution(owner, "policy", known.astype(mdp.probability.dtype))
+            # As exact as the coarser of the two: agents give float32, whatever the model is.
+            dtypes = known.dtype, np.dtype(mdp.probability.dtype)
+            coarser = min(dtypes, key=lambda dtype: dtype.itemsize)
+            _require_distribution(owner, "policy", known.astype(coarser))
         else:
             _require_range(owner, "policy", known, mdp.num_actions)
         if is_concrete(mdp.available):

@@ -19,7 +19,7 @@ DISCOUNT = float(np.float32(0.99))  # solvers round it to the dtype of the model
 
 def tables(model):
     """``P(s' and not ended | s, a) [S, A, S]`` and ``r(s, a) [S, A]``, in float64."""
-    probability = np.asarray(model.probability, float)
+    probability = np.array(model.probability, float)
     probability /= probability.sum(axis=-1, keepdims=True)
     reward = (probability * np.asarray(model.reward, float)).sum(axis=-1)
     goes_on = np.where(model.terminated, 0, probability)

@@ -32,7 +32,8 @@ class MaximizationBias(Chain):
         # There is one outcome, so the inherited step does not use the key.
         reached, outcome = super().step(key, state, action)
         noise = jnp.where(state == B, self.scale * jax.random.normal(key, dtype=jnp.float32), 0)
-        return reached, outcome._replace(reward=outcome.reward + noise)
+        reward = (outcome.reward + noise).astype(jnp.float32)
+        return reached, outcome._replace(reward=reward)
 
 
 def maximization_bias(
