@@ -299,9 +299,11 @@ def _interruptible() -> Iterator[None]:
 
     def watch():
         number = heard()
+        if number is None:
+            return
         reader.settimeout(GRACE)
         try:
-            if number is None or heard() is None:
+            if heard() is None:
                 return
         except TimeoutError:
             end(number)

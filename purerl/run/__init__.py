@@ -13,6 +13,7 @@ from purerl.run import (
     spec,
     sweep,
     training,
+    worker,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "spec",
     "sweep",
     "training",
+    "worker",
 ]
