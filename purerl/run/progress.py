@@ -49,33 +49,42 @@ def bar(
     lines = show and not console.is_terminal
     lock = threading.Lock()
     with Progress(*columns, console=console, disable=lines or not show) as progress:
-        total, began, due = sum(runs.values()), clock(), FIRST
+        total = sum(runs.values())
         done = collections.Counter(dict.fromkeys(stored, points))
         skipped = sum(runs[index] for index in stored)
         task = progress.add_task(
             "compiling", total=total * points, seeds=f"{skipped}/{total} runs", speed=""
         )
+        began = clock()
+        since, base, due = began, skipped * points, began + FIRST  # for the speed
 
         def advance(index, more):
-            nonlocal due
+            nonlocal since, base, due
             with lock:
+                first = done.total() == len(stored) * points
                 done[index] += more
                 passed = sum(runs[i] * n for i, n in done.items())
                 finished = sum(runs[i] for i, n in done.items() if n == points)
-                seconds = clock() - began
                 complete = passed == total * points
-                line = lines and seconds >= (FIRST if complete else due)
+                now = clock()
+                if first and more < points:  # before it was mostly the compiler
+                    since, base, due = now, passed, now + FIRST
+                rate = (passed - base) / max(now - since, 1e-9)  # points a second
+                line = lines and now >= (began + FIRST if complete else due)
                 if line:
-                    due = seconds + EVERY
-            rate = (passed - skipped * points) / seconds  # points a second
+                    due = now + EVERY
             seeds = f"{finished}/{total} runs"
-            speed = f"{_count(rate * num_steps / points)} steps/s"
+            speed = f"{_count(rate * num_steps / points)} steps/s" if rate else ""
             progress.update(
                 task, completed=passed, description="training", seeds=seeds, speed=speed
             )
             if line:
-                left = _duration((total * points - passed) / rate)
-                when = f"done in {_duration(seconds)}" if complete else f"{left} left"
+                left = total * points - passed
+                when = (
+                    f"{_duration(left / rate)} left"
+                    if left
+                    else f"done in {_duration(now - began)}"
+                )
                 _write(f"purerl: {seeds}, {speed}, {when}")
 
         progress.update(task, completed=skipped * points)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import purerl
+from experiments.cluster import executors
 from purerl.run import over_seeds, worker
 from purerl.run.checkpoint import flatten
 from purerl.run.chunk import Task
@@ -503,3 +504,82 @@ def test_a_killed_worker_of_dask_costs_nothing(tmp_path, compiled, killed):
         executor = client.get_executor()
         assert bits(sweep("deep", executor=executor, out=tmp_path, **LONGER)) == here
     assert gone
+
+
+# ---- clusters ------------------------------------------------------------------------
+
+
+class Job:
+    """A job as submitit has it, which a test ends."""
+
+    def __init__(self, call):
+        self.call, self.ended, self.cancelled = call, threading.Event(), False
+
+    def done(self):
+        return self.ended.is_set()
+
+    def result(self):
+        return self.call()
+
+    def cancel(self):
+        self.cancelled = True
+
+
+class Scheduler:
+    """In the place of ``submitit.AutoExecutor``; loses some jobs."""
+
+    def __init__(self, lose=0, end=True):
+        self.lose, self.end, self.jobs = lose, end, []
+
+    def submit(self, function, *args):
+        def lost():
+            raise Lost("node failure")
+
+        call = lost if len(self.jobs) < self.lose else functools.partial(function, *args)
+        self.jobs.append(Job(call))
+        if self.end:
+            self.jobs[-1].ended.set()
+        return self.jobs[-1]
+
+
+def test_jobs_of_submitit_are_futures():
+    scheduler = Scheduler(lose=2)
+    with executors.SubmititExecutor(scheduler, every=0.01) as executor:
+        assert dict(execute(numbers(5), executor)) == {n: n for n in range(5)}
+    assert len(scheduler.jobs) == 7
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(int)
+
+
+def test_the_end_waits_for_the_jobs_of_submitit():
+    scheduler = Scheduler(end=False)
+    with executors.SubmititExecutor(scheduler, every=0.01) as executor:
+        future = executor.submit(int, 7)
+        threading.Timer(0.2, scheduler.jobs[0].ended.set).start()
+        assert not future.done()
+    assert future.result(0) == 7 and not scheduler.jobs[0].cancelled
+
+
+def test_an_error_cancels_the_jobs_of_submitit():
+    scheduler = Scheduler(end=False)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        executors.SubmititExecutor(scheduler, every=0.01) as executor,
+    ):
+        executor.submit(int, 7)
+        raise KeyboardInterrupt
+    assert scheduler.jobs[0].cancelled
+    scheduler.jobs[0].ended.set()
+
+
+def test_the_script_of_a_slurm_job(capsys, monkeypatch):
+    pytest.importorskip("dask_jobqueue", reason="needs dask-jobqueue")
+    monkeypatch.setenv("PATH", "")
+    with (
+        pytest.raises(RuntimeError, match="no sbatch here"),
+        executors.slurm(cores=3, memory="5GB", walltime="00:20:00"),
+    ):
+        pass
+    script = capsys.readouterr().out
+    assert "#SBATCH --cpus-per-task=3" in script and "#SBATCH -t 00:20:00" in script
+    assert "#SBATCH --mem=5G" in script and "--nthreads 1" in script

@@ -37,17 +37,22 @@ def shown(clock, capsys, advances, stored=(), show=True, runs=RUNS):
 
 
 def test_lines_come_after_ten_seconds_and_then_every_thirty(clock, capsys):
-    lines = shown(
-        clock,
-        capsys,
-        [(1, 0, 1), (9.9, 0, 1), (10, 0, 1), (39.9, 0, 1), (40, 0, 1), (69.9, 1, 4), (100, 1, 1)],
-    )
-    # At 10 s 12 of 50 points are there: 12 * 200 transitions, and 38 points are left.
-    assert lines[2] == "purerl: 0/10 runs, 240 steps/s, 32 s left\n"
-    # At 40 s 20 points: 100 a second, and 30 points at 2 s each.
-    assert lines[4] == "purerl: 4/10 runs, 100 steps/s, 60 s left\n"
-    assert lines[6] == "purerl: 8/10 runs, 80 steps/s, 25 s left\n"
-    assert [bool(line) for line in lines] == [False, False, True, False, True, False, True]
+    advances = [(60, 0, 1), (69.9, 0, 1), (70, 0, 1), (99.9, 0, 1), (100, 0, 1), (130, 1, 5)]
+    lines = shown(clock, capsys, advances)
+    assert [bool(line) for line in lines] == [False, False, True, False, True, True]
+    # The first point comes after 60 s, most of which went to the compiler. In the 10 s
+    # after it came 8 of 50 points, 200 transitions each, and 38 points are left.
+    assert lines[2] == "purerl: 0/10 runs, 160 steps/s, 48 s left\n"
+    # In 40 s 16 points; 30 are left.
+    assert lines[4] == "purerl: 4/10 runs, 80 steps/s, 75 s left\n"
+    # In 70 s 36 points; 10 are left.
+    assert lines[5] == "purerl: 8/10 runs, 103 steps/s, 19 s left\n"
+
+
+def test_whole_chunks_count_from_the_beginning(clock, capsys):
+    """As they come from other processes, where the first ends nothing but itself."""
+    lines = shown(clock, capsys, [(9.9, 0, 5), (10, 1, 5)])
+    assert lines == ["", "purerl: 8/10 runs, 800 steps/s, 2 s left\n"]
 
 
 def test_the_last_line_says_how_long_it_took(clock, capsys):
@@ -57,14 +62,14 @@ def test_the_last_line_says_how_long_it_took(clock, capsys):
 
 
 def test_stored_chunks_count_as_done_but_not_as_fast(clock, capsys):
-    (line,) = shown(clock, capsys, [(20, 2, 1)], stored=[0])
-    # 2 points in 20 s, 28 of them left.
-    assert line == "purerl: 4/10 runs, 20 steps/s, 5 min left\n"
+    lines = shown(clock, capsys, [(20, 2, 1), (30, 2, 1)], stored=[0])
+    # 2 points in 10 s, 26 of them left.
+    assert lines == ["", "purerl: 4/10 runs, 40 steps/s, 2 min left\n"]
 
 
 def test_long_times_and_high_speeds_are_short(clock, capsys):
-    (line,) = shown(clock, capsys, [(100, 0, 1)], runs={0: 10**6, 1: 10**8})
-    assert line == "purerl: 0/101000000 runs, 2 M steps/s, 14 h left\n"
+    (line,) = shown(clock, capsys, [(100, 0, 5)], runs={0: 10**6, 1: 10**8})
+    assert line == "purerl: 1000000/101000000 runs, 10 M steps/s, 2.78 h left\n"
 
 
 def test_no_line_where_none_is_wanted(clock, capsys):
