@@ -14,7 +14,6 @@ from concurrent.futures.process import BrokenProcessPool
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import purerl
@@ -237,6 +236,21 @@ def test_an_error_of_a_job_is_final_and_names_the_chunk():
     assert "in fails" in "".join(traceback.format_exception(caught.value))
 
 
+def test_an_error_drops_the_jobs_that_wait():
+    begun = []
+
+    def job(name):
+        begun.append(name)
+        if name == 0:
+            fails(name)
+        time.sleep(0.3)
+
+    jobs = {n: functools.partial(job, n) for n in range(8)}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(KeyError):
+        list(execute(jobs, pool))
+    assert begun in ([0], [0, 1])
+
+
 # ---- interruptions -------------------------------------------------------------------
 
 
@@ -325,6 +339,13 @@ def test_settings_of_two_callers_do_not_mix():
     assert narrow.result().value == ("int32",) * 2 and wide.result().value == ("int64",) * 2
 
 
+def test_jax_can_set_each_setting_for_one_thread():
+    known = {name for name in worker.SETTINGS if hasattr(jax.config, f"jax_{name}")}
+    assert {"enable_x64", "threefry_partitionable", "default_prng_impl"} < known
+    for name in known:
+        assert callable(getattr(jax, name))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -354,7 +375,7 @@ def test_the_number_of_devices_is_no_difference(monkeypatch):
 def test_a_task_runs_on_the_device_of_the_worker_with_the_fewest_jobs(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 3)
     caller, leave = worker.conditions(), threading.Event()
-    task = Task(None, None, (), 0, np.zeros(1, np.int32), device=7)
+    task = Task(**dict.fromkeys(Task._fields))._replace(device=7)
     devices = []
 
     def run(task, wait):

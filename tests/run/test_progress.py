@@ -55,6 +55,11 @@ def test_whole_chunks_count_from_the_beginning(clock, capsys):
     assert lines == ["", "purerl: 8/10 runs, 800 steps/s, 2 s left\n"]
 
 
+def test_two_lines_are_thirty_seconds_apart_after_a_long_pause_too(clock, capsys):
+    lines = shown(clock, capsys, [(75, 0, 5), (104, 1, 3), (105, 1, 1)])
+    assert [bool(line) for line in lines] == [True, False, True]
+
+
 def test_the_last_line_says_how_long_it_took(clock, capsys):
     lines = shown(clock, capsys, [(12, 0, 5), (13, 1, 5), (20, 2, 5)])
     assert lines[1:] == ["", "purerl: 10/10 runs, 500 steps/s, done in 20 s\n"]
