@@ -50,6 +50,8 @@ ATTEMPTS = 3  # of a job that is lost with its worker
 # task, so that all of a long list would fill memory.
 IN_FLIGHT = 512
 
+PATIENCE = 0.5  # seconds that an error or interruption waits for jobs to stop
+
 _GO_ON = "Finished chunks of a run with out= are kept; the same call with resume=True goes on."
 _REPLACEABLE = "Where executor= is a function that makes the executor, one that broke is replaced."
 
@@ -85,9 +87,9 @@ def execute(
 ) -> Iterator[tuple[int, Any]]:
     """Run jobs, each under the caller's conditions (:mod:`purerl.run.worker`).
 
-    A job that is lost with its worker is submitted again, at most twice. On any error
-    the jobs that run are told to stop where they can be, and those that wait are
-    dropped. An interruption does not wait for the jobs that run.
+    A job that is lost with its worker is submitted again, at most twice. On any error,
+    and on an interruption, the jobs that wait are dropped, and threads are told to stop
+    and waited for, but not for long.
 
     Args:
         jobs: by the number of their chunk. On the default threads each is called with a
@@ -133,7 +135,6 @@ def _results(jobs, executor, advance, conditions):
     waiting = collections.deque(jobs)
     running: dict[concurrent.futures.Future, tuple[int, concurrent.futures.Executor]] = {}
     attempts: collections.Counter[int] = collections.Counter()
-    finished = patient = False
     try:
         while waiting or running:
             while waiting and len(running) < _most(pool):
@@ -153,19 +154,15 @@ def _results(jobs, executor, advance, conditions):
                 if isinstance(failure, concurrent.futures.BrokenExecutor) and its_pool is pool:
                     pool.shutdown(wait=False)
                     pool = _pool(executor)
-        finished = True
-    except BaseException as error:
-        # Only threads can be told to stop, so that waiting for them ends soon.
-        patient = executor is None and isinstance(error, Exception)
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(_GO_ON)
+    except KeyboardInterrupt as error:
+        error.add_note(_GO_ON)
         raise
     finally:
         stop.set()
-        for future in running:
-            future.cancel()
+        active = [future for future in running if not future.cancel()]
         if pool is not executor:
-            pool.shutdown(wait=finished or patient)
+            _, late = concurrent.futures.wait(active, timeout=PATIENCE)
+            pool.shutdown(wait=not late)
 
 
 def _pool(executor):

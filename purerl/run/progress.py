@@ -79,12 +79,10 @@ def bar(
                 task, completed=passed, description="training", seeds=seeds, speed=speed
             )
             if line:
-                left = total * points - passed
-                when = (
-                    f"{_duration(left / rate)} left"
-                    if left
-                    else f"done in {_duration(now - began)}"
-                )
+                if complete:
+                    when = f"done in {_duration(now - began)}"
+                else:
+                    when = f"{_duration((total * points - passed) / rate)} left"
                 _write(f"purerl: {seeds}, {speed}, {when}")
 
         progress.update(task, completed=skipped * points)
