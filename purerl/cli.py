@@ -1,12 +1,17 @@
 """``python -m purerl``: run sweeps, report them, and compute single runs again."""
 
 import ast
+import contextlib
 import dataclasses
 import importlib
 import inspect
+import os
 import shlex
+import signal
+import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -170,11 +175,17 @@ def run(
         label=f"{agent} on {env}",
     )
     show(result, out)
-    python = f"{Path(sys.executable).name} -m purerl"
     seed = result.seeds[-1]
-    command = shlex.join(a for a in sys.argv[1:] if a != "--resume")
-    print(f"\nOne seed again, bit for bit: {python} rerun {shlex.quote(str(out))} --seed {seed}")
-    print(f"After an interruption:       {python} {command} --resume")
+    print(f"\nOne seed again, bit for bit: {_PYTHON} rerun {shlex.quote(str(out))} --seed {seed}")
+    print(f"After an interruption:       {_resumption()}")
+
+
+_PYTHON = f"{Path(sys.executable).name} -m purerl"
+
+
+def _resumption():
+    """The command that continues the run of this one."""
+    return f"{_PYTHON} {shlex.join(a for a in sys.argv[1:] if a != '--resume')} --resume"
 
 
 # Modules with the classes of one's own environments and agents.
@@ -298,24 +309,117 @@ def list_agents(name: str = "", /) -> None:
     Console().print(table)
 
 
+GRACE = 1.5  # seconds that an interrupted command has for an orderly end
+
+
+class _Interruption(KeyboardInterrupt):
+    """SIGINT or SIGTERM, raised in the main thread."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """End this process soon after SIGINT or SIGTERM, whatever it computes.
+
+    The main thread gets an exception, and ``GRACE`` seconds for an orderly end. But it
+    may be in a compiler for longer than that, where no Python runs. So a thread reads
+    the socket to which Python's signal handler, which is C, writes at once; it ends the
+    process, at a second signal immediately. Signals that are ignored stay so, as under
+    nohup.
+    """
+    ordinary = signal.default_int_handler, signal.SIG_DFL
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) in ordinary]
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    first, saying = threading.Lock(), threading.Lock()
+
+    def interrupt(number, frame):
+        if first.acquire(blocking=False):
+            raise _Interruption(number)
+
+    def end(number):
+        try:
+            if saying.acquire(blocking=False):
+                _say_how_to_continue()
+        finally:
+            # The interpreter's own end would wait for threads that compute.
+            os._exit(128 + number)
+
+    def lost(unraisable):
+        # Where Python ignores exceptions, as in callbacks of its garbage collector.
+        if isinstance(unraisable.exc_value, _Interruption):
+            end(unraisable.exc_value.number)
+        hook(unraisable)
+
+    def heard():
+        """The next signal; None when the command has ended."""
+        while byte := reader.recv(1):
+            if byte[0] in handled:
+                return byte[0]
+        return None
+
+    def watch():
+        number = heard()
+        if number is None:
+            return
+        reader.settimeout(GRACE)
+        try:
+            if heard() is None:
+                return
+        except TimeoutError:
+            end(number)
+        os._exit(128 + number)
+
+    hook, sys.unraisablehook = sys.unraisablehook, lost
+    before = {number: signal.getsignal(number) for number in handled}
+    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        for number in handled:
+            signal.signal(number, interrupt)
+        yield
+    except _Interruption as error:
+        end(error.number)
+    finally:
+        sys.unraisablehook = hook
+        signal.set_wakeup_fd(previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _say_how_to_continue():
+    text = "\npurerl: interrupted"
+    if sys.argv[1:2] == ["run"]:
+        text += f"; finished chunks are kept, to continue: {_resumption()}"
+    console = Console(stderr=True, soft_wrap=True)
+    console.show_cursor()  # which a progress bar hides until it ends
+    console.print(text, markup=False, highlight=False)
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
 def main() -> None:
     """The command line."""
-    app = tyro.extras.SubcommandApp()
-    commands = {
-        "run": run,
-        "report": report,
-        "rerun": rerun,
-        "record": record,
-        "envs": list_envs,
-        "agents": list_agents,
-    }
-    for name, command in commands.items():
-        app.command(command, name=name)
-    try:
-        app.cli(prog="python -m purerl", description=__doc__)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"purerl: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(
-            "interrupted; finished chunks are kept, add --resume to continue"
-        ) from None
+    with _interruptible():
+        app = tyro.extras.SubcommandApp()
+        commands = {
+            "run": run,
+            "report": report,
+            "rerun": rerun,
+            "record": record,
+            "envs": list_envs,
+            "agents": list_agents,
+        }
+        for name, command in commands.items():
+            app.command(command, name=name)
+        try:
+            app.cli(prog="python -m purerl", description=__doc__)
+        except (ValueError, OSError) as error:
+            raise SystemExit(f"purerl: {error}") from None

@@ -1,6 +1,10 @@
 """The command line, as a user types it."""
 
+import random
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -154,3 +158,129 @@ def test_lists(command):
     assert code is None and "learning_rate" in printed and "DQN" not in printed
     code, _ = command("agents", "Sarsa")
     assert "did you mean 'SARSA'?" in code
+
+
+# ---- interruptions -------------------------------------------------------------------
+
+# A process of its own, as a shell starts it: one in the background may inherit that
+# SIGINT is ignored.
+CHILD = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from purerl import cli
+{before}
+print("ready", flush=True)
+cli.main()
+"""
+ENDLESS = [*RUN[:5], "--num-steps", "2000000000", "--points", "1", "--lanes", "4"]
+# One call of a C function, during which Python runs in other threads alone; like a
+# compiler that takes long.
+IN_C = """
+import hashlib
+def list_envs() -> None:
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+cli.list_envs = list_envs
+"""
+# Python ignores what is raised in a finalizer.
+IN_FINALIZER = """
+import time
+class Slow:
+    def __del__(self):
+        time.sleep(60)
+def list_envs() -> None:
+    Slow()
+    time.sleep(60)
+cli.list_envs = list_envs
+"""
+
+
+@pytest.fixture
+def pressed(tmp_path):
+    """Start a command, send signals after some seconds, and return how it ended: its
+    exit status, the seconds that this took, and its standard error."""
+
+    def press(words, delays, number=signal.SIGINT, before=""):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD.format(before=before), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        with child:
+            assert child.stdout.readline() == "ready\n"
+            for delay in delays:
+                time.sleep(delay)
+                began = time.perf_counter()
+                child.send_signal(number)
+            _, printed = child.communicate(timeout=60)
+        seconds = time.perf_counter() - began
+        assert "terminate called" not in printed and "Traceback" not in printed
+        return child.returncode, seconds, printed
+
+    return press
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_an_interrupted_run_ends_soon_and_says_how_to_continue(pressed, number, status):
+    code, seconds, printed = pressed([*ENDLESS, "--out", "my run"], [6.0], number)
+    assert code == status and seconds < 2
+    assert printed.count("interrupted") == 1
+    command = " ".join([*ENDLESS, "--out", "'my run'", "--resume"])
+    assert f"finished chunks are kept, to continue: {cli._PYTHON} {command}\n" in printed
+
+
+def test_a_command_that_cannot_run_python_ends_too(pressed):
+    code, seconds, printed = pressed(["envs"], [1.0], before=IN_C)
+    assert code == 130 and cli.GRACE - 0.1 < seconds < 2
+    assert printed == "\npurerl: interrupted\n"
+
+
+def test_a_second_press_ends_a_command_at_once(pressed):
+    code, seconds, _ = pressed(["envs"], [1.0, 0.2], before=IN_C)
+    assert code == 130 and seconds < 0.8
+
+
+def test_an_interruption_that_python_ignores_is_none_here(pressed):
+    code, seconds, printed = pressed(["envs"], [1.0], before=IN_FINALIZER)
+    assert code == 130 and seconds < 1
+    assert printed == "\npurerl: interrupted\n"
+
+
+def test_an_ignored_signal_stays_ignored(pressed):
+    ignored = """
+import time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def list_envs() -> None:
+    time.sleep(2)
+cli.list_envs = list_envs
+"""
+    assert pressed(["envs"], [0.5], before=ignored)[0] == 0
+
+
+def test_signals_are_as_before_when_a_command_has_ended(command, monkeypatch):
+    def handlers():
+        descriptor = signal.set_wakeup_fd(-1)
+        return descriptor, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    before = handlers()
+    within = []
+    monkeypatch.setattr(cli, "show", lambda *_: within.append(handlers()))
+    assert command(*RUN, "--out", "run")[0] is None
+    assert handlers() == before
+    assert not set(within[0]) & set(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", range(24))
+def test_presses_at_random_moments(pressed, case):
+    """Of DQN, which compiles for some seconds, trains in one long segment or many short
+    ones, and is evaluated."""
+    draw = random.Random(case)
+    words = ["run", "DQN", "CartPole-v1", "--seeds", "4", "--num-steps"]
+    words += draw.choice([["2000000", "--points", "1"], ["2000", "--points", "2"]])
+    delays = [draw.uniform(0.0, 12.0), *draw.choice([[], [draw.uniform(0.0, 1.0)]])]
+    code, seconds, _ = pressed([*words, "--out", "run"], delays)
+    assert code in ((130, 0) if "2000" in words else (130,)) and seconds < 2

@@ -15,6 +15,7 @@ from purerl.run import (
     spec,
     sweep,
     training,
+    worker,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "spec",
     "sweep",
     "training",
+    "worker",
 ]

@@ -316,7 +316,8 @@ def _identity(task):
     leaves, treedef = jax.tree.flatten(task.agent)
     avals = tuple((np.shape(leaf), leaf.dtype.name) for leaf in leaves)
     code = frozenset(_code(task.agent) | _code(task.settings.evaluation))
-    return treedef, avals, task.batched, task.settings, task.device, code
+    x64 = bool(jax.config.jax_enable_x64)
+    return treedef, avals, task.batched, task.settings, task.device, (code, x64)
 
 
 def _code(value):

@@ -6,8 +6,8 @@ one program of ``W`` lanes (runs side by side); they are dealt to chunks of ``W`
 last one is padded, and whole chunks are handed to a ``concurrent.futures.Executor``.
 """
 
+import collections
 import concurrent.futures
-import contextlib
 import functools
 import os
 import threading
@@ -19,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.agents.base import Agent
+from purerl.checks import refusal
 from purerl.random import Impl, seed_key
+from purerl.run import worker
 
 
 def num_cores() -> int:
@@ -40,24 +42,84 @@ def deal(num_runs: int, lanes: int) -> list[np.ndarray]:
     return [np.append(c, np.repeat(c[:1], lanes - len(c))) for c in chunks]
 
 
+# Where chunks run: an executor, or a function that makes one.
+Workers = concurrent.futures.Executor | Callable[[], concurrent.futures.Executor]
+
+ATTEMPTS = 3  # of a job that is lost with its worker
+# Jobs at an executor that does not say how many workers it has. Each is a copy of its
+# task, so that all of a long list would fill memory.
+IN_FLIGHT = 512
+
+PATIENCE = 0.5  # seconds that an error or interruption waits for jobs to stop
+
+_GO_ON = "Finished chunks of a run with out= are kept; the same call with resume=True goes on."
+_REPLACEABLE = "Where executor= is a function that makes the executor, one that broke is replaced."
+
+
+def check_executor(executor: Workers | None) -> None:
+    """Refuse what cannot run jobs.
+
+    Raises:
+        ValueError: it is neither an executor nor a function, or its processes are
+            forked.
+    """
+    if executor is None or _makes_executors(executor):
+        return
+    if not isinstance(executor, concurrent.futures.Executor):
+        allowed = "a concurrent.futures.Executor, or a function of no arguments that makes one"
+        raise refusal("execute", "executor", executor, allowed)
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        context = getattr(executor, "_mp_context", None)
+        if context is not None and context.get_start_method() == "fork":
+            # Forked copies of a process that has used JAX hang, without an error.
+            allowed = 'mp_context=multiprocessing.get_context("spawn"); JAX hangs in forked ones'
+            raise refusal("ProcessPoolExecutor", "start method", "fork", allowed)
+
+
+def _makes_executors(executor):
+    return callable(executor) and not isinstance(executor, concurrent.futures.Executor)
+
+
 def execute(
     jobs: Mapping[int, Callable[..., Any]],
-    executor: concurrent.futures.Executor | None = None,
+    executor: Workers | None = None,
     advance: Callable[..., None] | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """Yield ``(name, result)`` as jobs finish, in any order.
+    """Run jobs, each under the caller's conditions (:mod:`purerl.run.worker`).
 
-    On any error the jobs that run are told to stop, and waited for.
+    A job that is lost with its worker is submitted again, at most twice. On any error,
+    and on an interruption, the jobs that wait are dropped, and threads are told to stop
+    and waited for, but not for long.
 
     Args:
-        jobs: by name. On the default threads each is called with a function that it
-            calls now and then, and that raises ``CancelledError`` when the job should
-            stop; on an executor of the caller's it is called without arguments.
+        jobs: by the number of their chunk. On the default threads each is called with a
+            function that it calls now and then, and that raises ``CancelledError`` when
+            the job should stop; elsewhere it is called without arguments.
         executor: by default a thread for each core on a CPU, for each device elsewhere.
+<<<<<<< HEAD
         advance: called with the name of a job and what it reports, by one thread at a
             time.
     """
     stop, lock = threading.Event(), threading.Lock()
+=======
+            A function makes an executor, and another one if that breaks; these are shut
+            down here, but not an executor of the caller's.
+        advance: called with the number of a job and what it reports, by one thread at a
+            time.
+
+    Returns:
+        An iterator over ``(number, result)`` as jobs finish, in any order.
+
+    Raises:
+        ValueError: the executor cannot run jobs.
+    """
+    check_executor(executor)
+    return _results(jobs, executor, advance, worker.conditions())
+
+
+def _results(jobs, executor, advance, conditions):
+    stop = threading.Event()
+>>>>>>> h-cluster
 
     def report(name, *progress):
         if stop.is_set():
@@ -66,25 +128,96 @@ def execute(
             with lock:
                 advance(name, *progress)
 
+    def submit(name):
+        """The future of a job; a failed one where the pool turns out to be broken."""
+        try:
+            if executor is None:
+                job = functools.partial(jobs[name], functools.partial(report, name))
+                return pool.submit(worker.attempt, job, conditions)
+            return pool.submit(worker.remote, jobs[name], conditions)
+        except concurrent.futures.BrokenExecutor as error:
+            future = concurrent.futures.Future()
+            future.set_exception(error)
+            return future
+
+    pool = _pool(executor)
+    waiting = collections.deque(jobs)
+    running: dict[concurrent.futures.Future, tuple[int, concurrent.futures.Executor]] = {}
+    attempts: collections.Counter[int] = collections.Counter()
+    try:
+        while waiting or running:
+            while waiting and len(running) < _most(pool):
+                name = waiting.popleft()
+                attempts[name] += 1
+                running[submit(name)] = name, pool
+            done, _ = concurrent.futures.wait(running, return_when="FIRST_COMPLETED")
+            # An error ends everything: what has finished by then comes first.
+            for future in sorted(done, key=lambda future: _failure(future) is not None):
+                name, its_pool = running.pop(future)
+                failure = _failure(future)
+                if failure is None:
+                    yield name, future.result().value
+                    continue
+                _raise_unless_lost(failure, future, name, attempts[name], executor)
+                waiting.append(name)
+                if isinstance(failure, concurrent.futures.BrokenExecutor) and its_pool is pool:
+                    pool.shutdown(wait=False)
+                    pool = _pool(executor)
+    except KeyboardInterrupt as error:
+        error.add_note(_GO_ON)
+        raise
+    finally:
+        stop.set()
+        active = [future for future in running if not future.cancel()]
+        if pool is not executor:
+            _, late = concurrent.futures.wait(active, timeout=PATIENCE)
+            pool.shutdown(wait=not late)
+
+
+def _pool(executor):
     if executor is None:
         on_cpu = jax.default_backend() == "cpu"
-        threads = num_cores() if on_cpu else jax.local_device_count()
-        pool = concurrent.futures.ThreadPoolExecutor(threads)
-        jobs = {
-            name: functools.partial(job, functools.partial(report, name))
-            for name, job in jobs.items()
-        }
+        return concurrent.futures.ThreadPoolExecutor(
+            num_cores() if on_cpu else jax.local_device_count()
+        )
+    if not _makes_executors(executor):
+        return executor
+    made = executor()
+    if not isinstance(made, concurrent.futures.Executor):
+        raise refusal("execute", "executor()", made, "a concurrent.futures.Executor")
+    check_executor(made)
+    return made
+
+
+def _most(pool):
+    """How many jobs may be at a pool at once."""
+    workers = getattr(pool, "_max_workers", None)
+    return 4 * workers if isinstance(workers, int) else IN_FLIGHT
+
+
+def _failure(future):
+    """The error of a job or of its executor, None if there is none."""
+    if future.cancelled():
+        return concurrent.futures.CancelledError()
+    return future.exception() or future.result().error
+
+
+def _raise_unless_lost(failure, future, name, attempts, executor):
+    """Raise the failure of a job with notes, unless the job may be tried again."""
+    own = not future.cancelled() and future.exception() is None
+    broken = isinstance(failure, concurrent.futures.BrokenExecutor)
+    if own:
+        failure.add_note(f"This error was raised by chunk {name}.")
+    elif not isinstance(failure, Exception):
+        pass  # an interruption of the worker is one of the caller, too
+    elif broken and not _makes_executors(executor):
+        failure.add_note(f"The executor broke while chunk {name} waited or ran. {_GO_ON}")
+        failure.add_note(_REPLACEABLE)
+    elif attempts < ATTEMPTS:
+        return
     else:
-        pool = contextlib.nullcontext(executor)  # the caller shuts it down
-    with pool as workers:
-        futures = {workers.submit(job): name for name, job in jobs.items()}
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            stop.set()
-            for future in futures:
-                future.cancel()
+        failure.add_note(f"The executor lost chunk {name} {attempts} times. {_GO_ON}")
+    raise failure
 
 
 def over_seeds(

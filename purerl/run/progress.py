@@ -1,7 +1,8 @@
-"""A progress bar for sweeps."""
+"""The progress of sweeps, on standard error: a bar in a terminal, lines elsewhere."""
 
 import collections
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -9,22 +10,33 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
+# Seconds until the first line, and between two lines: a short sweep prints none.
+FIRST, EVERY = 10.0, 30.0
+
 
 @contextlib.contextmanager
 def bar(
-    show: bool, runs: Mapping[int, int], stored: Set[int], points: int, num_steps: int
+    show: bool,
+    runs: Mapping[int, int],
+    stored: Set[int],
+    points: int,
+    num_steps: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the points of all runs, on standard error if that is a terminal: runs
-    done, transitions a second, time left.
+    """Show the points of all runs: runs done, transitions a second, time left.
+
+    Where standard error is no terminal, as in notebooks and in the logs of a cluster, a
+    line is written now and then: ``purerl: 12/64 runs, 3.1 M steps/s, 40 s left``.
 
     Yields ``advance(chunk, points)``, which any thread may call.
 
     Args:
-        show: whether to show it at all.
+        show: whether to show anything.
         runs: how many runs each chunk has.
         stored: chunks that were there before.
         points: how many points a run has.
         num_steps: its transitions.
+        clock: the time in seconds.
     """
     console = Console(stderr=True)
     columns = (
@@ -34,33 +46,53 @@ def bar(
         "{task.fields[speed]}",
         TimeRemainingColumn(),
     )
+    lines = show and not console.is_terminal
     lock = threading.Lock()
-    with Progress(
-        *columns, console=console, disable=not (show and console.is_terminal)
-    ) as progress:
-        total, began = sum(runs.values()), time.perf_counter()
+    with Progress(*columns, console=console, disable=lines or not show) as progress:
+        total = sum(runs.values())
         done = collections.Counter(dict.fromkeys(stored, points))
         skipped = sum(runs[index] for index in stored)
         task = progress.add_task(
             "compiling", total=total * points, seeds=f"{skipped}/{total} runs", speed=""
         )
+        began = clock()
+        since, base, due = began, skipped * points, began + FIRST  # for the speed
 
         def advance(index, more):
+            nonlocal since, base, due
             with lock:
+                first = done.total() == len(stored) * points
                 done[index] += more
                 passed = sum(runs[i] * n for i, n in done.items())
                 finished = sum(runs[i] for i, n in done.items() if n == points)
-            speed = (passed - skipped * points) * num_steps / points / (time.perf_counter() - began)
+                complete = passed == total * points
+                now = clock()
+                if first and more < points:  # before it was mostly the compiler
+                    since, base, due = now, passed, now + FIRST
+                rate = (passed - base) / max(now - since, 1e-9)  # points a second
+                line = lines and now >= (began + FIRST if complete else due)
+                if line:
+                    due = now + EVERY
+            seeds = f"{finished}/{total} runs"
+            speed = f"{_count(rate * num_steps / points)} steps/s" if rate else ""
             progress.update(
-                task,
-                completed=passed,
-                description="training",
-                seeds=f"{finished}/{total} runs",
-                speed=f"{_count(speed)} steps/s",
+                task, completed=passed, description="training", seeds=seeds, speed=speed
             )
+            if line:
+                if complete:
+                    when = f"done in {_duration(now - began)}"
+                else:
+                    when = f"{_duration((total * points - passed) / rate)} left"
+                _write(f"purerl: {seeds}, {speed}, {when}")
 
         progress.update(task, completed=skipped * points)
         yield advance
+
+
+def _write(line):
+    # A log that cannot be written must not end a run.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _count(number):
@@ -68,3 +100,11 @@ def _count(number):
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:.3g}"
+
+
+def _duration(seconds):
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.3g} h"

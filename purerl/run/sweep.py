@@ -1,7 +1,6 @@
 """Seeds by hyperparameters, in chunks of a fixed width, on an executor."""
 
 import collections
-import concurrent.futures
 import functools
 import time
 import warnings
@@ -18,7 +17,7 @@ from purerl.random import Impl
 from purerl.run import chunk, folder, plain
 from purerl.run.archive import Arrays
 from purerl.run.evaluation import Evaluation
-from purerl.run.over_seeds import execute
+from purerl.run.over_seeds import Workers, check_executor, execute
 from purerl.run.progress import bar
 from purerl.run.result import SweepResult, describe
 from purerl.run.spec import Keep, Layout, Over, Spec, configurations, groups, tasks
@@ -40,7 +39,7 @@ def sweep(
     base_seed: int = 0,
     impl: Impl = "threefry",
     keep: Keep = "snapshot",
-    executor: concurrent.futures.Executor | None = None,
+    executor: Workers | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     accept_changes: bool = False,
@@ -74,7 +73,7 @@ def sweep(
             for :meth:`~purerl.SweepResult.snapshot`; ``"state"``, everything, from
             which a run can go on; or ``"nothing"``.
         executor: where chunks run; by default one thread a core on a CPU, one a device
-            elsewhere.
+            elsewhere. A function that makes an executor may replace one that broke.
         out: a folder for the results. Finished chunks are written at once, and the
             states of long ones on the way.
         resume: continue the run in ``out``, computing only what is missing. It may have
@@ -130,7 +129,7 @@ def run(
     spec: Spec,
     label: str,
     *,
-    executor: concurrent.futures.Executor | None = None,
+    executor: Workers | None = None,
     out: Path | None = None,
     resume: bool = False,
     accept_changes: bool = False,
@@ -139,6 +138,7 @@ def run(
     progress: bool = False,
 ) -> SweepResult:
     """Compute a spec, or what is missing of it. Arguments as in :func:`sweep`."""
+    check_executor(executor)
     layout = Layout(spec.lanes, groups(spec), [list(spec.seeds)])
     planned = tasks(spec, layout)
     arrays: Arrays = {}
@@ -164,14 +164,7 @@ def run(
                 tasks(spec, folder.layout_of(manifest)), folder.places(out, manifest), strict=True
             )
         ]
-        try:
-            return _compute(spec, placed, manifest, executor, out, on_point, progress)
-        except KeyboardInterrupt as interrupt:
-            interrupt.add_note(
-                f"what is finished is kept in {out}, and the states that were saved on the way: "
-                "the same call with resume=True goes on from there"
-            )
-            raise
+        return _compute(spec, placed, manifest, executor, out, on_point, progress)
 
 
 def _compute(spec, planned, manifest, executor, out, on_point, progress):
