@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from purerl import envs, mdp
 from purerl.agents import TabularControl
 from purerl.agents.base import Agent
-from purerl.figures import plotting
+from purerl.figures import gridmap
 from purerl.run.result import SweepResult
 
 # Curves that are drawn on two logarithmic axes.
@@ -57,7 +57,7 @@ def _draw_policy(result, path):
         "exact optimum": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6),
     }
     directions = [envs.MOVES[direction] for direction in grid.directions]
-    return plotting.gridworld(path, maps, grid.rows, directions)
+    return gridmap.gridworld(path, maps, grid.rows, directions)
 
 
 def has_map(agent: Agent) -> bool:

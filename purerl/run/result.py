@@ -10,7 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from purerl.figures import plotting, statistics
+from purerl.figures import curves as drawing
+from purerl.figures import statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ class SweepResult:
 
     def _cell(self, name, c):
         interval = str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
-        return ", ".join([interval, *plotting.infinite_counts(self.scores(name, c))])
+        return ", ".join([interval, *drawing.infinite_counts(self.scores(name, c))])
 
     def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
         """Draw the curves of one measure, one line for each configuration.
@@ -98,7 +99,7 @@ class SweepResult:
         Args:
             path: of the picture; its suffix decides the format.
             name: of the measure.
-            **options: of :func:`purerl.figures.plotting.learning_curves`.
+            **options: of :func:`purerl.figures.drawing.learning_curves`.
 
         Returns:
             ``path``.
@@ -106,7 +107,7 @@ class SweepResult:
         labels = [describe(configuration) or self.label for configuration in self.configurations]
         curves = dict(zip(labels, self.curves[name], strict=True))
         options = {"ylabel": name.replace("_", " ")} | options
-        return plotting.learning_curves(path, curves, self.steps[name], **options)
+        return drawing.learning_curves(path, curves, self.steps[name], **options)
 
     @property
     def label(self) -> str:

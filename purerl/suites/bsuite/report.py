@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from purerl.envs.bsuite import EXPERIMENTS
-from purerl.figures import plotting, statistics
+from purerl.figures import radar, statistics
 from purerl.suites.bsuite.scores import score
 
 TAGS = ("basic", "credit_assignment", "exploration", "generalization", "memory", "noise", "scale")
@@ -84,8 +84,8 @@ class Report:
         return text.getvalue()
 
     def radar(self, path: str | Path) -> Path:
-        """Draw the scores by tag; see :func:`purerl.figures.plotting.radar`."""
-        return plotting.radar(path, {self.label: self.tags})
+        """Draw the scores by tag; see :func:`purerl.figures.radar.radar`."""
+        return radar.radar(path, {self.label: self.tags})
 
 
 def _part_of(number, full):
