@@ -1,18 +1,26 @@
 """Learning curves over seeds."""
 
-from collections.abc import Mapping
-from itertools import cycle, product
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from purerl.figures.labels import short, wrapped
 from purerl.figures.plotting import COLORS, DASHES, GRAY, PALE, WIDTH, draw_band, new_figure, save
-from purerl.figures.statistics import Band, Statistic, bootstrap_curves, iqm
+from purerl.figures.statistics import FEW, Band, Statistic, bootstrap_curves, iqm
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Log = Literal["", "x", "y", "xy"]  # the axes that are logarithmic
+_DECADES = 10**1.5  # a range from which a logarithmic axis helps
+_FEW_DECADES = 10**3  # a range within which numbers are read more easily than powers
+_PANEL_TITLE = 34  # characters in a line
+_NAMES = {"iqm": "IQM", "mean": "mean", "median": "median"}  # of statistics
 
 
 def _bootstrap_band(curves: np.ndarray, statistic: Statistic) -> np.ndarray:
@@ -40,8 +48,9 @@ def learning_curves_figure(
     title: str | None = None,
     statistic: Statistic = iqm,
     reference: tuple[float, str] | None = None,
-    log: Literal["", "x", "y", "xy"] = "",
+    log: Log = "",
     slope: float | None = None,
+    styles: Sequence[tuple[int, int]] | None = None,
 ) -> "Figure":
     """A line for each label, with a band of 95% stratified bootstrap intervals.
 
@@ -64,6 +73,8 @@ def learning_curves_figure(
         log: the axes that are logarithmic.
         slope: on two logarithmic axes, a dashed line proportional to
             ``steps ** slope``, just above the end of the first curve.
+        styles: for each curve the numbers of its color and of its line style, among
+            ``COLORS`` and ``DASHES``; by default the colors first.
 
     Raises:
         ValueError: no curves, shapes that do not fit together, or a slope on other than
@@ -74,41 +85,136 @@ def learning_curves_figure(
     _check_curves(arrays, steps, log, slope)
 
     bands = {label: _bootstrap_band(values, statistic) for label, values in arrays.items()}
-    labels = {
-        label: f"{label} (n={_seeds(values, bands[label])})" for label, values in arrays.items()
-    }
+    labels = {label: _with_seeds(label, values, bands[label]) for label, values in arrays.items()}
     extra = [reference[1]] if reference is not None else []
     longest = max(map(len, [*labels.values(), *extra]))
     columns = max(1, int(WIDTH / (0.65 + 0.062 * longest)))
     entries = len(labels) + (reference is not None) + (slope is not None)
     figure = new_figure(WIDTH, 3.7 + 0.2 * -(-entries // columns))
     axes = figure.add_subplot()
-    axes.set_xscale("log" if "x" in log else "linear")
-    axes.set_yscale("log" if "y" in log else "linear")
-    styles = cycle(product(DASHES, COLORS))
-    for (label, band), (dash, color) in zip(bands.items(), styles, strict=False):
-        drawn = np.isfinite(band[0])
-        marker = "o" if drawn.sum() == 1 else None  # a line through one point is invisible
-        draw_band(
-            axes,
-            steps[drawn],
-            Band(*band[:, drawn]),
-            color=color,
-            label=labels[label],
-            linestyle=dash,
-            linewidth=1.6,
-            marker=marker,
-        )
-        _draw_infinite(axes, steps, band[0], color)
+    _scale(axes, steps, log)
+    if styles is None:
+        pairs = product(range(len(DASHES)), range(len(COLORS)))
+        styles = [(color, dash) for dash, color in islice(cycle(pairs), len(bands))]
+    for (label, band), (color, dash) in zip(bands.items(), styles, strict=True):
+        _draw_curve(axes, steps, band, COLORS[color], labels[label], DASHES[dash])
     if reference is not None:
-        value, label = reference
-        axes.axhline(value, color=GRAY, linestyle=(0, (5, 3)), linewidth=1.1, label=label, zorder=1)
+        _draw_reference(axes, reference)
     if slope is not None:
         _draw_slope(axes, slope, steps, next(iter(bands.values()))[0])
+    _mark_decades(axes, log)
 
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.annotate(
+        _note(statistic, list(arrays.values())),
+        (0, 1),
+        xytext=(0, 3),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize="small",
+        color=GRAY,
+    )
     if title is not None:
-        axes.set_title(title)
+        axes.set_title(title, pad=20)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+    return figure
+
+
+def small_multiples_figure(
+    curves: Mapping[str, ArrayLike],
+    steps: ArrayLike,
+    *,
+    ylabel: str,
+    xlabel: str = "environment steps",
+    title: str | None = None,
+    statistic: Statistic = iqm,
+    reference: tuple[float, str] | None = None,
+    log: Log = "",
+) -> "Figure":
+    """A panel for each label, with its band, and all other curves behind in gray.
+
+    For more curves than one picture can hold. Each panel says how many seeds have a
+    value at the end where some have none.
+
+    Args:
+        curves: by label, ``[N, points]``; ``N`` may differ.
+        steps: ``[points]``.
+        ylabel, xlabel, title: texts.
+        statistic: ``[..., M, N] -> [...]``, see :mod:`purerl.figures.statistics`.
+        reference: a value and its label, drawn as a horizontal dashed line.
+        log: the axes that are logarithmic.
+
+    Raises:
+        ValueError: no curves, or shapes that do not fit together.
+    """
+    steps = np.asarray(steps, dtype=np.float64)
+    arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
+    _check_curves(arrays, steps, log, None)
+
+    bands = {label: _bootstrap_band(values, statistic) for label, values in arrays.items()}
+    across = min(4, math.ceil(math.sqrt(len(bands))))
+    down = -(-len(bands) // across)
+    figure = new_figure(2.3 * across + 0.5, 1.75 * down + 0.9)
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (label, band) in zip(grid, bands.items(), strict=False):
+        for other in bands.values():
+            drawn = np.isfinite(other[0])
+            axes.plot(steps[drawn], other[0][drawn], color="#d5d5d5", linewidth=0.8, zorder=1)
+        _scale(axes, steps, log)
+        _draw_curve(axes, steps, band, COLORS[0], None, "-")
+        if reference is not None:
+            _draw_reference(axes, reference)
+        _mark_decades(axes, log)
+        here = _with_seeds(label, arrays[label], band) if np.isnan(arrays[label]).any() else label
+        axes.set_title(wrapped(here, _PANEL_TITLE), fontsize="small")
+        axes.tick_params(labelsize="small")
+    for axes in grid[len(bands) :]:
+        axes.set_visible(False)
+    for axes in grid[max(0, len(bands) - across) : len(bands)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(xlabel, fontsize="medium")
+    figure.supylabel(ylabel, fontsize="medium")
+    dashed = [] if reference is None else [f"dashed: {reference[1]}"]
+    note = "; ".join([_note(statistic, list(arrays.values())), *dashed, "gray: the other panels"])
+    figure.suptitle(note if title is None else f"{title}\n{note}", fontsize="medium")
+    return figure
+
+
+def log_axes(curves: ArrayLike, steps: ArrayLike) -> Log:
+    """The axes on which a measure of error is easier to read if they are logarithmic.
+
+    Both, or the values' alone where the steps span less than 1.5 decades; none unless
+    all values are positive and span more than that.
+
+    Args:
+        curves: ``[..., points]``; values that are not finite do not count.
+        steps: ``[points]``.
+
+    >>> log_axes([0.9, 0.5], [1, 100]), log_axes([0.9, 0.001], [1, 100])
+    ('', 'xy')
+    """
+    values = np.asarray(curves, np.float64)
+    if not _spans_decades(values[np.isfinite(values)]):
+        return ""
+    return "xy" if _spans_decades(np.asarray(steps, np.float64)) else "y"
+
+
+def _spans_decades(values):
+    return values.size > 0 and values.min() > 0 and values.max() > _DECADES * values.min()
+
+
+def _note(statistic, curves):
+    """What line and band are, in words."""
+    name = getattr(statistic, "__name__", "")
+    seeds = [len(values) for values in curves]
+    band = "95% stratified bootstrap" if max(seeds) > 1 else "one seed has no interval"
+    few = f" (n < {FEW} is too few for 95%)" if 1 < min(seeds) < FEW else ""
+    return f"{_NAMES.get(name, 'statistic')}, {band}{few}"
+
+
+def _scale(axes, steps, log):
+    axes.set_xscale("log" if "x" in log else "linear")
+    axes.set_yscale("log" if "y" in log else "linear")
     if "x" not in log:
         axes.margins(x=0.02)
         if steps.max() >= 1e4:
@@ -120,8 +226,38 @@ def learning_curves_figure(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRAY)
     axes.tick_params(which="both", color=GRAY)
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
-    return figure
+
+
+def _mark_decades(axes, log):
+    """Plain numbers on logarithmic axes of few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for side, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        low, high = axis.get_view_interval()
+        if side in log and high < _FEW_DECADES * low:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def _draw_curve(axes, steps, band, color, label, dash):
+    drawn = np.isfinite(band[0])
+    draw_band(
+        axes,
+        steps[drawn],
+        Band(*band[:, drawn]),
+        color=color,
+        label=label,
+        linestyle=dash,
+        linewidth=1.6,
+        marker="o" if drawn.sum() == 1 else None,  # a line through one point is invisible
+    )
+    _draw_infinite(axes, steps, band[0], color)
+
+
+def _draw_reference(axes, reference):
+    value, label = reference
+    axes.axhline(value, color=GRAY, linestyle=(0, (5, 3)), linewidth=1.1, label=label, zorder=1)
 
 
 def _check_curves(
@@ -144,6 +280,12 @@ def _check_curves(
             f"slope is {slope} and log is {log!r}; allowed: a slope only with log='xy', "
             "where it is a straight line"
         )
+
+
+def _with_seeds(label, values, band):
+    """A label with the number of seeds."""
+    seeds = f"n={_seeds(values, band)}"
+    return f"{label} ({seeds})" if label else seeds
 
 
 def _seeds(values, band):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from purerl.figures.plotting import GRAY, INK, PALE, new_figure, save
+from purerl.figures.plotting import GRAY, INK, PALE, ink_on, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def gridworld_figure(
         _frame(axes, rows, columns)
         for cell in np.ndindex(rows, columns):
             if acting[cell]:
-                ink = _ink_on(image.cmap(image.norm(values[cell])))
+                ink = ink_on(image.cmap(image.norm(values[cell])))
                 number = f"{values[cell]:z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
                 _draw_state(axes, cell, number, moves[greedy[cell]], letters[cell], ink)
             else:
@@ -135,11 +135,6 @@ def _frame(axes, rows, columns):
     axes.grid(color="white", linewidth=1.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def _ink_on(color):
-    """Black or white, whichever is easier to read on an RGBA color."""
-    return "white" if np.dot(color[:3], (0.299, 0.587, 0.114)) < 0.5 else INK
 
 
 def _draw_state(axes, cell, number, directions, letter, ink):

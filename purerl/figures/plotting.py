@@ -8,6 +8,7 @@ figure is made, so that importing purerl stays fast.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from purerl.figures.files import write_atomically
@@ -72,3 +73,8 @@ def draw_band(
     """
     axes.fill_between(x, band.low, band.high, color=color, alpha=0.2, linewidth=0)
     axes.plot(x, band.point, color=color, label=label, **line)
+
+
+def ink_on(color: ArrayLike) -> str:
+    """Black or white, whichever is easier to read on an RGBA color."""
+    return "white" if np.dot(np.asarray(color)[:3], (0.299, 0.587, 0.114)) < 0.5 else INK

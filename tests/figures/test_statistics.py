@@ -307,13 +307,14 @@ def test_a_normal_band_keeps_diverged_points_apart():
 @pytest.mark.parametrize(
     ("interval", "text"),
     [
+        (Interval(1.0, 0.5, 1.5, 10), "1.000 [0.500, 1.500] (n=10)"),
         (Interval(498.2, 495.1, 500.0, 64), "498.2 [495.1, 500.0] (n=64)"),
-        (Interval(-13.04, -13.5, -12.0, 8), "-13.04 [-13.50, -12.00] (n=8)"),
+        (Interval(-13.04, -13.5, -12.0, 8), "-13.04 [-13.50, -12.00] (n=8: too few)"),
         (Interval(0.0034, 0.003, 0.004, 128), "0.003400 [0.003000, 0.004000] (n=128)"),
-        (Interval(12345.6, 9999.0, 23456.7, 5), "12346 [9999, 23457] (n=5)"),
-        (Interval(9.8e-5, 1e-5, 1.2e-4, 5), "9.800e-05 [1.000e-05, 1.200e-04] (n=5)"),
-        (Interval(0.0, 0.0, 0.0, 3), "0.0 [0.0, 0.0] (n=3)"),
-        (Interval(7.0, math.nan, math.nan, 1), "7.000 [nan, nan] (n=1)"),
+        (Interval(12345.6, 9999.0, 23456.7, 5), "12346 [9999, 23457] (n=5: too few)"),
+        (Interval(9.8e-5, 1e-5, 1.2e-4, 5), "9.800e-05 [1.000e-05, 1.200e-04] (n=5: too few)"),
+        (Interval(0.0, 0.0, 0.0, 3), "0.0 [0.0, 0.0] (n=3: too few)"),
+        (Interval(7.0, math.nan, math.nan, 1), "7.000 [nan, nan] (n=1: too few)"),
     ],
 )
 def test_an_interval_as_text(interval, text):
@@ -321,7 +322,7 @@ def test_an_interval_as_text(interval, text):
 
 
 def test_a_format_applies_to_each_number():
-    assert f"{Interval(1.0, 0.5, 1.5, 9):.2f}" == "1.00 [0.50, 1.50] (n=9)"
+    assert f"{Interval(1.0, 0.5, 1.5, 9):.2f}" == "1.00 [0.50, 1.50] (n=9: too few)"
 
 
 # --- profiles and improvement -------------------------------------------------
