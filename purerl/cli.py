@@ -167,14 +167,15 @@ def run(
     print(f"After an interruption:       {python} {command} --resume")
 
 
-def report(runs: tuple[Path, ...], /) -> None:
+def report(runs: tuple[Path, ...], /, *, html: bool = False) -> None:
     """Show runs again, finished or not: tables, and pictures in their folders.
 
     Args:
         runs: folders of runs.
+        html: write report.html into each folder: one page that needs no other file.
     """
     for folder in runs:
-        show(purerl.load(folder), folder)
+        show(purerl.load(folder), folder, html)
 
 
 def rerun(run: Path, /, *, seed: int, configuration: int = 0) -> None:

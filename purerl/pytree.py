@@ -154,8 +154,8 @@ def _brief(value):
     if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not isinstance(value, Tracer):
         plain = not value.ndim and not jnp.issubdtype(value.dtype, jax.dtypes.extended)
         return str(np.asarray(value)) if plain else f"{value.dtype}{list(value.shape)}"
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        pairs = zip(value._fields, value, strict=True)
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        pairs = zip(names, value, strict=True)
         return f"{type(value).__name__}({_entries(f'{k}={_brief(v)}' for k, v in pairs)})"
     if isinstance(value, tuple):
         return f"({_entries(map(_brief, value))}{',' if len(value) == 1 else ''})"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from purerl.figures.labels import short, wrapped
-from purerl.figures.plotting import COLORS, DASHES, GRAY, PALE, WIDTH, draw_band, new_figure, save
+from purerl.figures.plotting import (
+    COLORS,
+    DASHES,
+    GRAY,
+    PALE,
+    WIDTH,
+    default_styles,
+    draw_band,
+    new_figure,
+    save,
+)
 from purerl.figures.statistics import FEW, Band, Statistic, bootstrap_curves, iqm
 
 if TYPE_CHECKING:
@@ -23,7 +32,7 @@ _PANEL_TITLE = 34  # characters in a line
 _NAMES = {"iqm": "IQM", "mean": "mean", "median": "median"}  # of statistics
 
 
-def _bootstrap_band(curves: np.ndarray, statistic: Statistic) -> np.ndarray:
+def bootstrap_band(curves: np.ndarray, statistic: Statistic = iqm) -> np.ndarray:
     """Point, low, high ``[3, points]``, over the seeds that have a value at each point.
 
     A point without any such seed is nan.
@@ -84,8 +93,8 @@ def learning_curves_figure(
     arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
     _check_curves(arrays, steps, log, slope)
 
-    bands = {label: _bootstrap_band(values, statistic) for label, values in arrays.items()}
-    labels = {label: _with_seeds(label, values, bands[label]) for label, values in arrays.items()}
+    bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
+    labels = {label: with_seeds(label, values, bands[label]) for label, values in arrays.items()}
     extra = [reference[1]] if reference is not None else []
     longest = max(map(len, [*labels.values(), *extra]))
     columns = max(1, int(WIDTH / (0.65 + 0.062 * longest)))
@@ -93,9 +102,7 @@ def learning_curves_figure(
     figure = new_figure(WIDTH, 3.7 + 0.2 * -(-entries // columns))
     axes = figure.add_subplot()
     _scale(axes, steps, log)
-    if styles is None:
-        pairs = product(range(len(DASHES)), range(len(COLORS)))
-        styles = [(color, dash) for dash, color in islice(cycle(pairs), len(bands))]
+    styles = default_styles(len(bands)) if styles is None else styles
     for (label, band), (color, dash) in zip(bands.items(), styles, strict=True):
         _draw_curve(axes, steps, band, COLORS[color], labels[label], DASHES[dash])
     if reference is not None:
@@ -106,7 +113,7 @@ def learning_curves_figure(
 
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.annotate(
-        _note(statistic, list(arrays.values())),
+        about_bands(statistic, list(arrays.values())),
         (0, 1),
         xytext=(0, 3),
         xycoords="axes fraction",
@@ -151,7 +158,7 @@ def small_multiples_figure(
     arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
     _check_curves(arrays, steps, log, None)
 
-    bands = {label: _bootstrap_band(values, statistic) for label, values in arrays.items()}
+    bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
     across = min(4, math.ceil(math.sqrt(len(bands))))
     down = -(-len(bands) // across)
     figure = new_figure(2.3 * across + 0.5, 1.75 * down + 0.9)
@@ -165,7 +172,7 @@ def small_multiples_figure(
         if reference is not None:
             _draw_reference(axes, reference)
         _mark_decades(axes, log)
-        here = _with_seeds(label, arrays[label], band) if np.isnan(arrays[label]).any() else label
+        here = with_seeds(label, arrays[label], band) if np.isnan(arrays[label]).any() else label
         axes.set_title(wrapped(here, _PANEL_TITLE), fontsize="small")
         axes.tick_params(labelsize="small")
     for axes in grid[len(bands) :]:
@@ -175,7 +182,9 @@ def small_multiples_figure(
     figure.supxlabel(xlabel, fontsize="medium")
     figure.supylabel(ylabel, fontsize="medium")
     dashed = [] if reference is None else [f"dashed: {reference[1]}"]
-    note = "; ".join([_note(statistic, list(arrays.values())), *dashed, "gray: the other panels"])
+    note = "; ".join(
+        [about_bands(statistic, list(arrays.values())), *dashed, "gray: the other panels"]
+    )
     figure.suptitle(note if title is None else f"{title}\n{note}", fontsize="medium")
     return figure
 
@@ -203,8 +212,13 @@ def _spans_decades(values):
     return values.size > 0 and values.min() > 0 and values.max() > _DECADES * values.min()
 
 
-def _note(statistic, curves):
-    """What line and band are, in words."""
+def about_bands(statistic: Statistic, curves: Sequence[np.ndarray]) -> str:
+    """What lines and bands are, in words: statistic, interval, and too few seeds.
+
+    Args:
+        statistic: of the lines.
+        curves: of each label, ``[N, points]``.
+    """
     name = getattr(statistic, "__name__", "")
     seeds = [len(values) for values in curves]
     band = "95% stratified bootstrap" if max(seeds) > 1 else "one seed has no interval"
@@ -282,8 +296,14 @@ def _check_curves(
         )
 
 
-def _with_seeds(label, values, band):
-    """A label with the number of seeds."""
+def with_seeds(label: str, values: np.ndarray, band: np.ndarray) -> str:
+    """A label with the number of seeds, ``lr 0.1 (n=62 of 64)``.
+
+    Args:
+        label: may be empty.
+        values: ``[N, points]``.
+        band: of :func:`bootstrap_band`.
+    """
     seeds = f"n={_seeds(values, band)}"
     return f"{label} ({seeds})" if label else seeds
 

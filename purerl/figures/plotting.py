@@ -5,6 +5,7 @@ changed, and the bootstrap's generator is fixed. Matplotlib is imported only whe
 figure is made, so that importing purerl stays fast.
 """
 
+from itertools import cycle, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,12 @@ GRAY = "#8c8c8c"  # of axes and of lines to compare with
 PALE = "#ececec"  # of grids
 WIDTH = 6.4  # of a picture of one panel, in inches
 _DPI = 150
+
+
+def default_styles(curves: int) -> list[tuple[int, int]]:
+    """Numbers of a color and a line style for each curve, the colors first."""
+    pairs = cycle(product(range(len(DASHES)), range(len(COLORS))))
+    return [(color, dash) for dash, color in islice(pairs, curves)]
 
 
 def new_figure(width: float, height: float, dpi: float = _DPI) -> "Figure":

@@ -1,4 +1,4 @@
-r"""Statistics over seeds: aggregates, intervals, profiles, probabilities of improvement.
+r"""Statistics over seeds: aggregates, intervals, profiles, chances of improvement.
 
 The definitions are those of Agarwal, Schwarzer, Castro, Courville & Bellemare, "Deep
 reinforcement learning at the edge of the statistical precipice" (NeurIPS 2021) and of

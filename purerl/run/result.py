@@ -17,6 +17,7 @@ from purerl.figures import curves as drawing
 from purerl.figures import heatmap, plotting, statistics, tables
 from purerl.figures.files import write_atomically
 from purerl.figures.labels import Factor, factors, labels
+from purerl.figures.page import Chart
 
 if TYPE_CHECKING:
     import pandas
@@ -101,6 +102,11 @@ class SweepResult:
             self._final_scores,
             key=lambda name: (_whole(name) in self.counts, name != "evaluation_return"),
         )
+
+    @property
+    def drawn(self) -> list[str]:
+        """The :attr:`names` of measures whose curves have several points."""
+        return [name for name in self.names if len(self.steps[_whole(name)]) > 1]
 
     def scores(self, name: str, configuration: int = 0) -> np.ndarray:
         """The final scores of one measure over the seeds that have one, ``[<= N]``.
@@ -319,26 +325,20 @@ class SweepResult:
             ValueError: there is no such measure, or it has several numbers a point.
         """
         name = self._default_name() if name is None else self._checked(name)
-        curves = _separated(self.curves, 3)[name]
-        steps = self.steps[_whole(name)]
         words = name.replace("_", " ")
         options = {"title": self.label} | options
         varied = factors(self.configurations)
         many = len(self.configurations) > _IN_ONE_PICTURE
-        if many and len(varied) == 2 and _is_grid(varied, len(self.configurations)):
+        if many and _is_grid(varied, len(self.configurations)):
             return self._heat_map(name, varied, {"label": f"{words}, final IQM"} | options)
-        if name.endswith(_ERRORS):
-            options = {"log": drawing.log_axes(curves, steps)} | options
+        curves, steps = self._by_label(name), self.steps[_whole(name)]
         optimum = self._optimum(name) if optimum is None else optimum
-        if optimum is not None:
-            options = {"reference": (optimum, "optimum")} | options
-        options = {"ylabel": words} | options
-        by_label = dict(zip(labels(self.configurations), curves, strict=True))
+        reference = None if optimum is None else (optimum, "optimum")
+        options = {"ylabel": words, "log": self._log(name), "reference": reference} | options
         if many:
-            return drawing.small_multiples_figure(by_label, steps, **options)
-        if len(varied) == 2 and _is_grid(varied, len(self.configurations)):
-            options = {"styles": _styles(varied)} | options
-        return drawing.learning_curves_figure(by_label, steps, **options)
+            return drawing.small_multiples_figure(curves, steps, **options)
+        options = {"styles": self._styles(varied)} | options
+        return drawing.learning_curves_figure(curves, steps, **options)
 
     def plot(self, path: str | Path, name: str | None = None, **options: Any) -> Path:
         """Write the :meth:`figure` of one measure to a file.
@@ -355,6 +355,43 @@ class SweepResult:
             ValueError: as for the figure, or a suffix that names no format.
         """
         return plotting.save(self.figure(name, **options), path)
+
+    def chart(self, name: str) -> Chart:
+        """The curves of one measure with their intervals, for a page.
+
+        Raises:
+            ValueError: there is no such measure.
+        """
+        curves = self._by_label(self._checked(name))
+        bands = {label: drawing.bootstrap_band(values) for label, values in curves.items()}
+        optimum = self._optimum(name)
+        return Chart(
+            name,
+            drawing.about_bands(statistics.iqm, list(curves.values())),
+            self.steps[_whole(name)],
+            {drawing.with_seeds(label, curves[label], band): band for label, band in bands.items()},
+            self._log(name),
+            None if optimum is None else (optimum, "optimum"),
+            self._styles(factors(self.configurations)),
+        )
+
+    def _by_label(self, name):
+        """The curves of a measure, ``{label: [N, points]}``."""
+        curves = _separated(self.curves, 3)[name].astype(np.float64)
+        return dict(zip(labels(self.configurations), curves, strict=True))
+
+    def _log(self, name):
+        error = name.endswith(_ERRORS)
+        return drawing.log_axes(self.curves[name], self.steps[name]) if error else ""
+
+    def _styles(self, varied):
+        """Color and line style of each configuration, where two factors vary."""
+        if not _is_grid(varied, len(self.configurations)):
+            return None
+        color, dash = sorted(varied, key=lambda factor: -len(factor.texts))
+        if len(color.texts) > len(plotting.COLORS) or len(dash.texts) > len(plotting.DASHES):
+            return None
+        return list(zip(color.index, dash.index, strict=True))
 
     def _heat_map(self, name, varied, options):
         rows, columns = varied
@@ -441,8 +478,7 @@ class SweepResult:
     def _default_name(self):
         if not self.curves:
             raise ValueError(f"{self.label}: no run is finished, so there is nothing to draw")
-        several = [name for name in self.names if len(self.steps[_whole(name)]) > 1]
-        return (several or self.names)[0]
+        return (self.drawn or self.names)[0]
 
 
 def _last_tenth(curve, counts):
@@ -494,13 +530,9 @@ def _beside_a_cap(interval, scores):
 
 
 def _is_grid(varied: Sequence[Factor], configurations: int) -> bool:
-    pairs = set(zip(*(factor.index for factor in varied), strict=True))
-    return len(pairs) == configurations == len(varied[0].texts) * len(varied[1].texts)
-
-
-def _styles(varied):
-    """Color and line style of each configuration, by the two factors."""
-    color, dash = sorted(varied, key=lambda factor: -len(factor.texts))
-    if len(color.texts) > len(plotting.COLORS) or len(dash.texts) > len(plotting.DASHES):
-        return None
-    return list(zip(color.index, dash.index, strict=True))
+    """Whether the configurations are all pairs of the values of two factors."""
+    if len(varied) != 2:
+        return False
+    rows, columns = varied
+    pairs = set(zip(rows.index, columns.index, strict=True))
+    return len(pairs) == configurations == len(rows.texts) * len(columns.texts)
