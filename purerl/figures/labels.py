@@ -25,6 +25,7 @@ import numpy as np
 from purerl import schedule
 
 _LONGEST = 40  # characters of a value that has no shorter form
+_PLAIN = (str, int, float)
 _GLUE = "\N{NO-BREAK SPACE}"
 _SHORT = {"learning_rate": "lr", "epsilon": "eps"}
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -192,6 +193,8 @@ def _levels(values):
 def _same(a, b):
     if a is b:
         return True
+    if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
+        return a == b
     (leaves, structure), (others, other) = jax.tree.flatten(a), jax.tree.flatten(b)
     return structure == other and all(
         np.array_equal(x, y) for x, y in zip(leaves, others, strict=True)

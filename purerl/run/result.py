@@ -5,8 +5,7 @@ import csv
 import dataclasses
 import functools
 import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from purerl.figures import heatmap, plotting, statistics, tables
 from purerl.figures.files import write_atomically
 from purerl.figures.labels import Factor, factors, labels
 from purerl.figures.page import Chart
+from purerl.run import points
+from purerl.run.points import separated, whole
 
 if TYPE_CHECKING:
     import pandas
@@ -82,7 +83,7 @@ class SweepResult:
         not depend on the number of points. NaN where there is none, as for a seed that
         failed.
         """
-        failed = self._failed()
+        failed = self._failed
         final = {}
         for name, curve in self.curves.items():
             counts = self.counts.get(name)
@@ -100,13 +101,13 @@ class SweepResult:
         """
         return sorted(
             self._final_scores,
-            key=lambda name: (_whole(name) in self.counts, name != "evaluation_return"),
+            key=lambda name: (whole(name) in self.counts, name != "evaluation_return"),
         )
 
     @property
     def drawn(self) -> list[str]:
         """The :attr:`names` of measures whose curves have several points."""
-        return [name for name in self.names if len(self.steps[_whole(name)]) > 1]
+        return [name for name in self.names if len(self.steps[whole(name)]) > 1]
 
     def scores(self, name: str, configuration: int = 0) -> np.ndarray:
         """The final scores of one measure over the seeds that have one, ``[<= N]``.
@@ -182,16 +183,16 @@ class SweepResult:
             about.append(("configuration", texts))
         few = statistics.FEW
         total = len(self.seeds)
-        ran = self._ran().sum(axis=1)
+        ran = self._ran.sum(axis=1)
         counts = [str(n) if n == total else f"{n} of {total}" for n in ran]
         counts = [f"{text}*" if n < few else text for text, n in zip(counts, ran, strict=True)]
         about.append(("seeds", counts))
-        about.append(("failed", list(map(str, self._failed().sum(axis=1)))))
+        about.append(("failed", list(map(str, self._failed.sum(axis=1)))))
         measures = [(name, [self._cell(name, c) for c in every]) for name in names]
         notes = []
         if any("*" in cell for _, cells in [*about, *measures] for cell in cells):
             notes.append(_FEW)
-        if any(_whole(name) in self.counts for name in names):
+        if any(whole(name) in self.counts for name in names):
             notes.append(_LAST_TENTH)
         return keys, about, measures, notes
 
@@ -202,12 +203,12 @@ class SweepResult:
         lines = ["-"]
         if interval is not None:
             lines = [str(interval).partition(" (")[0]]
-            if interval.n < self._ran()[c].sum():
+            if interval.n < self._ran[c].sum():
                 few = "*" if interval.n < statistics.FEW else ""
                 lines[0] += f" (n={interval.n}{few})"
             lines += _beside_a_cap(interval, scores)
         lines += drawing.infinite_counts(scores)
-        without = self._ran()[c] & ~self._failed()[c] & np.isnan(self._final_scores[name][c])
+        without = self._ran[c] & ~self._failed[c] & np.isnan(self._final_scores[name][c])
         if without.any():
             none = "no episode ended" if name.startswith(_EPISODIC) else "no value"
             lines.append(f"{none} in {without.sum()}")
@@ -223,7 +224,7 @@ class SweepResult:
         curves, which are NaN where they have no point at the step. A swept field with
         the name of another key is called ``agent.name``.
         """
-        columns = self._points({field: values for field, values in self._swept()}, self.curves)
+        columns = points.columns(self.configurations, self.seeds, self.curves, self.steps)
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def to_pandas(self) -> "pandas.DataFrame":
@@ -242,7 +243,7 @@ class SweepResult:
                 "SweepResult.to_pandas needs pandas: pip install pandas; "
                 "to_csv and records need nothing"
             ) from error
-        return pandas.DataFrame(self._plain_points())
+        return pandas.DataFrame(self._plain_columns())
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table of :meth:`to_pandas` to a file of comma-separated values.
@@ -255,7 +256,7 @@ class SweepResult:
         Returns:
             ``path``.
         """
-        columns = self._plain_points()
+        columns = self._plain_columns()
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(columns)
@@ -264,43 +265,9 @@ class SweepResult:
         write_atomically(path, lambda file: file.write(text.getvalue().encode()))
         return Path(path)
 
-    def _swept(self) -> Iterator[tuple[str, list[Any]]]:
-        """Swept fields by a name that no other column has, and their values."""
-        taken = {"configuration", "seed", "step", *self.curves, *self._final_scores}
-        for name in self.configurations[0]:
-            values = [configuration[name] for configuration in self.configurations]
-            yield f"agent.{name}" if name in taken else name, values
-
-    def _plain_points(self):
-        fields = {}
-        texts = {factor.name: factor for factor in factors(self.configurations)}
-        for (field, values), name in zip(self._swept(), self.configurations[0], strict=True):
-            if not all(v is None or isinstance(v, (int, float, str, np.generic)) for v in values):
-                factor = texts.get(name)
-                values = (
-                    [str(value) for value in values]
-                    if factor is None
-                    else [factor.texts[i] for i in factor.index]
-                )
-            fields[field] = values
-        return self._points(fields, _separated(self.curves, 3))
-
-    def _points(self, fields, curves):
-        """Columns with a row for each configuration, seed and step."""
-        steps = np.unique(np.concatenate([self.steps[_whole(name)] for name in curves] or [[]]))
-        shape = len(self.configurations), len(self.seeds), len(steps)
-        numbers, _, _ = np.indices(shape)
-        numbers = numbers.ravel()
-        columns: dict[str, Any] = {"configuration": numbers}
-        for name, values in fields.items():
-            columns[name] = [values[c] for c in numbers]
-        columns["seed"] = np.broadcast_to(self.seeds[:, None], shape).ravel()
-        columns["step"] = np.broadcast_to(steps, shape).ravel()
-        for name, curve in curves.items():
-            column = np.full((*shape, *curve.shape[3:]), np.nan, curve.dtype)
-            column[:, :, np.searchsorted(steps, self.steps[_whole(name)])] = curve
-            columns[name] = column.reshape(-1, *curve.shape[3:])
-        return columns
+    def _plain_columns(self):
+        plain = points.in_words(self.configurations)
+        return points.columns(plain, self.seeds, separated(self.curves, 3), self.steps)
 
     # ---- as a picture ----------------------------------------------------------------
 
@@ -331,7 +298,7 @@ class SweepResult:
         many = len(self.configurations) > _IN_ONE_PICTURE
         if many and _is_grid(varied, len(self.configurations)):
             return self._heat_map(name, varied, {"label": f"{words}, final IQM"} | options)
-        curves, steps = self._by_label(name), self.steps[_whole(name)]
+        curves, steps = self._by_label(name), self.steps[whole(name)]
         optimum = self._optimum(name) if optimum is None else optimum
         reference = None if optimum is None else (optimum, "optimum")
         options = {"ylabel": words, "log": self._log(name), "reference": reference} | options
@@ -366,18 +333,18 @@ class SweepResult:
         bands = {label: drawing.bootstrap_band(values) for label, values in curves.items()}
         optimum = self._optimum(name)
         return Chart(
-            name,
-            drawing.about_bands(statistics.iqm, list(curves.values())),
-            self.steps[_whole(name)],
-            {drawing.with_seeds(label, curves[label], band): band for label, band in bands.items()},
-            self._log(name),
-            None if optimum is None else (optimum, "optimum"),
-            self._styles(factors(self.configurations)),
+            name=name,
+            note=drawing.about_bands(statistics.iqm, list(curves.values())),
+            steps=self.steps[whole(name)],
+            bands={drawing.with_seeds(k, curves[k], band): band for k, band in bands.items()},
+            log=self._log(name),
+            reference=None if optimum is None else (optimum, "optimum"),
+            styles=self._styles(factors(self.configurations)),
         )
 
     def _by_label(self, name):
         """The curves of a measure, ``{label: [N, points]}``."""
-        curves = _separated(self.curves, 3)[name].astype(np.float64)
+        curves = separated(self.curves, 3)[name].astype(np.float64)
         return dict(zip(labels(self.configurations), curves, strict=True))
 
     def _log(self, name):
@@ -397,7 +364,7 @@ class SweepResult:
         rows, columns = varied
         scores = np.full((len(rows.texts), len(columns.texts)), np.nan)
         notes = [[""] * len(columns.texts) for _ in rows.texts]
-        failed = self._failed().sum(axis=1)
+        failed = self._failed.sum(axis=1)
         for c in range(len(self.configurations)):
             row, column = rows.index[c], columns.index[c]
             interval = self.interval(name, c)
@@ -446,9 +413,10 @@ class SweepResult:
     @functools.cached_property
     def _final_scores(self) -> dict[str, np.ndarray]:
         """Final scores ``{name: [C, N]}``, a measure of several numbers by each."""
-        return _separated(self.final, 2)
+        return separated(self.final, 2)
 
-    def _failed(self):
+    @functools.cached_property
+    def _failed(self) -> np.ndarray:
         """Whether a run failed, bool ``[C, N]``."""
         failed = np.zeros((len(self.configurations), len(self.seeds)), bool)
         columns = {int(seed): n for n, seed in enumerate(self.seeds)}
@@ -456,9 +424,10 @@ class SweepResult:
             failed[failure["configuration"], columns[failure["seed"]]] = True
         return failed
 
-    def _ran(self):
+    @functools.cached_property
+    def _ran(self) -> np.ndarray:
         """Whether a run has begun, bool ``[C, N]``."""
-        ran = self._failed()
+        ran = self._failed.copy()
         for curve in self.curves.values():
             ran |= ~np.isnan(curve).reshape(*ran.shape, -1).all(axis=2)
         return ran
@@ -467,7 +436,7 @@ class SweepResult:
         """The name of a measure of one number a point."""
         if name in self._final_scores:
             return name
-        inside = [other for other in self._final_scores if _whole(other) == name]
+        inside = [other for other in self._final_scores if whole(other) == name]
         if inside:
             allowed = f"one of its numbers: {listed(inside)}"
             raise refusal("SweepResult", "name", repr(name), allowed)
@@ -491,23 +460,6 @@ def _last_tenth(curve, counts):
     total = counts.sum(axis=2)
     with np.errstate(invalid="ignore"):
         return np.where(total > 0, terms.sum(axis=2) / np.where(total > 0, total, 1), np.nan)
-
-
-def _separated(arrays, axes):
-    """Arrays with more axes taken apart into one for each entry of those axes."""
-    apart = {}
-    for name, array in arrays.items():
-        if array.ndim == axes:
-            apart[name] = array
-            continue
-        for entry in np.ndindex(array.shape[axes:]):
-            apart[f"{name}[{', '.join(map(str, entry))}]"] = array[(..., *entry)]
-    return apart
-
-
-def _whole(name):
-    """The name of the curve that a measure belongs to."""
-    return re.sub(r"\[[\d, ]+\]$", "", name)
 
 
 def _beside_a_cap(interval, scores):

@@ -1,5 +1,6 @@
 """Reports of runs: what is printed, drawn and written, also where writing fails."""
 
+import dataclasses
 import errno
 import html.parser
 import json
@@ -79,6 +80,17 @@ def test_the_report_of_a_run_that_is_read_only(tmp_path, capsys, monkeypatch):
         f"page not written: {tmp_path / 'report.html'}: Read-only file system",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_whose_agent_is_gone_is_no_error(tmp_path, capsys):
+    class Gone(list):
+        def __getitem__(self, _):
+            raise ValueError("there is no class MyAgent any more")
+
+    report.show(dataclasses.replace(made(), agents=Gone(), state={"q": np.zeros(3)}), tmp_path)
+    printed = capsys.readouterr()
+    assert printed.err == "policy not drawn: there is no class MyAgent any more\n"
+    assert "picture: " in printed.out
 
 
 # ---- the page ------------------------------------------------------------------------

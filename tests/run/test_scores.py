@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
+import purerl
 from purerl import policy, schedule
 from purerl.run.result import SweepResult
 
@@ -291,6 +293,17 @@ def test_a_data_frame_has_the_records():
             np.testing.assert_equal(frame[name][i], row[name])
     means = frame.groupby("agent.epsilon")["evaluation_return"].mean()
     assert means.to_dict() == {"1 to 0.1 in 100": -1.0, "0.1": -4.0}
+
+
+def test_numbers_stay_numbers_and_other_values_become_words(tmp_path):
+    curves = {"q_error": np.zeros((2, 1, 1))}
+    rates = [jnp.float32(0.5), np.float64(0.25)]
+    game = purerl.make("CartPole-v1")
+    result = made(curves, {"rate": rates, "env": [game], "masked": [True]})
+    rows = list(csv.DictReader(result.to_csv(tmp_path / "a.csv").open()))
+    assert [(row["rate"], row["masked"]) for row in rows] == [("0.5", "True"), ("0.25", "True")]
+    assert all(row["env"] == str(game) for row in rows)
+    assert result.records()[0]["env"] is game
 
 
 def test_without_pandas_it_is_named(monkeypatch):

@@ -80,7 +80,7 @@ class Report:
             tags = ", ".join(about.tags).replace("_", " ")
             table.add_row(name, _mean(scores), settings, episodes, tags)
         text = io.StringIO()
-        Console(file=text, width=128, markup=False).print(table)
+        Console(file=text, width=128, markup=False, force_jupyter=False).print(table)
         return text.getvalue()
 
     def radar(self, path: str | Path) -> Path:
