@@ -32,19 +32,29 @@ _PANEL_TITLE = 34  # characters in a line
 _NAMES = {"iqm": "IQM", "mean": "mean", "median": "median"}  # of statistics
 
 
-def bootstrap_band(curves: np.ndarray, statistic: Statistic = iqm) -> np.ndarray:
+def bootstrap_band(
+    curves: np.ndarray, statistic: Statistic = iqm, intervals: bool = True
+) -> np.ndarray:
     """Point, low, high ``[3, points]``, over the seeds that have a value at each point.
 
-    A point without any such seed is nan.
+    A point without any such seed is NaN.
+
+    Args:
+        curves: ``[N, points]``.
+        statistic: ``[..., M, N] -> [...]``.
+        intervals: whether to bootstrap low and high, which are NaN otherwise.
     """
     band = np.full((3, curves.shape[1]), np.nan)
     patterns, which = np.unique(~np.isnan(curves), axis=1, return_inverse=True)
     for i, seeds in enumerate(patterns.T):
-        if seeds.any():
-            at = which.reshape(-1) == i
-            band[:, at] = bootstrap_curves(
-                curves[np.ix_(seeds, at)], statistic, np.random.default_rng(0)
-            )
+        if not seeds.any():
+            continue
+        at = which.reshape(-1) == i
+        there = curves[np.ix_(seeds, at)]
+        if intervals:
+            band[:, at] = bootstrap_curves(there, statistic, np.random.default_rng(0))
+        else:
+            band[0, at] = statistic(there.T[:, None])
     return band
 
 

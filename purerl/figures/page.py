@@ -22,7 +22,6 @@ _KINDS = {".png": "image/png", ".gif": "image/gif"}
 # Size and margins of a chart in pixels.
 _WIDTH, _HEIGHT = 760, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 10, 42
-_MOST_BANDS = 12  # of a chart; with more curves there are lines alone
 _SVG_DASHES = ("none", "7 4", "2 3", "7 3 2 3")  # as DASHES
 
 
@@ -137,9 +136,7 @@ class _Axis:
 
 def _figure(chart):
     """A chart as SVG, its legend, and its numbers for the script."""
-    few = len(chart.bands) <= _MOST_BANDS
-    shown = [band if few else band[:1] for band in chart.bands.values()]
-    values = np.concatenate([band.ravel() for band in shown])
+    values = np.concatenate([band.ravel() for band in chart.bands.values()])
     if chart.reference is not None:
         values = np.append(values, chart.reference[0])
     across = _Axis(chart.steps, "x" in chart.log, _LEFT, _WIDTH - _RIGHT)
@@ -151,10 +148,9 @@ def _figure(chart):
         height = float(up(chart.reference[0]))
         parts.append(_line(_LEFT, height, _WIDTH - _RIGHT, height, GRAY, ' stroke-dasharray="5 3"'))
     x = across(chart.steps)
-    for band, (color, _) in zip(shown, looks, strict=True):
-        if few:
-            parts.append(f'<path class="band" d="{_area(x, up(band))}" fill="{color}"/>')
-    for band, (color, dash) in zip(shown, looks, strict=True):
+    for band, (color, _) in zip(chart.bands.values(), looks, strict=True):
+        parts.append(f'<path class="band" d="{_area(x, up(band))}" fill="{color}"/>')
+    for band, (color, dash) in zip(chart.bands.values(), looks, strict=True):
         drawn = _path(x, up(band[0]))
         parts.append(
             f'<path class="curve" d="{drawn}" stroke="{color}" stroke-dasharray="{dash}"/>'
@@ -261,13 +257,14 @@ _STYLE = f"""<style>
 body {{ font: 15px/1.45 system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto;
   padding: 0 1rem; }}
 h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.1rem; margin: 2rem 0 0; }} p {{ margin: 0.2rem 0; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
+table {{ border-collapse: collapse; display: block; overflow: auto; max-height: 34rem; }}
 caption {{ text-align: left; color: {GRAY}; }}
 th, td {{ text-align: left; vertical-align: top; padding: 0.25rem 0.9rem 0.25rem 0;
   border-bottom: 1px solid {PALE}; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 figure {{ margin: 0; position: relative; }} img, .chart > svg {{ max-width: 100%; height: auto; }}
 .chart > svg {{ width: 100%; touch-action: pan-y; }} svg text {{ font-size: 12px; fill: {INK}; }}
 .curve {{ fill: none; stroke-width: 1.8; stroke-linecap: round; }} .band {{ opacity: 0.18; }}
+figcaption {{ max-height: 10rem; overflow: auto; }}
 figcaption span {{ display: inline-block; margin-right: 1.2rem; font-size: 0.85rem; }}
 .tip {{ position: absolute; background: #fffffff0; border: 1px solid {GRAY}; padding: 0.2rem 0.5rem;
   font-size: 0.8rem; pointer-events: none; white-space: nowrap; }}

@@ -324,17 +324,18 @@ class SweepResult:
         return plotting.save(self.figure(name, **options), path)
 
     def chart(self, name: str) -> Chart:
-        """The curves of one measure with their intervals, for a page.
+        """The curves of one measure for a page, up to 12 of them with their intervals.
 
         Raises:
             ValueError: there is no such measure.
         """
         curves = self._by_label(self._checked(name))
-        bands = {label: drawing.bootstrap_band(values) for label, values in curves.items()}
+        few = len(curves) <= _IN_ONE_PICTURE
+        bands = {k: drawing.bootstrap_band(values, intervals=few) for k, values in curves.items()}
         optimum = self._optimum(name)
         return Chart(
             name=name,
-            note=drawing.about_bands(statistics.iqm, list(curves.values())),
+            note=drawing.about_bands(statistics.iqm, list(curves.values())) if few else "IQM",
             steps=self.steps[whole(name)],
             bands={drawing.with_seeds(k, curves[k], band): band for k, band in bands.items()},
             log=self._log(name),

@@ -164,6 +164,28 @@ def test_curves_of_the_page_are_the_curves(written):
     np.testing.assert_array_equal(np.argsort(-y), np.argsort(band[0]))
 
 
+def test_many_curves_have_no_intervals():
+    many = rng_result(13).chart("q_error")
+    few = rng_result(12).chart("q_error")
+    assert many.note == "IQM" and "bootstrap" in few.note
+    for label, band in few.bands.items():
+        np.testing.assert_array_equal(many.bands[label][0], band[0])
+        assert np.isnan(many.bands[label][1:]).all() and np.isfinite(band).all()
+
+
+def rng_result(configurations):
+    curve = np.random.default_rng(0).random((13, 12, 20))[:configurations]
+    return SweepResult(
+        configurations=[{"epsilon": i / 100} for i in range(configurations)],
+        agents=[None] * configurations,
+        seeds=np.arange(12),
+        curves={"q_error": curve},
+        steps={"q_error": np.arange(20)},
+        failures=[],
+        manifest={"label": "many"},
+    )
+
+
 def test_all_text_is_escaped(written):
     text = written(made(label=EVIL, values=(EVIL, "b"), command=[EVIL], created=EVIL))
     page = Elements(text)
