@@ -6,7 +6,7 @@
 ...     {"learning_rate": 1e-3, "epsilon": linear(1.0, 0.05, 5_000)},
 ... ]
 >>> labels(grid)
-['lr 1e-4', 'lr 1e-3']
+['lr 1e-4', 'lr 0.001']
 >>> labels([*grid, {"learning_rate": 1e-4, "epsilon": 0.1}])[0]
 'lr 1e-4, eps 1 to 0.05 in 5k'
 """
@@ -142,7 +142,7 @@ def _number(value):
     plain = f"{value:.{digits}g}"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     powers = f"{float(mantissa):g}e{int(exponent)}"
-    return powers if len(powers) < len(plain) else plain
+    return powers if "e" in plain or len(powers) < len(plain) - 1 else plain
 
 
 def _schedule(value):
@@ -196,9 +196,13 @@ def _same(a, b):
     if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a == b
     (leaves, structure), (others, other) = jax.tree.flatten(a), jax.tree.flatten(b)
-    return structure == other and all(
-        np.array_equal(x, y) for x, y in zip(leaves, others, strict=True)
-    )
+    return structure == other and all(map(_same_leaf, leaves, others))
+
+
+def _same_leaf(a, b):
+    if type(a) is type(b) and type(a).__eq__ is object.__eq__:
+        return repr(a) == repr(b)  # objects that are not compared by what they are
+    return np.array_equal(a, b)
 
 
 def _texts(values):

@@ -16,7 +16,7 @@ from purerl.agents.base import Agent
 from purerl.figures import gridmap
 from purerl.figures.files import write_atomically
 from purerl.figures.page import page
-from purerl.run.result import SweepResult
+from purerl.run.result import SweepResult, describe
 
 _PICTURES = (".png", ".gif")
 
@@ -57,7 +57,10 @@ def _write(kind: str, path: Path, write: Callable[[Path], object]) -> None:
 def _failures(result: SweepResult) -> list[str]:
     texts = []
     for failure in result.failures:
-        text = f"seed {failure['seed']} of configuration {failure['configuration']}"
+        number = failure["configuration"]
+        text = f"seed {failure['seed']} of configuration {number}"
+        if description := describe(result.configurations[number]):
+            text += f" ({description})"
         if "point" in failure:
             text += f" at point {failure['point']}"
         texts.append(f"{text}: {failure['reason']}")
@@ -114,12 +117,13 @@ def _write_page(result: SweepResult, path: Path) -> None:
         if file.suffix.lower() in _PICTURES and file.name not in curves
     ]
     git = manifest.get("git") or {}
-    identity = manifest.get("identity", {})
+    origins = manifest.get("origins") or [manifest.get("identity", {})]
     facts = {
         "command": shlex.join(manifest.get("command", [])),
         "created": manifest.get("created", ""),
         "commit": git.get("commit", "") + (" with changes" if git.get("dirty") else ""),
-        "versions": _pairs(manifest.get("versions") or identity.get("versions", {})),
+        "versions": _each(origins, "versions"),
+        "machine": "; ".join(filter(None, (_each(origins, "cpu"), _each(origins, "device")))),
         "time": _timing(manifest),
     }
     text = page(
@@ -134,8 +138,16 @@ def _write_page(result: SweepResult, path: Path) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def _pairs(versions: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+def _each(origins: list[dict[str, Any]], field: str) -> str:
+    """What a field says about each of the processes that computed a run."""
+    texts = []
+    for origin in origins:
+        value = origin.get(field, "")
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {version}" for name, version in value.items())
+        if value and value not in texts:
+            texts.append(value)
+    return "; ".join(texts)
 
 
 def has_map(agent: Agent) -> bool:

@@ -5,7 +5,7 @@ import csv
 import dataclasses
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from purerl.checks import listed, meant, nearest, refusal
 from purerl.figures import curves as drawing
 from purerl.figures import heatmap, plotting, statistics, tables
 from purerl.figures.files import write_atomically
-from purerl.figures.labels import Factor, factors, labels
+from purerl.figures.labels import Factor, factors, labels, short
 from purerl.figures.page import Chart
 from purerl.run import points
 from purerl.run.points import separated, whole
@@ -449,6 +449,11 @@ class SweepResult:
         if not self.curves:
             raise ValueError(f"{self.label}: no run is finished, so there is nothing to draw")
         return (self.drawn or self.names)[0]
+
+
+def describe(configuration: Mapping[str, Any]) -> str:
+    """A configuration as text, such as ``learning_rate=0.1, epsilon=0.2``."""
+    return ", ".join(f"{name}={short(value)}" for name, value in configuration.items())
 
 
 def _last_tenth(curve, counts):

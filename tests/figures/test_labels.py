@@ -17,7 +17,8 @@ from purerl.figures.labels import factors, labels, short
         (1e-4, "1e-4"),
         (-5e-4, "-5e-4"),
         (2.5e-5, "2.5e-5"),
-        (1e-3, "1e-3"),
+        (1e-3, "0.001"),
+        (2e-3, "0.002"),
         (0.01, "0.01"),
         (0.05, "0.05"),
         (1 / 3, "0.3333"),
@@ -66,8 +67,8 @@ def test_only_what_differs_is_named():
     assert labels(grid) == [
         "lr 1e-4, eps 1 to 0.05 in 5k",
         "lr 1e-4, eps 0",
-        "lr 1e-3, eps 1 to 0.05 in 5k",
-        "lr 1e-3, eps 0",
+        "lr 0.001, eps 1 to 0.05 in 5k",
+        "lr 0.001, eps 0",
     ]
     rate, epsilon = factors(grid)
     assert (rate.name, rate.values, rate.index) == ("learning_rate", [1e-4, 1e-3], [0, 0, 1, 1])
@@ -100,6 +101,22 @@ def test_values_that_print_alike_are_numbered():
         "eps 0.1 #0",
         "eps 0.2",
         "eps 0.1 #2",
+    ]
+
+
+def test_values_whose_class_is_gone_are_told_apart_by_their_text():
+    class Gone:
+        def __init__(self, text):
+            self.text = text
+
+        def __repr__(self):
+            return self.text
+
+    sizes = [3, 4, 3]
+    assert labels([{"env": Gone(f"Corridor(size={size})")} for size in sizes]) == [
+        "Corridor(size=3) #0",
+        "Corridor(size=4)",
+        "Corridor(size=3) #2",
     ]
 
 

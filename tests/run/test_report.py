@@ -42,7 +42,7 @@ def made(label="a run", values=(0.1, 0.2), **manifest):
 def test_what_is_shown(tmp_path, capsys):
     report.show(made(compile_seconds=0.5), tmp_path)
     printed = capsys.readouterr()
-    assert "FAILED: seed 3 of configuration 0 at point 5: it diverged" in printed.out
+    assert "FAILED: seed 3 of configuration 0 (epsilon=0.1) at point 5: it diverged" in printed.out
     assert "2.0 s, of which 0.5 s compiling; 8 lanes" in printed.out
     assert f"picture: {tmp_path / 'policy_value.png'}" in printed.out
     assert printed.err == ""
@@ -128,7 +128,10 @@ def test_the_page_has_everything_and_loads_nothing(written):
             command=["purerl", "run", "a b"],
             created="2026-01-02T03:04:05",
             git={"commit": "abc", "dirty": True},
-            versions={"jax": "0.10"},
+            origins=[
+                {"versions": {"jax": "0.10", "numpy": "2.1"}, "cpu": "a chip", "device": "cpu"},
+                {"versions": {"jax": "0.11", "numpy": "2.1"}, "cpu": "a chip", "device": "cpu"},
+            ],
         )
     )
     page = Elements(text)
@@ -138,8 +141,9 @@ def test_the_page_has_everything_and_loads_nothing(written):
     assert sources == ["data:image/gif;base64,R0lGODlh"]  # its own film, not the curves' picture
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
     shown = " ".join(page.words)
-    for fact in ("purerl run 'a b'", "2026-01-02T03:04:05", "abc with changes", "jax 0.10"):
+    for fact in ("purerl run 'a b'", "2026-01-02T03:04:05", "abc with changes", "a chip; cpu"):
         assert fact in shown
+    assert "jax 0.10, numpy 2.1; jax 0.11, numpy 2.1" in shown
     assert "FAILED: seed 3 of configuration 0" in shown
     assert "epsilon=0.1" in shown and '"lanes": 8' in shown
 

@@ -142,7 +142,7 @@ def test_a_table_with_numbers_of_configurations():
     header, *rows = cells(result.table(width=100))
     assert header == ["#", "configuration", "seeds", "failed", "q_error"]
     for c, row in enumerate(rows):
-        assert row[:4] == [str(c), f"learning_rate={('1e-4', '1e-3')[c]}", "40", "0"]
+        assert row[:4] == [str(c), f"learning_rate={('1e-4', '0.001')[c]}", "40", "0"]
         point, low, high = (float(word.strip("[],")) for word in row[4].split())
         assert point == pytest.approx(scipy.stats.trim_mean(scores[c, :, 0], 0.25), abs=1e-3)
         assert low < point < high
@@ -235,7 +235,7 @@ def test_a_table_in_latex():
             r"\# & configuration & seeds & failed & policy\_value \\",
             r"\midrule",
             r"0 & learning\_rate=1e-4 & 16 & 0 & $-0.5000\ [-0.5000, -0.5000]$ \\",
-            r"1 & learning\_rate=1e-3 & 16 & 0 & "
+            r"1 & learning\_rate=0.001 & 16 & 0 & "
             r"$-\infty\ [-\infty, -\infty]$, 16 at -inf \\",
             r"\bottomrule",
             r"\end{tabular}",
@@ -432,7 +432,7 @@ def test_many_configurations_of_two_factors_are_a_heat_map():
     )
     figure = result.figure()
     axes = figure.axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["1e-4", "1e-3", "0.01"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1e-4", "0.001", "0.01"]
     assert [text.get_text() for text in axes.get_xticklabels()] == list(map(str, epsilons))
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("learning rate", "epsilon")
     shown = np.asarray(axes.images[0].get_array())
