@@ -50,7 +50,15 @@ def test_what_is_shown(tmp_path, capsys):
 
 
 def test_little_is_known_of_a_run_that_was_stopped(tmp_path, capsys):
-    nothing = SweepResult([{"rate": 0.1}], [None], np.arange(3), {}, {}, [], {"label": "stopped"})
+    nothing = SweepResult(
+        configurations=[{"rate": 0.1}],
+        agents=[None],
+        seeds=np.arange(3),
+        curves={},
+        steps={},
+        failures=[],
+        manifest={"label": "stopped"},
+    )
     report.show(nothing, tmp_path, html=True)
     assert "stopped" in capsys.readouterr().out
 

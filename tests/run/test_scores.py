@@ -337,7 +337,15 @@ def test_csv_comes_back(tmp_path):
 
 
 def test_a_run_without_curves_has_no_records():
-    result = SweepResult([{"rate": 0.1}], [None], np.arange(3), {}, {}, [], {"label": "empty"})
+    result = SweepResult(
+        configurations=[{"rate": 0.1}],
+        agents=[None],
+        seeds=np.arange(3),
+        curves={},
+        steps={},
+        failures=[],
+        manifest={"label": "empty"},
+    )
     assert result.records() == [] and result.final == {} and result.names == []
     assert cells(result.table())[1] == ["0 of 3*", "0"]
     assert "empty" in repr(result) and "<table>" in result._repr_html_()
