@@ -16,7 +16,7 @@ from rich.table import Table
 
 from purerl.figures.labels import wrapped
 
-Column = tuple[str, list[str]]
+Column = tuple[str, list[str]]  # header and cells
 
 _FALLBACK_WIDTH = 100  # characters, where there is no terminal
 _LEAST_WRAPPED = 24  # characters to which a column is wrapped at most

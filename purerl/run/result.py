@@ -21,8 +21,8 @@ from purerl.run import points
 from purerl.run.points import separated, whole
 
 if TYPE_CHECKING:
-    import pandas
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 _IN_ONE_PICTURE = 12  # curves; more of them are drawn in other ways
 # Measures of which less is better: a logarithmic axis may help, and 0 is the optimum.
@@ -227,7 +227,7 @@ class SweepResult:
         columns = points.columns(self.configurations, self.seeds, self.curves, self.steps)
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def to_pandas(self) -> "pandas.DataFrame":
+    def to_pandas(self) -> "DataFrame":
         """The :meth:`records` as a ``pandas.DataFrame``.
 
         Fields that are no numbers, words or None are given by short texts, and a curve
