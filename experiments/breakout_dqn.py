@@ -9,8 +9,6 @@ episode of the first seed is drawn.
 
 from pathlib import Path
 
-import jax
-
 import purerl
 from purerl.run.report import show
 from purerl.schedule import linear

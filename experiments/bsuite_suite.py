@@ -10,7 +10,7 @@ update after every step.
 from pathlib import Path
 
 import purerl
-from purerl.figures import plotting
+from purerl.figures import radar
 from purerl.suites import bsuite
 
 
@@ -66,7 +66,7 @@ def main(
         )
         print(reports[label].table())
     tags = {label: report.tags for label, report in reports.items()}
-    print(f"picture: {plotting.radar(out / 'radar.png', tags)}")
+    print(f"picture: {radar.radar(out / 'radar.png', tags)}")
     return reports
 
 

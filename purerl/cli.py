@@ -192,16 +192,17 @@ def _resumption():
 Imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="MODULE ...")]
 
 
-def report(runs: tuple[Path, ...], /, *, modules: Imports = ()) -> None:
+def report(runs: tuple[Path, ...], /, *, html: bool = False, modules: Imports = ()) -> None:
     """Show runs again, finished or not: tables, and pictures in their folders.
 
     Args:
         runs: folders of runs.
+        html: write report.html into each folder: one page that needs no other file.
         modules: modules to import first, with the classes of one's own.
     """
     import_all(modules)
     for folder in runs:
-        show(purerl.load(folder), folder)
+        show(purerl.load(folder), folder, html)
 
 
 def rerun(run: Path, /, *, seed: int, configuration: int = 0, modules: Imports = ()) -> None:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transf
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from purerl.checks import listed, meant, nearest
 
 T = TypeVar("T")
+
+_ENTRIES = 4  # of a sequence or dictionary that are shown
+_LONGEST = 80  # characters of a value of another kind
 
 
 @overload
@@ -86,8 +90,7 @@ class Node:
         jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
     def __repr__(self):
-        shown = (f"{f.name}={_brief(getattr(self, f.name))}" for f in dataclasses.fields(self))
-        return f"{type(self).__qualname__}({', '.join(shown)})"
+        return in_a_line(self)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked as by the constructor."""
@@ -140,10 +143,35 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
     return own(**fields) if own is not None else dataclasses.replace(data, **fields)
 
 
+def in_a_line(node: Any) -> str:
+    """A dataclass and its fields in one line, arrays by dtype and shape."""
+    shown = (f"{f.name}={_brief(getattr(node, f.name))}" for f in dataclasses.fields(node))
+    return f"{type(node).__qualname__}({', '.join(shown)})"
+
+
 def _brief(value):
-    """A value in the representation of a node: arrays by dtype and shape."""
-    if isinstance(value, (jax.Array, np.ndarray)) and value.ndim:
-        return f"{value.dtype}{list(value.shape)}"
-    if dataclasses.is_dataclass(value) and not isinstance(value, (Node, type)):
+    """A value in the representation of a node."""
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not isinstance(value, Tracer):
+        plain = not value.ndim and not jnp.issubdtype(value.dtype, jax.dtypes.extended)
+        return str(np.asarray(value)) if plain else f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        pairs = zip(names, value, strict=True)
+        return f"{type(value).__name__}({_entries(f'{k}={_brief(v)}' for k, v in pairs)})"
+    if isinstance(value, tuple):
+        return f"({_entries(map(_brief, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{_entries(map(_brief, value))}]"
+    if isinstance(value, dict):
+        return f"{{{_entries(f'{k!r}: {_brief(v)}' for k, v in value.items())}}}"
+    if isinstance(value, Node):
+        return repr(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return f"{type(value).__name__}(...)"
-    return repr(value)
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _entries(texts):
+    texts = list(texts)
+    more = [f"... {len(texts)} in all"] if len(texts) > _ENTRIES else []
+    return ", ".join(texts[:_ENTRIES] + more)

@@ -3,11 +3,14 @@
 import dataclasses
 import inspect
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import purerl
 from purerl import policy
 from purerl.pytree import Node, replace_paths, static
 
@@ -110,6 +113,41 @@ def test_paths_that_lead_nowhere_are_named(changes, says):
 def test_arrays_are_shown_by_their_shape():
     node = Point(jnp.zeros((2, 3)), 5.0, "q")
     assert repr(node) == "Point(x=float32[2, 3], y=5.0, name='q')"
+    node = Point(jnp.float32(0.1), np.float64(0.5), ("a", jnp.ones(64), [np.int32(3)]))
+    assert repr(node) == "Point(x=0.1, y=0.5, name=('a', float32[64], [3]))"
+
+
+def test_what_nodes_hold_is_shown_in_short():
+    class Pair(NamedTuple):
+        low: float
+        table: jax.Array
+
+    shown = {
+        "[Pair(low=0.5, table=int32[3]), None]": [Pair(0.5, jnp.arange(3)), None],
+        "{'a': float32[2], 'b': 1}": {"a": jnp.ones(2), "b": 1},
+        "(1, 2, 3, 4, ... 9 in all)": tuple(range(1, 10)),
+        "(1,)": (1,),
+        "Point(x=1, y=2, name='p')": Point(1, 2),
+        "FiniteMDP(...)": purerl.make("FrozenLake-v1").mdp,
+        "key<fry>[]": jax.random.key(0),
+        "'" + 76 * "x" + "...": "x" * 1000,
+    }
+    for text, value in shown.items():
+        assert repr(Point(value)) == f"Point(x={text}, y=2.0, name='p')"
+    texts = []
+    jax.jit(lambda node: texts.append(repr(node)))(Point(1.0))
+    assert "float32[]" in texts[0]
+
+
+@pytest.mark.parametrize("name", ["FrozenLake8x8-v1", "FourRooms-v0", "CartPole-v1"])
+def test_agents_and_models_have_representations_of_a_few_lines(name):
+    env = purerl.make(name)
+    shown = [env, purerl.DQN(env=env)]
+    if hasattr(env, "mdp"):
+        shown += [env.mdp, purerl.QLearning(env=env)]
+        assert repr(env.mdp).startswith("FiniteMDP(probability=float32[")
+    for value in shown:
+        assert len(repr(value)) < 800 and "\n" not in repr(value)
 
 
 def test_alike_classes_are_not_taken_for_each_other():

@@ -18,8 +18,8 @@ import numpy as np
 from purerl.agents.base import Agent
 from purerl.random import Impl
 from purerl.run import chunk
-from purerl.timescan import block_length
 from purerl.run.evaluation import Episodes, Evaluation
+from purerl.timescan import block_length
 
 REPEATS = 5  # timed runs of a case
 AT_LEAST = 0.2  # seconds of each

@@ -1,5 +1,5 @@
 """Statistics over seeds, pictures, and films of episodes."""
 
-from purerl.figures import film, plotting, statistics
+from purerl.figures import curves, film, gridmap, plotting, radar, statistics
 
-__all__ = ["film", "plotting", "statistics"]
+__all__ = ["curves", "film", "gridmap", "plotting", "radar", "statistics"]

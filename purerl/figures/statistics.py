@@ -16,13 +16,17 @@ value of a policy that loses without end, is a result: it counts like any other.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from purerl.checks import refusal
+
 Statistic = Callable[[np.ndarray], np.ndarray]
+
+FEW = 10  # seeds below which a percentile bootstrap interval is clearly too short
 
 _BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which fit a core's cache
 _NAMED = 8  # missing scores, named in an error before "..."
@@ -33,7 +37,8 @@ class Interval(NamedTuple):
     """An estimate, its confidence interval, and the number of seeds behind it.
 
     ``str`` shows four significant digits of the largest number, and the others to the
-    same decimal place; a format specification applies to each number.
+    same decimal place; a format specification applies to each number. Fewer than 10
+    seeds are said to be too few: see :func:`bootstrap_curves`.
 
     Attributes:
         point: the statistic of the scores themselves.
@@ -44,7 +49,7 @@ class Interval(NamedTuple):
     >>> print(Interval(498.23, 495.08, 500.0, n=64))
     498.2 [495.1, 500.0] (n=64)
     >>> f"{Interval(0.125, 0.0625, 0.25, n=8):.2e}"
-    '1.25e-01 [6.25e-02, 2.50e-01] (n=8)'
+    '1.25e-01 [6.25e-02, 2.50e-01] (n=8: too few)'
     """
 
     point: float
@@ -59,7 +64,8 @@ class Interval(NamedTuple):
             decimals = 3 - math.floor(math.log10(largest)) if largest else 1
             spec = f".{max(decimals, 0)}f" if decimals <= 6 else ".3e"
         point, low, high = (format(x, spec) for x in numbers)
-        return f"{point} [{low}, {high}] (n={self.n})"
+        few = ": too few" if self.n < FEW else ""
+        return f"{point} [{low}, {high}] (n={self.n}{few})"
 
     def __str__(self) -> str:
         return format(self)
@@ -168,6 +174,52 @@ def iqm(scores: ArrayLike) -> np.ndarray:
     return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
 
 
+def optimality_gap(scores: ArrayLike, target: float = 1.0) -> np.ndarray:
+    r"""The amount by which runs fall short of a target, on average.
+
+    .. math:: \gamma - \frac{1}{M N} \sum_{m=1}^M \sum_{n=1}^N \min(x_{m,n}, \gamma)
+
+    What a run has above the target :math:`\gamma` makes up for nothing. Less is better
+    (Agarwal et al., 2021, section 4.3).
+
+    Args:
+        scores: ``[N]`` or ``[..., M, N]``.
+        target: :math:`\gamma`, such as 1 for scores that are 1 at a human's level.
+
+    Returns:
+        ``[...]``, float64.
+
+    Raises:
+        ValueError: a score is NaN, or there is none.
+
+    >>> float(optimality_gap([0.5, 1.0, 3.0, 0.5]))
+    0.25
+    """
+    return target - np.minimum(_pooled(scores), target).mean(axis=-1)
+
+
+def _check_bootstrap(generator, samples, confidence):
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            f"generator is {generator!r}; it must be a numpy.random.Generator, "
+            "such as np.random.default_rng(0)"
+        )
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; it must be at least 1")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, both excluded")
+
+
+def _ends(replicates, confidence, alone=False):
+    """The ends of percentile intervals over the last axis; nan for a single seed."""
+    if alone:
+        return np.full((2, *replicates.shape[:-1]), np.nan)
+    # Between a finite and an infinite replicate there is nothing to interpolate.
+    method = "linear" if np.isfinite(replicates).all() else "inverted_cdf"
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    return np.quantile(replicates, ends, axis=-1, method=method)
+
+
 def bootstrap_curves(
     curves: ArrayLike,
     statistic: Statistic,
@@ -182,10 +234,15 @@ def bootstrap_curves(
     other tasks, and takes their whole curves. The interval at a point lies between the
     quantiles :math:`(1 \mp c) / 2` of the statistic over the resamples (Efron &
     Tibshirani, "An introduction to the bootstrap", 1993, chapter 13). It holds for each
-    point by itself, not for all points jointly. With few seeds it is too short, as
-    percentile intervals are: at a nominal 95% the mean of 10 normal scores is covered
-    about 90% of the time. A single seed has no spread: with ``N = 1`` both ends are
-    nan.
+    point by itself, not for all points jointly.
+
+    With few seeds the interval is too short, as percentile intervals are. At a nominal
+    95% it covered the interquartile mean of final scores in 63 to 76% of trials with 3
+    seeds, in 80 to 88% with 5, and in 93% with 10 as with 64; fewer than 10 are
+    therefore marked as too few. Where more than three quarters of the seeds have the
+    same score, such as the highest that an environment allows, the interval of an
+    interquartile mean has no width, and says nothing about the other seeds. A single
+    seed has no spread: with ``N = 1`` both ends are nan.
 
     Resamples are computed in batches, whose size changes memory and not the result;
     memory holds a few MiB (or a copy of ``curves`` where that is more) and ``samples``
@@ -217,15 +274,7 @@ def bootstrap_curves(
     >>> low.round(2), high.round(2)
     (array([0.66, 0.4 ]), array([0.83, 0.6 ]))
     """
-    if not isinstance(generator, np.random.Generator):
-        raise TypeError(
-            f"generator is {generator!r}; it must be a numpy.random.Generator, "
-            "such as np.random.default_rng(0)"
-        )
-    if samples < 1:
-        raise ValueError(f"samples is {samples}; it must be at least 1")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1, both excluded")
+    _check_bootstrap(generator, samples, confidence)
     curves = _numbers(curves, "curves", ndims=(2, 3))
     tasks, seeds, points = (1, *curves.shape)[-3:]
     runs = np.ascontiguousarray(np.moveaxis(curves, -1, 0)).reshape(points, tasks * seeds)
@@ -248,10 +297,7 @@ def bootstrap_curves(
     for start in range(0, samples, batch):
         drawn = generator.integers(seeds, size=(min(batch, samples - start), tasks, seeds))
         replicates[:, start : start + batch] = reduced(np.take(runs, drawn + first, axis=1))
-    # Between a finite and an infinite replicate there is nothing to interpolate.
-    method = "linear" if np.isfinite(replicates).all() else "inverted_cdf"
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(replicates, ends, axis=1, method=method)
+    low, high = _ends(replicates, confidence)
     return point, low, high
 
 
@@ -288,6 +334,64 @@ def stratified_bootstrap(
         scores[..., None], statistic, generator, samples=samples, confidence=confidence
     )
     return Interval(*(float(end[0]) for end in ends), n=scores.shape[-1])
+
+
+def aggregates(
+    scores: Mapping[str, ArrayLike],
+    generator: np.random.Generator,
+    *,
+    target: float = 1.0,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """Aggregate scores over environments, with stratified bootstrap intervals.
+
+    Resamples draw the seeds of each environment separately, so that the interval is
+    about other seeds in the same environments. Environments may have different numbers
+    of seeds. The mean, the interquartile mean and the optimality gap are of all runs
+    together, in which an environment with more seeds has more weight; the median is
+    that of the environments' means.
+
+    Args:
+        scores: by environment, ``[N]``, normalized so that they can be compared, for
+            example to 0 for a random policy and 1 for the best one known.
+        generator: draws the resamples; advanced by the call.
+        target: of the optimality gap.
+        samples: number of resamples.
+        confidence: the intervals' nominal coverage, between 0 and 1.
+
+    Returns:
+        Of ``"median"``, ``"iqm"``, ``"mean"`` and ``"optimality gap"``. The number of
+        seeds is the least of an environment.
+
+    Raises:
+        TypeError: ``generator`` is no :class:`numpy.random.Generator`.
+        ValueError: as for :func:`bootstrap_curves`, or there is no environment.
+
+    >>> found = aggregates({"a": [0.0, 1.0], "b": [2.0, 3.0]}, np.random.default_rng(0))
+    >>> found["mean"].point, found["optimality gap"].point
+    (1.5, 0.25)
+    """
+    if not scores:
+        raise refusal("aggregates", "scores", "empty", "at least one environment")
+    rows = [_numbers(row, f"scores[{name!r}]", ndims=(1,)) for name, row in scores.items()]
+    _check_bootstrap(generator, samples, confidence)
+    drawn = [row[generator.integers(len(row), size=(samples, len(row)))] for row in rows]
+    pooled, replicates = np.concatenate(rows), np.concatenate(drawn, axis=1)
+    of_pooled: dict[str, Statistic] = {
+        "iqm": iqm,
+        "mean": mean,
+        "optimality gap": lambda scores: optimality_gap(scores, target),
+    }
+    points = {"median": float(np.median([row.mean() for row in rows]))}
+    points |= {name: float(statistic(pooled)) for name, statistic in of_pooled.items()}
+    spread = {"median": np.median([row.mean(axis=1) for row in drawn], axis=0)}
+    spread |= {name: statistic(replicates[:, None]) for name, statistic in of_pooled.items()}
+    n = min(map(len, rows))
+    return {
+        name: Interval(points[name], *_ends(spread[name], confidence, alone=n == 1), n=n)
+        for name in points
+    }
 
 
 def normal_band(samples: ArrayLike) -> Band:
@@ -343,6 +447,42 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
     return 1 - np.searchsorted(ordered, thresholds, side="right") / ordered.size
 
 
+def profile_band(
+    scores: ArrayLike,
+    thresholds: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> Band:
+    """A :func:`performance_profile` with its stratified bootstrap intervals.
+
+    They hold for each threshold by itself.
+
+    Args:
+        scores: ``[N]`` or ``[M, N]``.
+        thresholds: ``[T]``.
+        generator: draws the resamples; advanced by the call.
+        samples: number of resamples.
+        confidence: the intervals' nominal coverage, between 0 and 1.
+
+    Returns:
+        Arrays ``[T]``, float64.
+
+    Raises:
+        TypeError: ``generator`` is no :class:`numpy.random.Generator`.
+        ValueError: as for :func:`bootstrap_curves`.
+
+    >>> band = profile_band(np.arange(100), [24, 49], np.random.default_rng(0))
+    >>> band.point, band.low.round(2), band.high.round(2)
+    (array([0.75, 0.5 ]), array([0.66, 0.4 ]), array([0.83, 0.6 ]))
+    """
+    scores = _numbers(scores, "scores", ndims=(1, 2))
+    above = scores[..., None] > _numbers(thresholds, "thresholds", ndims=(1,))
+    ends = bootstrap_curves(above, mean, generator, samples=samples, confidence=confidence)
+    return Band(*ends)
+
+
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
     r"""The probability that a run of ``x`` beats one of ``y``, averaged over tasks.
 
@@ -373,3 +513,47 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
     for scores, others in zip(x, np.sort(y, axis=1), strict=True):
         wins += sum(np.searchsorted(others, scores, side).mean() for side in ("left", "right")) / 2
     return float(wins / y.size)
+
+
+def improvement_interval(
+    x: ArrayLike,
+    y: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    samples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """A :func:`probability_of_improvement` with its stratified bootstrap interval.
+
+    Resamples draw the seeds of each task separately, and those of ``x`` apart from
+    those of ``y``.
+
+    Args:
+        x: ``[N]`` or ``[M, N]``.
+        y: ``[K]`` or ``[M, K]``; the number of seeds may differ.
+        generator: draws the resamples; advanced by the call.
+        samples: number of resamples.
+        confidence: the interval's nominal coverage, between 0 and 1.
+
+    Returns:
+        The probability and its interval; ``n`` is the lesser number of seeds.
+
+    Raises:
+        TypeError: ``generator`` is no :class:`numpy.random.Generator`.
+        ValueError: as for the probability and for :func:`bootstrap_curves`.
+
+    >>> x, y = np.arange(20) + 5, np.arange(20)
+    >>> print(improvement_interval(x, y, np.random.default_rng(0)))
+    0.7188 [0.5574, 0.8613] (n=20)
+    """
+    point = probability_of_improvement(x, y)
+    _check_bootstrap(generator, samples, confidence)
+    x, y = (np.atleast_2d(np.asarray(v, np.float64)) for v in (x, y))
+    replicates = np.empty(samples)
+    for i in range(samples):
+        drawn = (
+            np.take_along_axis(v, generator.integers(v.shape[1], size=v.shape), 1) for v in (x, y)
+        )
+        replicates[i] = probability_of_improvement(*drawn)
+    n = min(x.shape[1], y.shape[1])
+    return Interval(point, *_ends(replicates, confidence, alone=n == 1), n=n)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from jax.core import Tracer
 
 from purerl.checks import refusal
+from purerl.pytree import in_a_line
 
 # Numbers, nested sequences of them, and arrays of NumPy or JAX.
 ArrayLike = npt.ArrayLike | jax.Array
@@ -118,7 +119,7 @@ def _check_entries(given, dtype, num_states):
 
 
 @jax.tree_util.register_pytree_with_keys_class
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class FiniteMDP:
     """A finite Markov decision process in outcome form: a frozen pytree.
 
@@ -208,6 +209,9 @@ class FiniteMDP:
             copy = not isinstance(array, jax.Array)
             stored = jnp.array(array, kept.get(name, dtype), copy=copy)
             object.__setattr__(self, name, stored)
+
+    def __repr__(self):
+        return in_a_line(self)
 
     def replace(self, **changes: ArrayLike) -> "FiniteMDP":
         """A copy with some arrays changed, checked as by the constructor."""

@@ -429,9 +429,7 @@ def _compiled(*identity):
     device = jax.local_devices()[identity[4]]
     # With wide vectors LLVM can take most of a minute for the integer code of random
     # keys, and gains little there: not for programs that run rarely.
-    quick: dict[str, Any] = (
-        {"xla_cpu_prefer_vector_width": 128} if device.platform == "cpu" else {}
-    )
+    quick: dict[str, Any] = {"xla_cpu_prefer_vector_width": 128} if device.platform == "cpu" else {}
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         advance = pool.submit(low.advance.compile)
         init = pool.submit(low.init.compile, quick)

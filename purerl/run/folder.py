@@ -277,9 +277,7 @@ def read_agents(folder: str | Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def read_spec(
-    folder: str | Path, manifest: Mapping[str, Any], classes: Sequence[Any] = ()
-) -> Spec:
+def read_spec(folder: str | Path, manifest: Mapping[str, Any], classes: Sequence[Any] = ()) -> Spec:
     """The spec of a stored run.
 
     Args:

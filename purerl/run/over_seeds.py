@@ -96,12 +96,6 @@ def execute(
             function that it calls now and then, and that raises ``CancelledError`` when
             the job should stop; elsewhere it is called without arguments.
         executor: by default a thread for each core on a CPU, for each device elsewhere.
-<<<<<<< HEAD
-        advance: called with the name of a job and what it reports, by one thread at a
-            time.
-    """
-    stop, lock = threading.Event(), threading.Lock()
-=======
             A function makes an executor, and another one if that breaks; these are shut
             down here, but not an executor of the caller's.
         advance: called with the number of a job and what it reports, by one thread at a
@@ -118,8 +112,7 @@ def execute(
 
 
 def _results(jobs, executor, advance, conditions):
-    stop = threading.Event()
->>>>>>> h-cluster
+    stop, lock = threading.Event(), threading.Lock()
 
     def report(name, *progress):
         if stop.is_set():

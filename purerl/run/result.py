@@ -1,36 +1,55 @@
 """The outcome of a sweep as a value."""
 
+import base64
+import csv
 import dataclasses
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from purerl.checks import shown
-from purerl.figures import plotting, statistics
+from purerl.checks import listed, meant, nearest, refusal, shown
+from purerl.figures import curves as drawing
+from purerl.figures import heatmap, plotting, statistics, tables
+from purerl.figures.files import write_atomically
+from purerl.figures.labels import Factor, factors, labels, short
+from purerl.figures.page import Chart
 from purerl.random import IMPLEMENTATIONS
-from purerl.run import checkpoint
+from purerl.run import checkpoint, points
+from purerl.run.points import separated, whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+_IN_ONE_PICTURE = 12  # curves; more of them are drawn in other ways
+# Measures of which less is better: a logarithmic axis may help, and 0 is the optimum.
+_ERRORS = ("error", "regret", "loss")
+_EPISODIC = "episode_"  # training metrics that average ended episodes
+_FEW = (
+    f"* n < {statistics.FEW}: too few seeds for a 95% interval, which covers less: "
+    "about 70% with n=3, 84% with n=5"
+)
+_LAST_TENTH = "Metrics of training are means over its last tenth, evaluations those made last."
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SweepResult:
     """The outcome of a sweep: ``C`` configurations by ``N`` seeds.
+
+    A notebook shows it as a table and a figure.
 
     Attributes:
         configurations: ``C`` dictionaries, the swept hyperparameters of each.
         seeds: int64 ``[N]``.
-        curves: ``{name: [C, N, points]}``, each point the mean over the stretch that
-            ends there, or an evaluation made there. NaN where there was nothing to
+        curves: ``{name: [C, N, points, ...]}``, each point the mean over the stretch
+            that ends there, or an evaluation made there. NaN where there was nothing to
             average, and from the point on at which a seed failed.
-        counts: ``{name: [C, N, points]}``, for metrics of training: how many terms,
-            such as episodes, each point is the mean of.
         steps: ``{name: [points]}``, the environment transitions at which a curve has
             its points.
         failures: the runs whose state became infinite or NaN:
@@ -39,17 +58,19 @@ class SweepResult:
         kept: ``{(configuration, seed): {path: array}}``, what was kept of the final
             states; :meth:`snapshot` and :attr:`state` make use of it.
         make_agents: builds :attr:`agents`.
+        counts: ``{name: [C, N, points]}`` for metrics of training, not for evaluations:
+            how many terms, such as episodes, each point is the mean of.
     """
 
     configurations: list[dict[str, Any]]
     seeds: np.ndarray
     curves: dict[str, np.ndarray]
-    counts: dict[str, np.ndarray]
     steps: dict[str, np.ndarray]
     failures: list[dict[str, Any]]
     manifest: dict[str, Any]
-    kept: dict[tuple[int, int], dict[str, np.ndarray]] = dataclasses.field(repr=False)
-    make_agents: Callable[[], list[Any]] = dataclasses.field(repr=False)
+    counts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    kept: dict[tuple[int, int], dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    make_agents: Callable[[], list[Any]] = list
 
     @functools.cached_property
     def agents(self) -> list[Any]:
@@ -131,22 +152,63 @@ class SweepResult:
         return range(len(self.configurations))
 
     @property
+    def label(self) -> str:
+        """The name of the run in tables and pictures."""
+        return self.manifest["label"]
+
+    @functools.cached_property
     def final(self) -> dict[str, np.ndarray]:
-        """The last point of each curve, ``{name: [C, N]}``."""
-        return {name: curve[..., -1] for name, curve in self.curves.items()}
+        """The final score of every run, ``{name: [C, N, ...]}``.
+
+        Of an evaluation it is the last one. Of a metric of training it is the mean over
+        the last tenth of training, each point weighted by its count, so that it does
+        not depend on the number of points. NaN where there is none, as for a seed that
+        failed.
+        """
+        failed = self._failed
+        final = {}
+        for name, curve in self.curves.items():
+            counts = self.counts.get(name)
+            last = curve[:, :, -1] if counts is None else _last_tenth(curve, counts)
+            final[name] = last.copy()
+            final[name][failed] = np.nan
+        return final
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all measures, the most telling first.
+
+        Evaluations precede metrics of training, and ``evaluation_return`` is the first.
+        A measure of several numbers has a name for each, ``name[0]``.
+        """
+        return sorted(
+            self._final_scores,
+            key=lambda name: (whole(name) in self.counts, name != "evaluation_return"),
+        )
+
+    @property
+    def drawn(self) -> list[str]:
+        """The :attr:`names` of measures whose curves have several points."""
+        return [name for name in self.names if len(self.steps[whole(name)]) > 1]
 
     def scores(self, name: str, configuration: int = 0) -> np.ndarray:
-        """The final values of one measure over the seeds that have one, ``[<= N]``.
+        """The final scores of one measure over the seeds that have one, ``[<= N]``.
 
         They may be infinite: a policy that loses without end has the value ``-inf``.
+
+        Raises:
+            ValueError: there is no such measure.
         """
-        values = self.final[name][configuration]
+        values = self._final_scores[self._checked(name)][configuration]
         return values[~np.isnan(values)]
 
     def interval(self, name: str, configuration: int = 0) -> statistics.Interval | None:
-        """The interquartile mean of a final measure, with its 95% bootstrap interval.
+        """The interquartile mean of a final score, with its 95% bootstrap interval.
 
         None where no seed has a value.
+
+        Raises:
+            ValueError: there is no such measure.
         """
         scores = self.scores(name, configuration)
         return (
@@ -155,52 +217,362 @@ class SweepResult:
             else None
         )
 
-    def table(self, names: Sequence[str] | None = None) -> str:
-        """Interquartile means of all final measures with their 95% bootstrap intervals.
+    # ---- as a table ------------------------------------------------------------------
 
-        One row for each configuration.
+    def table(self, names: Sequence[str] | None = None, width: int | None = None) -> str:
+        """Interquartile means of final scores with their 95% bootstrap intervals.
+
+        One row for each configuration, with its number. Where the measures do not fit
+        side by side, there are several tables. Below an interval it is said how many
+        seeds have no value, and how many an infinite one; of an interval without width,
+        how many seeds have that very score, and how far the others are from it.
 
         Args:
-            names: of the measures; by default all.
+            names: of the measures; by default all, the most telling first.
+            width: in characters; by default that of the terminal.
+
+        Raises:
+            ValueError: there is no such measure.
         """
-        names = list(self.curves) if names is None else list(names)
-        table = Table(title=f"{self.label}: IQM over seeds [95% interval]")
-        for column in ("configuration", "seeds", "failed", *names):
-            table.add_column(column, overflow="fold")
-        for c, configuration in enumerate(self.configurations):
-            failed = sum(failure["configuration"] == c for failure in self.failures)
-            cells = [self._cell(name, c) for name in names]
-            table.add_row(describe(configuration) or "-", str(len(self.seeds)), str(failed), *cells)
-        text = io.StringIO()
-        Console(file=text, width=60 + 34 * len(names), markup=False).print(table)
-        return text.getvalue()
+        keys, about, measures, notes = self._columns(names)
+        return tables.text_table(self._title, keys, about, measures, notes, width)
+
+    def to_html(self, names: Sequence[str] | None = None) -> str:
+        """The table in HTML. Arguments as for :meth:`table`."""
+        keys, about, measures, notes = self._columns(names)
+        return tables.html_table(self._title, [*keys, *about, *measures], notes)
+
+    def to_latex(self, names: Sequence[str] | None = None) -> str:
+        """The table in LaTeX, for the package ``booktabs``. Arguments as for
+        :meth:`table`."""
+        keys, about, measures, notes = self._columns(names)
+        return tables.latex_table([*keys, *about], measures, notes)
+
+    @property
+    def _title(self):
+        return f"{self.label}: IQM over seeds [95% interval]"
+
+    def _columns(self, names):
+        """Numbers of the configurations, what they are, and their final scores, as
+        columns; and what the marks in them mean."""
+        names = self.names if names is None else [self._checked(name) for name in names]
+        every = range(len(self.configurations))
+        keys = [("#", list(map(str, every)))] if len(every) > 1 else []
+        about = []
+        varied = factors(self.configurations)
+        if varied:
+            texts = [", ".join(f"{f.name}={f.texts[f.index[c]]}" for f in varied) for c in every]
+            about.append(("configuration", texts))
+        few = statistics.FEW
+        total = len(self.seeds)
+        ran = self._ran.sum(axis=1)
+        counts = [str(n) if n == total else f"{n} of {total}" for n in ran]
+        counts = [f"{text}*" if n < few else text for text, n in zip(counts, ran, strict=True)]
+        about.append(("seeds", counts))
+        about.append(("failed", list(map(str, self._failed.sum(axis=1)))))
+        measures = [(name, [self._cell(name, c) for c in every]) for name in names]
+        notes = []
+        if any("*" in cell for _, cells in [*about, *measures] for cell in cells):
+            notes.append(_FEW)
+        if any(whole(name) in self.counts for name in names):
+            notes.append(_LAST_TENTH)
+        return keys, about, measures, notes
 
     def _cell(self, name, c):
-        interval = str(self.interval(name, c) or "-").removesuffix(f" (n={len(self.seeds)})")
-        return ", ".join([interval, *plotting.infinite_counts(self.scores(name, c))])
+        """The interval, and what else there is to say, each in a line of its own."""
+        interval = self.interval(name, c)
+        scores = self.scores(name, c)
+        lines = ["-"]
+        if interval is not None:
+            lines = [str(interval).partition(" (")[0]]
+            if interval.n < self._ran[c].sum():
+                few = "*" if interval.n < statistics.FEW else ""
+                lines[0] += f" (n={interval.n}{few})"
+            lines += _beside_a_cap(interval, scores)
+        lines += drawing.infinite_counts(scores)
+        without = self._ran[c] & ~self._failed[c] & np.isnan(self._final_scores[name][c])
+        if without.any():
+            none = "no episode ended" if name.startswith(_EPISODIC) else "no value"
+            lines.append(f"{none} in {without.sum()}")
+        return "\n".join(lines)
 
-    def plot(self, path: str | Path, name: str = "episode_return", **options) -> Path:
-        """Draw the curves of one measure, one line for each configuration.
+    # ---- as data ---------------------------------------------------------------------
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary for each configuration, seed and step at which a curve has a
+        point.
+
+        Its keys are ``configuration``, the swept fields, ``seed``, ``step``, and the
+        curves, which are NaN where they have no point at the step. A swept field with
+        the name of another key is called ``agent.name``.
+        """
+        columns = points.columns(self.configurations, self.seeds, self.curves, self.steps)
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def to_pandas(self) -> "DataFrame":
+        """The :meth:`records` as a ``pandas.DataFrame``.
+
+        Fields that are no numbers, words or None are given by short texts, and a curve
+        of several numbers a point by a column for each, ``name[0]``.
+
+        Raises:
+            ModuleNotFoundError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "SweepResult.to_pandas needs pandas: pip install pandas; "
+                "to_csv and records need nothing"
+            ) from error
+        return pandas.DataFrame(self._plain_columns())
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the table of :meth:`to_pandas` to a file of comma-separated values.
+
+        Where a curve has no value, the field is empty.
 
         Args:
-            path: of the picture; its suffix decides the format.
-            name: of the measure.
-            **options: of :func:`purerl.figures.plotting.learning_curves`.
+            path: of the file.
 
         Returns:
             ``path``.
         """
-        labels = [describe(configuration) or self.label for configuration in self.configurations]
-        curves = dict(zip(labels, self.curves[name], strict=True))
-        options = {"ylabel": name.replace("_", " ")} | options
-        return plotting.learning_curves(path, curves, self.steps[name], **options)
+        columns = self._plain_columns()
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(["" if value != value else value for value in row])
+        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+        return Path(path)
 
-    @property
-    def label(self) -> str:
-        """The name of the run in tables and pictures."""
-        return self.manifest["label"]
+    def _plain_columns(self):
+        plain = points.in_words(self.configurations)
+        return points.columns(plain, self.seeds, separated(self.curves, 3), self.steps)
+
+    # ---- as a picture ----------------------------------------------------------------
+
+    def figure(
+        self, name: str | None = None, *, optimum: float | None = None, **options: Any
+    ) -> "Figure":
+        """The curves of one measure.
+
+        Up to 12 configurations are lines of one picture; where two hyperparameters
+        vary, one decides the color and the other the style of the line. More of them
+        are a heat map of the final interquartile means if two hyperparameters vary, and
+        otherwise a panel each.
+
+        Args:
+            name: of the measure; by default the most telling one with several points.
+            optimum: drawn as a line; known by itself beside an exact regret.
+            **options: of :func:`purerl.figures.curves.learning_curves_figure`, of
+                :func:`~purerl.figures.curves.small_multiples_figure`, or of
+                :func:`~purerl.figures.heatmap.heat_map_figure`.
+
+        Raises:
+            ValueError: there is no such measure, or it has several numbers a point.
+        """
+        name = self._default_name() if name is None else self._checked(name)
+        words = name.replace("_", " ")
+        options = {"title": self.label} | options
+        varied = factors(self.configurations)
+        many = len(self.configurations) > _IN_ONE_PICTURE
+        if many and _is_grid(varied, len(self.configurations)):
+            return self._heat_map(name, varied, {"label": f"{words}, final IQM"} | options)
+        curves, steps = self._by_label(name), self.steps[whole(name)]
+        optimum = self._optimum(name) if optimum is None else optimum
+        reference = None if optimum is None else (optimum, "optimum")
+        options = {"ylabel": words, "log": self._log(name), "reference": reference} | options
+        if many:
+            return drawing.small_multiples_figure(curves, steps, **options)
+        options = {"styles": self._styles(varied)} | options
+        return drawing.learning_curves_figure(curves, steps, **options)
+
+    def plot(self, path: str | Path, name: str | None = None, **options: Any) -> Path:
+        """Write the :meth:`figure` of one measure to a file.
+
+        Args:
+            path: of the picture; its suffix decides the format.
+            name: of the measure; by default as for the figure.
+            **options: as for the figure.
+
+        Returns:
+            ``path``.
+
+        Raises:
+            ValueError: as for the figure, or a suffix that names no format.
+        """
+        return plotting.save(self.figure(name, **options), path)
+
+    def chart(self, name: str) -> Chart:
+        """The curves of one measure for a page, up to 12 of them with their intervals.
+
+        Raises:
+            ValueError: there is no such measure.
+        """
+        curves = self._by_label(self._checked(name))
+        few = len(curves) <= _IN_ONE_PICTURE
+        bands = {k: drawing.bootstrap_band(values, intervals=few) for k, values in curves.items()}
+        optimum = self._optimum(name)
+        return Chart(
+            name=name,
+            note=drawing.about_bands(statistics.iqm, list(curves.values())) if few else "IQM",
+            steps=self.steps[whole(name)],
+            bands={drawing.with_seeds(k, curves[k], band): band for k, band in bands.items()},
+            log=self._log(name),
+            reference=None if optimum is None else (optimum, "optimum"),
+            styles=self._styles(factors(self.configurations)),
+        )
+
+    def _by_label(self, name):
+        """The curves of a measure, ``{label: [N, points]}``."""
+        curves = separated(self.curves, 3)[name].astype(np.float64)
+        return dict(zip(labels(self.configurations), curves, strict=True))
+
+    def _log(self, name):
+        error = name.endswith(_ERRORS)
+        return drawing.log_axes(self.curves[name], self.steps[name]) if error else ""
+
+    def _styles(self, varied):
+        """Color and line style of each configuration, where two factors vary."""
+        if not _is_grid(varied, len(self.configurations)):
+            return None
+        color, dash = sorted(varied, key=lambda factor: -len(factor.texts))
+        if len(color.texts) > len(plotting.COLORS) or len(dash.texts) > len(plotting.DASHES):
+            return None
+        return list(zip(color.index, dash.index, strict=True))
+
+    def _heat_map(self, name, varied, options):
+        rows, columns = varied
+        scores = np.full((len(rows.texts), len(columns.texts)), np.nan)
+        notes = [[""] * len(columns.texts) for _ in rows.texts]
+        failed = self._failed.sum(axis=1)
+        for c in range(len(self.configurations)):
+            row, column = rows.index[c], columns.index[c]
+            interval = self.interval(name, c)
+            scores[row, column] = np.nan if interval is None else interval.point
+            notes[row][column] = f"{failed[c]} failed" if failed[c] else ""
+        return heatmap.heat_map_figure(
+            scores,
+            rows.texts,
+            columns.texts,
+            row_name=rows.name.replace("_", " "),
+            column_name=columns.name.replace("_", " "),
+            notes=notes,
+            **options,
+        )
+
+    def _optimum(self, name):
+        """The optimum of a measure of value, beside which its regret is known."""
+        if name not in ("policy_value", "policy_gain") or "policy_regret" not in self.curves:
+            return None
+        best = self.curves[name] + self.curves["policy_regret"]
+        best = best[np.isfinite(best)].astype(np.float64)
+        if not best.size or np.ptp(best) > 1e-4 * max(1.0, np.abs(best).max()):
+            return None
+        return float(np.median(best))
+
+    # ---- in a terminal and a notebook ------------------------------------------------
+
+    def __repr__(self):
+        size = f"{len(self.seeds)} seeds"
+        if len(self.configurations) > 1:
+            size = f"{len(self.configurations)} configurations x {size}"
+        return f"SweepResult({self.label!r}, {size}, curves: {listed(self.names)})"
+
+    def _repr_html_(self):
+        """A table and the default figure."""
+        shown = [self.to_html()]
+        if self.curves:
+            picture = io.BytesIO()
+            self.figure().savefig(picture, format="png")
+            data = base64.b64encode(picture.getvalue()).decode()
+            shown.append(f'<img src="data:image/png;base64,{data}" style="max-width: 100%">')
+        return "\n".join(shown)
+
+    # ---- inside ----------------------------------------------------------------------
+
+    @functools.cached_property
+    def _final_scores(self) -> dict[str, np.ndarray]:
+        """Final scores ``{name: [C, N]}``, a measure of several numbers by each."""
+        return separated(self.final, 2)
+
+    @functools.cached_property
+    def _failed(self) -> np.ndarray:
+        """Whether a run failed, bool ``[C, N]``."""
+        failed = np.zeros((len(self.configurations), len(self.seeds)), bool)
+        columns = {int(seed): n for n, seed in enumerate(self.seeds)}
+        for failure in self.failures:
+            failed[failure["configuration"], columns[failure["seed"]]] = True
+        return failed
+
+    @functools.cached_property
+    def _ran(self) -> np.ndarray:
+        """Whether a run has begun, bool ``[C, N]``."""
+        ran = self._failed.copy()
+        for curve in self.curves.values():
+            ran |= ~np.isnan(curve).reshape(*ran.shape, -1).all(axis=2)
+        return ran
+
+    def _checked(self, name):
+        """The name of a measure of one number a point."""
+        if name in self._final_scores:
+            return name
+        inside = [other for other in self._final_scores if whole(other) == name]
+        if inside:
+            allowed = f"one of its numbers: {listed(inside)}"
+            raise refusal("SweepResult", "name", repr(name), allowed)
+        near = nearest(name, self.names)
+        guess = "" if near is None else meant(repr(near))
+        raise refusal("SweepResult", "name", repr(name), f"one of {listed(self.names)}{guess}")
+
+    def _default_name(self):
+        if not self.curves:
+            raise ValueError(f"{self.label}: no run is finished, so there is nothing to draw")
+        return (self.drawn or self.names)[0]
 
 
-def describe(configuration: dict[str, Any]) -> str:
+def describe(configuration: Mapping[str, Any]) -> str:
     """A configuration as text, such as ``learning_rate=0.1, epsilon=0.2``."""
-    return ", ".join(f"{name}={value}" for name, value in configuration.items())
+    return ", ".join(f"{name}={short(value)}" for name, value in configuration.items())
+
+
+def _last_tenth(curve, counts):
+    """Means of ``[C, N, points, ...]`` over the last tenth, weighted by counts."""
+    tenth = -(-curve.shape[2] // 10)
+    curve, counts = curve[:, :, -tenth:].astype(np.float64), counts[:, :, -tenth:]
+    counts = np.asarray(counts, np.float64)
+    counts = counts.reshape(*counts.shape, *(1,) * (curve.ndim - counts.ndim))
+    terms = np.where(counts > 0, curve, 0) * counts
+    total = counts.sum(axis=2)
+    with np.errstate(invalid="ignore"):
+        return np.where(total > 0, terms.sum(axis=2) / np.where(total > 0, total, 1), np.nan)
+
+
+def _beside_a_cap(interval, scores):
+    """What an interval without width conceals: how many scores are the same, and the
+    lowest and the highest of the others."""
+    others = scores[scores != interval.point]
+    if interval.low != interval.high or not others.size:
+        return []
+
+    def number(value):
+        return str(statistics.Interval(value, *interval[1:3], n=1)).split()[0]
+
+    at = len(scores) - len(others)
+    lines = [f"{at} of {len(scores)} at {number(interval.point)}"]
+    if others.min() < interval.point:
+        lines.append(f"lowest {number(others.min())}")
+    if others.max() > interval.point:
+        lines.append(f"highest {number(others.max())}")
+    return lines
+
+
+def _is_grid(varied: Sequence[Factor], configurations: int) -> bool:
+    """Whether the configurations are all pairs of the values of two factors."""
+    if len(varied) != 2:
+        return False
+    rows, columns = varied
+    pairs = set(zip(rows.index, columns.index, strict=True))
+    return len(pairs) == configurations == len(rows.texts) * len(columns.texts)

@@ -4,7 +4,7 @@ import collections
 import functools
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,6 +174,7 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
     chunks = {} if out is None else _finished(out, manifest)
     todo = [index for index in range(len(planned)) if index not in chunks]
     unsaved: dict[int, OSError] = {}
+    shown_of: collections.Counter[int] = collections.Counter()
 
     def log(index, point, values):
         step = (point + 1) * manifest["identity"]["steps_per_point"]
@@ -184,7 +185,8 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
     def advance(index, point, values):
         if on_point is not None:
             log(index, point, values)
-        show(index, 1)
+        show(index, point + 1 - shown_of[index])  # more than one where a part was saved
+        shown_of[index] = point + 1
 
     sizes = {index: len(runs) for index, runs in enumerate(runs_of)}
     with bar(progress, sizes, set(chunks), spec.points, spec.num_steps) as show:
@@ -323,9 +325,7 @@ class Rerun(NamedTuple):
     changes: list[str]
 
 
-def rerun(
-    out: str | Path, seed: int, configuration: int = 0, classes: Sequence[Any] = ()
-) -> Rerun:
+def rerun(out: str | Path, seed: int, configuration: int = 0, classes: Sequence[Any] = ()) -> Rerun:
     """Compute one run of a stored sweep again, alone, and compare.
 
     Args:
@@ -439,8 +439,10 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
         for name, array in arrays.items():
             if name in stored:
                 of_training = f"counts.{name.partition('.')[2]}" in stored
-                sound = len(array[c, column[seed]]) if failed < 0 else (
-                    failed if of_training else failed // every
+                sound = (
+                    len(array[c, column[seed]])
+                    if failed < 0
+                    else (failed if of_training else failed // every)
                 )
                 array[c, column[seed], :sound] = stored[name][lane][:sound]
         kept[c, seed] = {

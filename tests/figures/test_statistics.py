@@ -10,13 +10,17 @@ from hypothesis.extra import numpy as hnp
 from purerl.figures import statistics
 from purerl.figures.statistics import (
     Interval,
+    aggregates,
     bootstrap_curves,
+    improvement_interval,
     iqm,
     mean,
     median,
     normal_band,
+    optimality_gap,
     performance_profile,
     probability_of_improvement,
+    profile_band,
     stratified_bootstrap,
 )
 
@@ -307,13 +311,14 @@ def test_a_normal_band_keeps_diverged_points_apart():
 @pytest.mark.parametrize(
     ("interval", "text"),
     [
+        (Interval(1.0, 0.5, 1.5, 10), "1.000 [0.500, 1.500] (n=10)"),
         (Interval(498.2, 495.1, 500.0, 64), "498.2 [495.1, 500.0] (n=64)"),
-        (Interval(-13.04, -13.5, -12.0, 8), "-13.04 [-13.50, -12.00] (n=8)"),
+        (Interval(-13.04, -13.5, -12.0, 8), "-13.04 [-13.50, -12.00] (n=8: too few)"),
         (Interval(0.0034, 0.003, 0.004, 128), "0.003400 [0.003000, 0.004000] (n=128)"),
-        (Interval(12345.6, 9999.0, 23456.7, 5), "12346 [9999, 23457] (n=5)"),
-        (Interval(9.8e-5, 1e-5, 1.2e-4, 5), "9.800e-05 [1.000e-05, 1.200e-04] (n=5)"),
-        (Interval(0.0, 0.0, 0.0, 3), "0.0 [0.0, 0.0] (n=3)"),
-        (Interval(7.0, math.nan, math.nan, 1), "7.000 [nan, nan] (n=1)"),
+        (Interval(12345.6, 9999.0, 23456.7, 5), "12346 [9999, 23457] (n=5: too few)"),
+        (Interval(9.8e-5, 1e-5, 1.2e-4, 5), "9.800e-05 [1.000e-05, 1.200e-04] (n=5: too few)"),
+        (Interval(0.0, 0.0, 0.0, 3), "0.0 [0.0, 0.0] (n=3: too few)"),
+        (Interval(7.0, math.nan, math.nan, 1), "7.000 [nan, nan] (n=1: too few)"),
     ],
 )
 def test_an_interval_as_text(interval, text):
@@ -321,7 +326,7 @@ def test_an_interval_as_text(interval, text):
 
 
 def test_a_format_applies_to_each_number():
-    assert f"{Interval(1.0, 0.5, 1.5, 9):.2f}" == "1.00 [0.50, 1.50] (n=9)"
+    assert f"{Interval(1.0, 0.5, 1.5, 9):.2f}" == "1.00 [0.50, 1.50] (n=9: too few)"
 
 
 # --- profiles and improvement -------------------------------------------------
@@ -373,3 +378,122 @@ def test_normal_scores_improve_by_the_normal_distribution():
 def test_improvement_needs_the_same_tasks():
     with pytest.raises(ValueError, match="x has 2 tasks and y has 3"):
         probability_of_improvement(np.zeros((2, 4)), np.zeros((3, 4)))
+
+
+def scipys_interval(data, statistic):
+    """The reference: samples are resampled apart from each other."""
+    return scipy.stats.bootstrap(
+        data,
+        statistic,
+        n_resamples=4_000,
+        confidence_level=0.9,
+        method="percentile",
+        rng=rng(31),
+        vectorized=False,
+    ).confidence_interval
+
+
+def agrees(interval, reference):
+    tolerance = 0.1 * (reference.high - reference.low) / 3.29
+    assert interval.low == pytest.approx(reference.low, abs=tolerance)
+    assert interval.high == pytest.approx(reference.high, abs=tolerance)
+
+
+def test_the_interval_of_an_improvement_is_scipys():
+    x, y = rng(32).normal(0.5, size=30), rng(33).normal(size=50)
+    found = improvement_interval(x, y, rng(34), samples=10_000, confidence=0.9)
+    # No ties: the statistic of Mann and Whitney, divided by the number of pairs.
+    agrees(found, scipys_interval((x, y), lambda a, b: np.mean(a[:, None] > b)))
+    assert found.point == probability_of_improvement(x, y) and found.n == 30
+
+
+def test_improvement_is_resampled_within_tasks():
+    # Of two tasks that each side wins for certain nothing varies.
+    x, y = [[1.0, 2.0], [-2.0, -1.0]], [[0.0, 0.5], [0.0, 0.5]]
+    assert improvement_interval(x, y, rng()) == Interval(0.5, 0.5, 0.5, 2)
+    alone = improvement_interval([1.0], [0.0, 2.0], rng())
+    assert alone.point == 0.5 and math.isnan(alone.low) and alone.n == 1
+
+
+# --- profiles with bands, and aggregates over environments ----------------------
+
+
+def test_a_profiles_band_has_the_quantiles_of_the_binomial_distribution():
+    # A resample of n runs, a share p of which is above, has Binomial(n, p) above.
+    band = profile_band(np.arange(100), [24, 49, 89], rng(35), samples=20_000, confidence=0.9)
+    np.testing.assert_allclose(band.point, [0.75, 0.5, 0.1])
+    for p, low, high in zip(*band, strict=True):
+        least, most = scipy.stats.binom.ppf([0.05, 0.95], 100, p) / 100
+        assert abs(low - least) < 0.0101 and abs(high - most) < 0.0101
+
+
+def test_a_profiles_band_is_stratified():
+    # All runs of one task are above, none of the other: nothing varies.
+    band = profile_band([[2.0] * 5, [0.0] * 5], [1.0], rng())
+    assert band.point == band.low == band.high == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "gap"),
+    [
+        ([0.0, 1.0], 1.0, 0.5),
+        ([0.5, 3.0], 1.0, 0.25),  # what is above the target makes up for nothing
+        ([0.5, 3.0], 2.0, 0.75),
+        ([[0.0, 0.0], [5.0, 5.0]], 1.0, 0.5),
+        ([-1.0], 1.0, 2.0),
+    ],
+)
+def test_the_optimality_gap_by_hand(scores, target, gap):
+    assert optimality_gap(scores, target) == gap
+
+
+def test_the_optimality_gap_of_uniform_scores():
+    # E[1 - min(X, 1)] for X uniform in [0, 2]: the integral of (1 - x) / 2 up to 1.
+    assert optimality_gap((np.arange(2000) + 0.5) / 1000) == pytest.approx(0.25, abs=1e-6)
+
+
+def test_aggregates_over_environments_are_scipys():
+    generator = rng(36)
+    scores = {
+        "a": generator.normal(0.2, 0.1, size=20),
+        "b": generator.normal(0.9, 0.3, size=12),
+        "c": generator.normal(3.0, 0.5, size=15),
+    }
+    found = aggregates(scores, rng(37), samples=10_000, confidence=0.9)
+    rows = tuple(scores.values())
+    references = {
+        "median": lambda *tasks: np.median([task.mean() for task in tasks]),
+        "iqm": lambda *tasks: scipy.stats.trim_mean(np.concatenate(tasks), 0.25),
+        "mean": lambda *tasks: np.concatenate(tasks).mean(),
+        "optimality gap": lambda *tasks: np.maximum(1 - np.concatenate(tasks), 0).mean(),
+    }
+    assert list(found) == list(references)
+    for name, reference in references.items():
+        assert found[name].point == pytest.approx(reference(*rows))
+        assert found[name].n == 12
+        agrees(found[name], scipys_interval(rows, reference))
+    # Drawn from all runs together, the interval of the mean would be several times as
+    # wide, for the environments are far apart.
+    together = stratified_bootstrap(np.concatenate(rows), mean, rng(38), confidence=0.9)
+    width = found["mean"].high - found["mean"].low
+    assert together.high - together.low > 3 * width
+
+
+def test_aggregates_of_one_seed_have_no_interval():
+    found = aggregates({"a": [1.0], "b": [0.0, 0.5]}, rng())
+    assert found["mean"].point == 0.5 and math.isnan(found["mean"].low) and found["mean"].n == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "options", "match"),
+    [
+        ({}, {}, "scores is empty; allowed: at least one environment"),
+        ({"a": [1.0, math.nan]}, {}, r"1 of 2 scores\['a'\] are NaN"),
+        ({"a": []}, {}, r"scores\['a'\] has shape \(0,\)"),
+        ({"a": [1.0, 2.0]}, {"samples": 0}, "samples is 0"),
+        ({"a": [1.0, 2.0]}, {"confidence": 95}, "confidence is 95"),
+    ],
+)
+def test_bad_arguments_of_aggregates(scores, options, match):
+    with pytest.raises(ValueError, match=match):
+        aggregates(scores, rng(), **options)

@@ -610,9 +610,9 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(tmp_path):
 
     rows = [line for line in result.table(["policy_value"]).splitlines() if "learning_rate" in line]
     cells = [[cell.strip() for cell in re.split("[│┃|]", row)[1:-1]] for row in rows]
-    assert cells[0][:3] == ["learning_rate=0.3", "12", "0"]
-    assert cells[1][:3] == ["learning_rate=3.0", "12", str(len(failed))]
-    assert cells[1][3].endswith(f"(n={12 - len(failed)})")
+    assert cells[0][:4] == ["0", "learning_rate=0.3", "12", "0"]
+    assert cells[1][:4] == ["1", "learning_rate=3", "12", str(len(failed))]
+    assert cells[1][4].rstrip("*)").endswith(f"(n={12 - len(failed)}")
     assert result.scores("q_error", 1).shape == (12 - len(failed),)
     assert purerl.load(tmp_path / "run").failures == result.failures
 
@@ -622,7 +622,7 @@ def test_all_runs_failing_is_a_result_too(tmp_path):
     assert len(result.failures) == 3
     assert all(np.isnan(curve).all() for curve in result.curves.values())
     assert result.scores("q_error").shape == (0,)
-    assert "│ 3 " in result.table(["q_error"])
+    assert "│ 3* " in result.table(["q_error"])
 
 
 # ---- what is shown -------------------------------------------------------------------

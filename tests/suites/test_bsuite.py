@@ -12,7 +12,7 @@ from bsuite.utils.wrappers import _logarithmic_logging
 import purerl.random
 from experiments import bsuite_suite
 from purerl.envs.bsuite import EXPERIMENTS, load
-from purerl.figures import plotting
+from purerl.figures import radar
 from purerl.suites import bsuite
 from purerl.suites.bsuite import runs
 from purerl.suites.bsuite.parts import parts as parts_of
@@ -226,7 +226,7 @@ def test_table_and_radar(small, tmp_path):
     table = report.table()
     for words in ("credit assignment", "bandit_noise", "2 of 20", "100 of 10,000"):
         assert words in table
-    path = plotting.radar(
+    path = radar.radar(
         tmp_path / "radar.png",
         {"a": report.tags, "b": {tag: s / 2 + 0.5 for tag, s in report.tags.items()}},
     )
@@ -234,7 +234,7 @@ def test_table_and_radar(small, tmp_path):
     assert picture.ndim == 3 and picture.std() > 0.01
     assert report.radar(tmp_path / "one.svg").stat().st_size > 1_000
     with pytest.raises(ValueError, match="all labels the same tags"):
-        plotting.radar_figure({"a": {"basic": [1.0]}, "b": {"noise": [1.0]}})
+        radar.radar_figure({"a": {"basic": [1.0]}, "b": {"noise": [1.0]}})
 
 
 @pytest.mark.slow

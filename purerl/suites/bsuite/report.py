@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from purerl.envs.bsuite import EXPERIMENTS
-from purerl.figures import plotting, statistics
+from purerl.figures import radar, statistics
 from purerl.suites.bsuite.scores import score
 
 TAGS = ("basic", "credit_assignment", "exploration", "generalization", "memory", "noise", "scale")
@@ -80,12 +80,12 @@ class Report:
             tags = ", ".join(about.tags).replace("_", " ")
             table.add_row(name, _mean(scores), settings, episodes, tags)
         text = io.StringIO()
-        Console(file=text, width=128, markup=False).print(table)
+        Console(file=text, width=128, markup=False, force_jupyter=False).print(table)
         return text.getvalue()
 
     def radar(self, path: str | Path) -> Path:
-        """Draw the scores by tag; see :func:`purerl.figures.plotting.radar`."""
-        return plotting.radar(path, {self.label: self.tags})
+        """Draw the scores by tag; see :func:`purerl.figures.radar.radar`."""
+        return radar.radar(path, {self.label: self.tags})
 
 
 def _part_of(number, full):

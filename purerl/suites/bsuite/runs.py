@@ -76,14 +76,14 @@ class _Plan(NamedTuple):
                 for repeat, index in enumerate(members):
                     seeds = slice(repeat, None, part.repeats)
                     for name, values in columns.items():
-                        values[indices.index(index)] = result.final[name][c, seeds]
+                        values[indices.index(index)] = result.curves[name][c, seeds, -1]
         # All columns are multiples of a tenth, which means in float32 miss slightly.
         columns = {name: values.round(1) for name, values in columns.items()}
         return Recorded([about.settings[index] for index in indices], columns, episodes)
 
 
 def _check_finished(result, configuration, part):
-    finished = result.final["finished"][configuration]
+    finished = result.curves["finished"][configuration, :, -1]
     unfinished = np.flatnonzero(finished < 1)  # a NaN is a failed run, not an unfinished one
     if unfinished.size:
         raise ValueError(
