@@ -217,7 +217,7 @@ def rerun(run: Path, /, *, seed: int, configuration: int = 0, modules: Imports =
     import_all(modules)
     again = purerl.rerun(run, seed, configuration)
     for name, value in again.final.items():
-        print(f"{name}: {np.array2string(value, precision=6)}")
+        print(f"{name}: {np.array2string(np.asarray(value), precision=6)}")
     if not again.identical:
         because = "".join(f"\n  {change}" for change in again.changes)
         raise SystemExit(

@@ -91,7 +91,8 @@ def time_scan(step: Callable, state: Any, ts: jax.Array, block: int = BLOCK) -> 
     run = in_blocks
     # The checker of key reuse takes a key that enters a function with a batching rule
     # of its own for used.
-    checks_keys = jax.config.jax_debug_key_reuse
+    flags: Any = jax.config
+    checks_keys = flags.jax_debug_key_reuse
     if not checks_keys and not jaxpr.effects and _rounds_alike(head, tail, prepared):
         run = _by_width(in_blocks, plain, max(v.aval.size for v in prepared))
     after, stacked = run(closed.consts, leaves, ts)

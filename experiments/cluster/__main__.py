@@ -29,7 +29,7 @@ def main(names: tyro.conf.Positional[tuple[Name, ...]], /, seeds: int = 24) -> N
     def sweep(executor=None):
         began = time.perf_counter()
         result = purerl.sweep(
-            agent, seeds, num_steps=5_000, lanes=4, keep_state=True, executor=executor
+            agent, seeds, num_steps=5_000, lanes=4, keep="state", executor=executor
         )
         leaves = flatten((result.curves, result.state))
         bits = {name: leaf.tobytes() for name, leaf in leaves.items()}

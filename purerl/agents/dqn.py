@@ -198,16 +198,19 @@ class DQN(GreedyAgent):
         return getattr(self.env, "num_states", None) if is_integer else None
 
     @property
-    def _item(self) -> Transition:
+    def _item(self) -> Any:
         """Shapes and dtypes of what the buffer holds of a transition."""
-        flag = jax.ShapeDtypeStruct((), jnp.bool_)
+        observation: Any = self.env.observation
+        action: Any = jax.ShapeDtypeStruct((), jnp.int32)
+        reward: Any = jax.ShapeDtypeStruct((), jnp.float32)
+        flag: Any = jax.ShapeDtypeStruct((), jnp.bool_)
         return Transition(
-            observation=self.env.observation,
-            action=jax.ShapeDtypeStruct((), jnp.int32),
-            reward=jax.ShapeDtypeStruct((), jnp.float32),
+            observation=observation,
+            action=action,
+            reward=reward,
             terminated=flag,
             truncated=flag,
-            next_observation=self.env.observation,
+            next_observation=observation,
         )
 
     def init(self, key: jax.Array) -> DQNState:

@@ -271,7 +271,7 @@ def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
     if is_concrete(array):
         known = np.asarray(array)
         if stochastic:
-            # As exact as the coarser of the two: agents give float32, whatever the model is.
+            # As exact as the coarser of the two: policies of agents are float32.
             dtypes = known.dtype, np.dtype(mdp.probability.dtype)
             coarser = min(dtypes, key=lambda dtype: dtype.itemsize)
             _require_distribution(owner, "policy", known.astype(coarser))

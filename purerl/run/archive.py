@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from purerl.checks import shown
 from purerl.run.checkpoint import read_archive, write_arrays
 
 Arrays = dict[str, np.ndarray]
@@ -142,9 +143,9 @@ class Place(NamedTuple):
             about, arrays = read_archive(self.path)
         except FileNotFoundError:
             return None
-        sizes = self._verified(Path(self.path), about, ("points", "every"), self.programs)
-        keep = about.get("keep")
-        expected = shapes.chunk(len(self.owner.seeds), *sizes, str(keep))
+        points, every = self._verified(Path(self.path), about, ("points", "every"), self.programs)
+        keep = str(about.get("keep"))
+        expected = shapes.chunk(len(self.owner.seeds), points, every, keep)
         self._compare(Path(self.path), arrays, expected)
         return arrays, about
 
@@ -171,11 +172,12 @@ class Place(NamedTuple):
                 f"{path} is no chunk {self.owner.chunk} of this run: {', '.join(differing)} "
                 "differs; move it away to have it computed again"
             )
-        sizes = [about.get(name) for name in names]
-        if not all(isinstance(size, int) and 0 <= size < 2**31 for size in sizes):
-            raise ValueError(f"{path} is damaged: it has no {', '.join(names)}")
-        if sizes[1] == 0:
-            raise ValueError(f"{path} is damaged: every is 0")
+        sizes: list[int] = []
+        for name in names:
+            size = about.get(name)
+            if type(size) is not int or not 0 <= size < 2**31 or (name == "every" and size == 0):
+                raise ValueError(f"{path} is damaged: {name} is {shown(size)}")
+            sizes.append(size)
         return sizes
 
     def _compare(self, path, arrays, expected):

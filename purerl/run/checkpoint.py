@@ -232,7 +232,7 @@ def _read_member(archive, info):
         if min(shape, default=0) < 0 or announced != there:
             raise ValueError(f"{name} announces {announced} bytes and has {there}")
         data = member.read()  # to the end, which verifies the checksum
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        return np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def save(path: str | Path, tree: Any) -> None:

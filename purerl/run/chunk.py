@@ -316,8 +316,8 @@ def _identity(task):
     leaves, treedef = jax.tree.flatten(task.agent)
     avals = tuple((np.shape(leaf), leaf.dtype.name) for leaf in leaves)
     code = frozenset(_code(task.agent) | _code(task.settings.evaluation))
-    x64 = bool(jax.config.jax_enable_x64)
-    return treedef, avals, task.batched, task.settings, task.device, (code, x64)
+    floats = jnp.result_type(float).name  # of JAX, which jax_enable_x64 changes
+    return treedef, avals, task.batched, task.settings, task.device, (code, floats)
 
 
 def _code(value):
@@ -346,7 +346,9 @@ def _lowered(treedef, avals, batched, settings, device, code):
         totals = jax.tree.map(lambda x: jnp.where(anew, 0, x), totals)
 
         def one(number, carry):
-            return training.block(agent, *carry, start + number * settings.block, settings.block)
+            state, totals = carry
+            first = start + number * settings.block
+            return training.block(agent, state, totals, first, settings.block)
 
         state, totals = jax.lax.fori_loop(0, blocks, one, (state, totals))
         counts = {name: mean.count for name, mean in totals.total.items()}

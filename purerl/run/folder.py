@@ -70,7 +70,9 @@ def _cpu():
     )
 
 
-def _git():
+def git_state() -> dict[str, Any] | None:
+    """The commit of the working directory, and whether it has changes."""
+
     def git(*words):
         return subprocess.run(
             ["git", *words], capture_output=True, text=True, check=True, timeout=10
@@ -104,7 +106,7 @@ def new_manifest(spec: Spec, layout: Layout, label: str, arrays: dict[str, Any])
         "origins": [provenance() | {"programs": []}],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "git": _git(),
+        "git": git_state(),
         "seconds": 0.0,
         "compile_seconds": 0.0,
     }
@@ -260,7 +262,7 @@ def places(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[Place, Shape
     return found
 
 
-def read_agents(folder: str | Path) -> dict[str, np.ndarray]:
+def read_agents(folder: str | Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The arrays that a run's agents refer to, verified by their digests.
 
     Raises:
@@ -274,6 +276,9 @@ def read_agents(folder: str | Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if plain.digest(array) != name:
             raise ValueError(f"{path} is damaged: {shown(name)} is not the digest of its array")
+    for name in plain.references(manifest["identity"]):
+        if name not in arrays:
+            raise ValueError(f"{path} is damaged: array {shown(name)} is missing")
     return arrays
 
 
@@ -289,7 +294,7 @@ def read_spec(folder: str | Path, manifest: Mapping[str, Any], classes: Sequence
     Raises:
         ValueError: the arrays are damaged, or a class is not found.
     """
-    arrays, identity = read_agents(folder), manifest["identity"]
+    arrays, identity = read_agents(folder, manifest), manifest["identity"]
     named = plain.finder(classes)
     with refused(Path(folder) / "manifest.json"):
         return Spec(
@@ -386,7 +391,7 @@ def claim(
         )
     if not resume:
         raise ValueError(f"{folder} holds this run already; resume it, or choose another folder")
-    read_agents(folder)
+    read_agents(folder, there)
     (folder / "chunks").mkdir(exist_ok=True)
     sweep_away(folder)
     sweep_away(folder / "chunks")

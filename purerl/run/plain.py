@@ -63,7 +63,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         ]
         fields = {name: encode(getattr(value, name), arrays) for name in names}
         return {"class": _name(type(value)), "fields": fields}
-    if callable(value) and hasattr(value, "__qualname__"):
+    bound = getattr(value, "__self__", None)  # a method has lost more than its name
+    if callable(value) and hasattr(value, "__qualname__") and not isinstance(bound, Node):
         return {"function": _name(value)}
     raise TypeError(
         f"{shown(value)} cannot be recorded; allowed: numbers, strings, arrays, sequences, "
@@ -87,6 +88,18 @@ def names(data: Any) -> Iterator[str]:
     elif isinstance(data, list):
         for item in data:
             yield from names(item)
+
+
+def references(data: Any) -> Iterator[str]:
+    """The arrays that an encoded value refers to."""
+    if isinstance(data, dict):
+        if isinstance(data.get("array"), str) and len(data) == 1:
+            yield data["array"]
+        for item in data.values():
+            yield from references(item)
+    elif isinstance(data, list):
+        for item in data:
+            yield from references(item)
 
 
 def fleeting(data: Any) -> list[str]:

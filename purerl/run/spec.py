@@ -176,12 +176,8 @@ def _grid(over: Any) -> dict[str, list[Any]] | list[dict[str, Any]]:
     if isinstance(over, Sequence) and all(isinstance(each, Mapping) for each in over):
         return [dict(configuration) for configuration in over]
     if not isinstance(over, Mapping) or not all(isinstance(name, str) for name in over):
-        raise refusal(
-            "Spec",
-            "over",
-            shown(over),
-            "lists of values by the names of fields, or a list of configurations",
-        )
+        allowed = "lists of values by the names of fields, or a list of configurations"
+        raise refusal("Spec", "over", shown(over), allowed)
     grid = {}
     for name, values in over.items():
         one = isinstance(values, (str, Mapping)) or not np.iterable(values)

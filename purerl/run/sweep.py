@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -144,6 +145,7 @@ def run(
     arrays: Arrays = {}
     manifest = folder.new_manifest(spec, layout, label, arrays)
     if out is None:
+        manifest = json.loads(json.dumps(manifest))
         return _compute(spec, planned, manifest, executor, None, on_point, progress)
     for name in plain.fleeting(manifest["identity"]):
         warnings.warn(
@@ -157,6 +159,7 @@ def run(
             low = chunk.lowered(planned[first])
             manifest["shapes"].append(low.shapes._asdict())
             manifest["origins"][0]["programs"].append(low.digest())
+        manifest = json.loads(json.dumps(manifest))  # as it is read back
         manifest = folder.claim(out, manifest, arrays, resume, accept_changes)
         placed = [
             task._replace(place=place, save_every=save_every)
@@ -295,7 +298,7 @@ def load(out: str | Path, classes: Sequence[Any] = ()) -> SweepResult:
         ValueError: the folder holds no run, or a damaged one.
     """
     manifest = folder.read_manifest(out)
-    arrays = folder.read_agents(out)
+    arrays = folder.read_agents(out, manifest)
     with folder.refused(Path(out) / "manifest.json"):
         over = plain.decode(manifest["identity"]["over"], arrays, plain.finder(classes), True)
         found = configurations(over)
@@ -387,7 +390,7 @@ def _difference(a, b):
 
 
 def _written(task, finished):
-    """Write a chunk. The error of a failure is returned: it is tried again at the end."""
+    """Write a chunk, and return the error if it fails: it is tried again at the end."""
     try:
         task.place.write(finished, task.points, task.every, task.keep)
     except OSError as error:

@@ -37,7 +37,8 @@ def segment(
     length = block_length(num_iterations)
 
     def run(carry, number):
-        return block(agent, *carry, start + number * length, length), None
+        state, totals = carry
+        return block(agent, state, totals, start + number * length, length), None
 
     carry = state, no_metrics(agent, state)
     numbers = jnp.arange(num_iterations // length, dtype=jnp.int32)

@@ -1,4 +1,4 @@
-"""Damage to run folders, drawn from a seed: what a folder may look like that is not whole."""
+"""Damage to run folders, drawn from a seed."""
 
 import json
 import random

@@ -21,7 +21,7 @@ import scipy.stats
 import purerl
 from purerl.figures import files
 from purerl.run import chunk, folder, plain
-from purerl.run.checkpoint import flatten, read_arrays, write_arrays
+from purerl.run.checkpoint import flatten, read_archive, write_arrays
 from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import exponential, linear, power
 
@@ -139,7 +139,8 @@ def test_half_a_run_is_nan_where_it_is_not_there_yet(tabular, copy):
         assert np.isnan(curve[~there]).all()
         assert bits(curve[there]) == bits(result.curves[name][there])
     assert half.failures == []
-    assert half.state is None
+    with pytest.raises(ValueError, match="seed 4 of configuration 0 is not finished"):
+        print(half.state)
     assert half.scores("q_error", 0).tolist() == result.final["q_error"][0, :4].tolist()
     rows = half.table(["q_error"]).splitlines()
     assert sum("│ 4 of 5*" in row for row in rows) == sum("│ 2 of 5*" in row for row in rows) == 1
@@ -168,14 +169,14 @@ def test_an_interrupted_run_has_a_name(tmp_path, monkeypatch):
 
 def test_files_are_json_and_plain_arrays(stored):
     _, folder = stored
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
     assert {path.suffix for path in files} == {".json", ".npz"}
     for path in files:
         if path.suffix == ".json":
             json.loads(path.read_text())
             continue
         with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
+            for name in set(archive.files) - {"about.json"}:
                 assert archive[name].dtype != object
 
 
@@ -237,9 +238,10 @@ def test_every_run_can_be_computed_again(stored):
 
 
 def tamper(path, name, lane, change):
-    arrays = read_arrays(path)
+    about, arrays = read_archive(path)
     arrays[name][lane] = change(arrays[name][lane])
-    write_arrays(path, arrays)
+    del about["digest"]  # another is made
+    write_arrays(path, arrays, about)
 
 
 TAMPERED = {
@@ -295,7 +297,7 @@ def refused(folder, message):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "7", "null", '"text"', "{}", '{"format": 1}', "\ufffd"]
+    "content", ["", "{", "[]", "7", "null", '"text"', "{}", '{"format": 3}', "\ufffd"]
 )
 def test_a_damaged_manifest_is_named(copy, content):
     (copy / "manifest.json").write_text(content)
@@ -370,26 +372,28 @@ def test_damaged_agents_are_named(copy):
 def test_the_manifest_says_what_was_run_and_where(tabular):
     manifest = json.loads((tabular[1] / "manifest.json").read_text())
     identity = manifest["identity"]
-    assert identity["versions"] == {
+    (origin,) = manifest["origins"]
+    assert origin["versions"] == {
         "python": ".".join(map(str, sys.version_info[:3])),
         "jax": jax.__version__,
         "jaxlib": importlib.import_module("jaxlib").__version__,
         "flax": flax.__version__,
         "optax": importlib.import_module("optax").__version__,
         "numpy": np.__version__,
+        "purerl": purerl.__version__,
     }
-    assert identity["seeds"] == [0, 1, 2, 3, 4]
+    assert manifest["parts"] == [[0, 1, 2, 3, 4]]
     assert (
         identity["over"] == {"dict": {"over": {"dict": {"learning_rate": {"list": [0.3, 0.1]}}}}}
         or identity["over"]
     )
     assert identity["lanes"] == 4
     assert identity["impl"] == "pcg4d"
-    assert identity["num_steps"] == 400
-    assert identity["backend"] == jax.default_backend()
-    assert identity["device"] == jax.devices()[0].device_kind
-    assert identity["xla_flags"] == os.environ.get("XLA_FLAGS", "")
-    assert identity["x64"] is False
+    assert manifest["num_steps"] == 400
+    assert origin["backend"] == jax.default_backend()
+    assert origin["device"] == jax.devices()[0].device_kind
+    assert origin["xla_flags"] == os.environ.get("XLA_FLAGS", "")
+    assert origin["x64"] is False
     assert '"learning_rate": 0.3' in json.dumps(identity["agent"])
     assert manifest["compile_seconds"] >= 0
     assert 0 < manifest["seconds"] < 3600
@@ -404,7 +408,7 @@ def test_compile_time_is_part_of_the_time():
 def test_the_manifest_names_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert folder.new_manifest({}, "a run")["git"] is None
+    assert folder.git_state() is None
 
     def git(*words):
         who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
@@ -417,14 +421,14 @@ def test_the_manifest_names_the_commit_and_whether_it_is_what_ran(tmp_path, monk
     git("add", "script.py")
     git("commit", "-m", "a script")
     commit = git("rev-parse", "HEAD")
-    assert folder.new_manifest({}, "a run")["git"] == {"commit": commit, "dirty": False}
+    assert folder.git_state() == {"commit": commit, "dirty": False}
     (tmp_path / "script.py").write_text("x = 2\n")
-    assert folder.new_manifest({}, "a run")["git"] == {"commit": commit, "dirty": True}
+    assert folder.git_state() == {"commit": commit, "dirty": True}
 
 
 def test_no_git_is_no_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert folder.new_manifest({}, "a run")["git"] is None
+    assert folder.git_state() is None
 
 
 # ---- agents as data ------------------------------------------------------------------
@@ -500,8 +504,8 @@ def test_arrays_come_back_with_their_type(dtype):
 
 @pytest.mark.parametrize(
     "value",
-    [object(), print, lambda x: x, {1: 2}, DEEP.init],
-    ids=["object", "print", "lambda", "key", "method"],
+    [object(), functools.partial(print), {1: 2}, DEEP.init],
+    ids=["object", "partial", "key", "method"],
 )
 def test_what_is_no_data_is_refused(value):
     with pytest.raises(TypeError, match="cannot be recorded"):
@@ -561,4 +565,5 @@ def test_nothing_is_left_when_a_manifest_cannot_be_written(tmp_path, monkeypatch
     monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         CASES["tabular"](out=tmp_path / "run")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert set(left) <= {".lock"}

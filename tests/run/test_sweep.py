@@ -561,7 +561,7 @@ def test_a_manifest_that_cannot_be_finished_costs_no_result(tmp_path, monkeypatc
         return replace(source, target)
 
     monkeypatch.setattr(files.os, "replace", full)
-    with pytest.raises(NotSaved, match="manifest.*No space left") as caught:
+    with pytest.raises(NotSaved, match=r"manifest.*No space left") as caught:
         run(SEEDS, out=tmp_path / "run")
     assert written and bits(caught.value.result.curves) == bits(whole.curves)
 
@@ -689,7 +689,7 @@ def test_functions_of_time_sweep_like_schedules(tmp_path):
         purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
     found = purerl.load(tmp_path / "run")
     np.testing.assert_array_equal(found.curves["q_error"][0, :, -1], result.final["q_error"][0])
-    with pytest.raises(ValueError, match="polynomial_schedule.<locals>.schedule"):
+    with pytest.raises(ValueError, match=r"polynomial_schedule\.<locals>"):
         print(found.agents)
 
 
