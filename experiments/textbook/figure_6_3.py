@@ -71,10 +71,15 @@ def figure():
         "exact, Sarsa": soft,
     }
     mean = {}
-    for level, name in ((greedy, "Q-learning"), (soft, "Sarsa")):
+    for level, name in ((greedy, "Q-learning"), (soft, "the two Sarsas")):
         axes.axhline(level, **EXACT)
         axes.annotate(
-            f"exact limit of {name}: {level:.1f}", (0.1, level + 1), fontsize="small", color="0.35"
+            f"exact limit of {name}: {level:.1f}",
+            (0.1, level),
+            xytext=(0, 7),
+            textcoords="offset points",
+            fontsize="small",
+            color="0.35",
         )
     for (name, cls), color in zip(METHODS.items(), COLORS, strict=False):
         for kind, (runs, num_episodes, lanes, style) in KINDS.items():

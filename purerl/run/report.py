@@ -1,5 +1,6 @@
 """Reports of runs: tables in the terminal, pictures in the run's folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,9 +16,15 @@ from purerl.run.result import SweepResult
 _ERRORS = "q_error", "value_error", "gain_error", "loss"
 
 
-def show(result: SweepResult, folder: Path) -> None:
-    """Print the table of a run, and draw its pictures into its folder."""
-    print(result.table())
+def show(result: SweepResult, folder: Path, names: Sequence[str] | None = None) -> None:
+    """Print the table of a run, and draw its pictures into its folder.
+
+    Args:
+        result: the run.
+        folder: of the pictures.
+        names: of the measures; by default all.
+    """
+    print(result.table(names))
     for failure in result.failures:
         seed, configuration = failure["seed"], failure["configuration"]
         print(f"FAILED: seed {seed} of configuration {configuration}: {failure['reason']}")
@@ -25,19 +32,27 @@ def show(result: SweepResult, folder: Path) -> None:
     compiling = result.manifest["compile_seconds"]
     lanes = result.manifest["identity"]["lanes"]
     print(f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {lanes} lanes")
-    for path in draw(result, folder):
+    for path in draw(result, folder, names):
         print(f"picture: {path}")
 
 
-def draw(result: SweepResult, folder: Path) -> list[Path]:
-    """Draw the learning curves of every measure into a folder.
+def draw(result: SweepResult, folder: Path, names: Sequence[str] | None = None) -> list[Path]:
+    """Draw the learning curves of measures into a folder, but for single points.
 
     For an agent on a gridworld whose states were kept, also the learned values and
-    greedy policy of the first seed beside the exact optimum.
+    greedy policy of the first seed next to the exact optimum.
+
+    Args:
+        result: the run.
+        folder: of the pictures.
+        names: of the measures; by default all.
+
+    Returns:
+        The pictures.
     """
     paths = []
-    for name, curve in result.curves.items():
-        if curve.shape[-1] > 1:
+    for name in result.curves if names is None else names:
+        if result.curves[name].shape[-1] > 1:
             log = "xy" if name in _ERRORS else ""
             paths.append(result.plot(folder / f"{name}.png", name, log=log))
     if result.state is not None and has_map(result.agents[-1]):
