@@ -69,7 +69,7 @@ def figure():
     left.set(xlabel="episodes", ylabel="sum of rewards during an episode", ylim=(-100, 0))
     right.set(xlabel="steps", ylabel="value of the greedy policy", ylim=(-60, 0))
     left.legend()
-    right.legend()
+    right.legend(loc="lower right")
     claims = {
         "Q-learning's online performance is worse than Sarsa's, though it learns the optimal "
         "policy": (

@@ -86,7 +86,7 @@ def draw(panels):
     picture.colorbar(image, ax=axes[2:], label="value: expected return")
     patches = [Patch(color=two_colors(i), label=label) for i, label in enumerate(("stick", "hit"))]
     line = Line2D([], [], label="optimal policy", **OPTIMAL)
-    axes[1].legend(handles=[*patches, line], loc="upper left", bbox_to_anchor=(1.02, 1))
+    picture.legend(handles=[*patches, line], loc="outside upper center", ncols=3)
     for one in axes:
         one.grid(visible=False)
         one.set(

@@ -50,7 +50,7 @@ def figure():
         if name == "TD":
             for when, color in zip((0, 1, 10, 100), COLORS[3:], strict=False):
                 estimates = values[1, 0, when]
-                label = f"after {when} episodes"
+                label = f"after {when} episode{'' if when == 1 else 's'}"
                 left.plot(STATES, estimates, color=color, marker="o", label=label)
                 numbers[f"values after {when}"] = estimates
     left.set(xlabel="state", ylabel="estimated value", xticks=STATES, xticklabels=list("ABCDE"))

@@ -95,7 +95,7 @@ class DiscountingChain(Node):
         The clock is a blue disc on the chosen line, on all of them before the choice.
         """
         rewards = np.asarray(self.rewards)
-        apart = 12  # steps of the clock are 1
+        apart = 12  # from line to line, in steps of the clock
         shapes = []
         for chain, (horizon, reward) in enumerate(zip(HORIZONS, rewards, strict=True)):
             height = -apart * chain

@@ -23,7 +23,7 @@ class Chain(FiniteEnvironment):
         The present state is blue; states in which episodes end are gray. For each
         action there are arrowheads towards the side to which it is more likely to lead
         (both, if equally likely), and below them its expected reward, green if positive
-        and red if negative. Actions for which these are equal share them.
+        and red if negative. Actions with the same of both are drawn once.
         """
         if self.num_states > LONGEST_ROW:
             return super().render(state)
