@@ -62,9 +62,8 @@ def figure():
         needed[n] = int(number[np.argmax(lengths[n].mean(axis=0) < 1.2 * steps_of_best)])
     numbers["episodes needed"] = needed
     axes.set(xlabel="episodes", ylabel="steps per episode", xlim=(2, EPISODES), yscale="log")
-    axes.set_yticks(
-        [15, 20, 50, 100, 200, 500], ["15", "20", "50", "100", "200", "500"], minor=False
-    )
+    ticks = [15, 20, 50, 100, 200, 500]
+    axes.set_yticks(ticks, map(str, ticks))
     axes.minorticks_off()
     axes.legend()
     first = lengths[0][:, 0]
