@@ -41,7 +41,7 @@ def main(
     result = purerl.sweep(
         agent, seeds, num_steps=learning, out=out, resume=resume, label="DQN on CartPole-v1"
     )
-    show(result, out)
+    show(result, out, ["episode_return", "evaluation_return"])
     return result
 
 

@@ -46,7 +46,7 @@ def main() -> None:
         "greedy policy: expected discounted return for Q-learning; "
         "mean return of 100 episodes per seed for DQN"
     )
-    print(f"pictures: {', '.join(sorted(str(path) for path in OUT.glob('*/*.png')))}")
+    print(f"pictures: {OUT}/*/*.png")
     python = shlex.quote(sys.executable)
     print(f"one seed again, bit for bit: {python} -m purerl rerun {OUT}/CartPole-v1 --seed 11")
     print(f"resume, after an interruption: make demo   (or {python} -m experiments.demo)")

@@ -15,6 +15,7 @@ from purerl.figures import plotting
 from purerl.rollout import Actors, rollout
 
 COLUMNS = 8
+WIDE = 5.0  # least ratio of width to height of pictures that get half a row each
 LOOK_ALIKE = (
     "_noise/0",
     "_scale/0",
@@ -52,6 +53,12 @@ def picture(name: str, num_steps: int) -> np.ndarray:
     return env.render(final_state())
 
 
+def _show(axes, name, image):
+    axes.imshow(image)
+    axes.set_axis_off()
+    axes.set_title(name, fontsize=8)
+
+
 def main(out: Path = Path("results/gallery/environments.png"), num_steps: int = 60) -> None:
     """Draw all environments.
 
@@ -59,15 +66,21 @@ def main(out: Path = Path("results/gallery/environments.png"), num_steps: int = 
         out: the picture.
         num_steps: how many random actions each has taken.
     """
-    drawn = names()
-    rows = -(-len(drawn) // COLUMNS)
-    figure = plotting.new_figure(1.7 * COLUMNS, 1.95 * rows, dpi=110)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, name in zip(grid, drawn, strict=False):
-        axes.imshow(picture(name, num_steps), interpolation="nearest")
-        axes.set_title(name.removesuffix("/0"), fontsize=8)
+    pictures = {name.removesuffix("/0"): picture(name, num_steps) for name in names()}
+    wide = {k: image for k, image in pictures.items() if image.shape[1] > WIDE * len(image)}
+    other = {k: image for k, image in pictures.items() if k not in wide}
+    rows = -(-len(other) // COLUMNS)
+    wide_rows = -(-len(wide) // 2)
+    figure = plotting.new_figure(1.7 * COLUMNS, 1.95 * rows + 0.9 * wide_rows, dpi=110)
+    grid = figure.add_gridspec(
+        rows + wide_rows, COLUMNS, height_ratios=[1.95] * rows + [0.9] * wide_rows
+    )
+    for i, name in enumerate(other):
+        _show(figure.add_subplot(grid[i // COLUMNS, i % COLUMNS]), name, other[name])
+    for i, name in enumerate(wide):
+        left = i % 2 * COLUMNS // 2
+        place = grid[rows + i // 2, left : left + COLUMNS // 2]
+        _show(figure.add_subplot(place), name, wide[name])
     out.parent.mkdir(parents=True, exist_ok=True)
     print(f"picture: {plotting.save(figure, out)}")
 

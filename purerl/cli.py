@@ -202,7 +202,7 @@ def report(runs: tuple[Path, ...], /, *, html: bool = False, modules: Imports = 
     """
     import_all(modules)
     for folder in runs:
-        show(purerl.load(folder), folder, html)
+        show(purerl.load(folder), folder, html=html)
 
 
 def rerun(run: Path, /, *, seed: int, configuration: int = 0, modules: Imports = ()) -> None:

@@ -38,7 +38,7 @@ def figure():
     label = "Sarsa, mean of 100 runs (20 of them gray)"
     axes.plot(time, estimate.point, color=COLORS[0], label=label)
     line = estimate.point[-1] + (time - time[-1]) / steps_of_best
-    label = f"the best epsilon-greedy policy: {steps_of_best:.1f} steps an episode"
+    label = f"slope of the best epsilon-greedy policy: {steps_of_best:.1f} steps an episode"
     axes.plot(time[line > 0], line[line > 0], label=label, **EXACT)
     axes.set(xlabel="time steps", ylabel="episodes", xlim=(0, STEPS), ylim=(0, None))
     axes.legend()

@@ -2,8 +2,9 @@
 
 Sarsa and Q-learning with epsilon = 0.1 and a step size of 0.5, no discount. Left: the
 sum of rewards of an episode while learning, 2,000 runs. The dashed lines are exact: the
-returns of the epsilon-greedy policies that they learn in the limit. Right: the value of
-the greedy policy learned, which is optimal for Q-learning only.
+returns of the epsilon-greedy policies that they learn in the limit. Right: the exact
+value (discount 0.999) of the greedy policy learned, which is optimal for Q-learning
+only.
 """
 
 from typing import Any
@@ -44,6 +45,16 @@ def figure():
         returns = runs["return"][0]
         numbers[name] = band(left, np.arange(10, EPISODES + 1), smooth(returns), name, color)
         left.axhline(exact[name], **EXACT)
+        left.annotate(
+            f"exact limit of {name}: {exact[name]:.1f}",
+            (EPISODES, exact[name]),
+            xytext=(0, -4 if name == "Q-learning" else 3),
+            textcoords="offset points",
+            ha="right",
+            va="top" if name == "Q-learning" else "bottom",
+            fontsize="small",
+            color="0.35",
+        )
         late[name] = returns[:, -100:].mean()
 
         def run(key, agent=make(0.5).replace(discount=0.999)):  # noqa: B008 (one a method)
@@ -54,13 +65,11 @@ def figure():
         time = np.arange(1, 51) * 400
         right.plot(time, learned[name], color=color, label=f"{name}, median of 128 runs")
     best = float(mdp.expected_return(env.mdp, mdp.greedy(mdp.optimal_q(env.mdp, 0.999)), 0.999))
-    right.axhline(best, **EXACT)
+    right.axhline(best, label=f"optimal policy: {best:.1f}", **EXACT)
     left.set(xlabel="episodes", ylabel="sum of rewards during an episode", ylim=(-100, 0))
-    right.set(
-        xlabel="steps", ylabel="exact value of the greedy policy (discount 0.999)", ylim=(-60, 0)
-    )
+    right.set(xlabel="steps", ylabel="value of the greedy policy", ylim=(-60, 0))
     left.legend()
-    right.legend()
+    right.legend(loc="lower right")
     claims = {
         "Q-learning's online performance is worse than Sarsa's, though it learns the optimal "
         "policy": (

@@ -147,7 +147,7 @@ def figure():
         stopped = [np.isinf(run).sum() for run in runs]
         numbers[f"{name}: runs longer than {method.patience} steps for each cell"] = stopped
         draw_band(axes, cells, found[name], color=color, label=name, marker="o")
-    axes.plot(cells, ways, label="the shortest way", **EXACT)
+    axes.plot(cells, ways, label="steps of the shortest way", **EXACT)
     axes.set(xscale="log", yscale="log")
     axes.set(xlabel="cells of the maze", ylabel="updates until the policy is good")
     axes.set_xticks(cells, map(str, cells))

@@ -50,7 +50,7 @@ def figure():
     x = np.arange(1, STEPS + 1)
     best = best_reward()
     numbers: dict[str, Any] = {"best": best}
-    left.axhline(best, **EXACT)
+    left.axhline(best, label=f"the best action: {best:.2f}", **EXACT)
     for e, color in zip(EPSILONS, COLORS, strict=False):
         label = f"epsilon = {e:g}" if e else "greedy"
         numbers[label] = {

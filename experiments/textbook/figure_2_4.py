@@ -1,6 +1,7 @@
 """Figure 2.4: upper confidence bounds
 
-UCB with c = 2 against epsilon = 0.1, both with sample averages; 2,000 bandits.
+UCB with c = 2 against epsilon = 0.1, both with sample averages; 2,000 bandits. The
+dashed line is that of figure 2.2.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ def figure():
     x = np.arange(1, STEPS + 1)
     best = best_reward()
     numbers: dict[str, Any] = {"best": best}
-    axes.axhline(best, **EXACT)
+    axes.axhline(best, label=f"the best action: {best:.2f}", **EXACT)
     methods = {
         "UCB, c = 2": sample_average(behavior=UCB(2.0)),
         "epsilon-greedy, epsilon = 0.1": sample_average(epsilon=0.1),

@@ -16,7 +16,7 @@ SETTINGS = ((0.1, True), (0.4, True), (0.1, False), (0.4, False))  # step size, 
 
 
 def figure():
-    picture, (axes,) = canvas(width=7.5)
+    picture, (axes,) = canvas(width=7.5, height=4.8)
     x = np.arange(1, STEPS + 1)
     numbers = {}
     optimal = {}
@@ -28,7 +28,7 @@ def figure():
         style = "-" if baseline else ":"
         numbers[label] = band(axes, x, 100 * found, label, color, linestyle=style)
     axes.set(xlabel="steps", ylabel="% optimal action", ylim=(0, 100))
-    axes.legend(loc="lower right")
+    picture.legend(loc="outside lower center", ncols=2)
     late = {setting: curve[-100:].mean() for setting, curve in optimal.items()}
     claims = {
         "without a baseline either step size does much worse": (

@@ -50,14 +50,18 @@ def figure():
             return jnp.stack([steps(agent, key, STEPS)["reward"].total.mean() for agent in agents])
 
         estimate = normal_band(purerl.over_seeds(run, RUNS))
-        draw_band(axes, values, estimate, color=color, label=label)
+        draw_band(axes, values, estimate, color=color, label=label, marker="o", markersize=4)
         numbers[label] = {"parameter": values, "reward": estimate}
         method = label.split(":")[0]
         best[method] = estimate.point.max()
         place[method] = int(estimate.point.argmax()), len(values)
     axes.set_xscale("log", base=2)
+    powers = np.arange(-7, 3)
+    axes.set_xticks(2.0**powers, [f"1/{2**-p}" if p < 0 else f"{2**p}" for p in powers.tolist()])
     axes.set(
-        xlabel="parameter", ylabel="average reward over the first 1,000 steps", ylim=(0.9, 1.55)
+        xlabel="value of the parameter",
+        ylabel="average reward over the first 1,000 steps",
+        ylim=(0.9, 1.55),
     )
     axes.legend(loc="lower left", fontsize="small")
     ranked = sorted(best, key=lambda name: -best[name])

@@ -77,14 +77,16 @@ def draw(panels):
         above.pcolormesh(CARD_EDGES, SUM_EDGES, hits, cmap=two_colors, vmin=0, vmax=1)
         # The optimal policy hits up to some sum, so that a count of sums gives the
         # first it sticks on.
-        above.stairs(SUM_EDGES[optimal.sum(axis=0)], CARD_EDGES, baseline=None, **OPTIMAL)
+        above.stairs(
+            SUM_EDGES[optimal.sum(axis=0)], CARD_EDGES, baseline=None, clip_on=False, **OPTIMAL
+        )
         image = below.pcolormesh(CARD_EDGES, SUM_EDGES, value, cmap="RdBu", vmin=-1, vmax=1)
         above.set(title=f"policy, {name}")
         below.set(title=f"value, {name}")
-    picture.colorbar(image, ax=axes[2:])
+    picture.colorbar(image, ax=axes[2:], label="value: expected return")
     patches = [Patch(color=two_colors(i), label=label) for i, label in enumerate(("stick", "hit"))]
-    line = Line2D([], [], label="optimal", **OPTIMAL)
-    picture.legend(handles=[*patches, line], loc="outside right upper")
+    line = Line2D([], [], label="optimal policy", **OPTIMAL)
+    picture.legend(handles=[*patches, line], loc="outside upper center", ncols=3)
     for one in axes:
         one.grid(visible=False)
         one.set(

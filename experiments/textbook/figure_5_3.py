@@ -76,7 +76,7 @@ def figure():
         squares = (values["value"][0, :, POINTS - 1].T - true) ** 2
         numbers[label] = band(axes, POINTS, squares, label, color)
         errors[label] = squares.mean(axis=0)
-    axes.plot(POINTS, variance / POINTS, label="ordinary, exactly", **EXACT)
+    axes.plot(POINTS, variance / POINTS, label="ordinary, exact: variance / episodes", **EXACT)
     axes.set(
         xlabel="episodes", ylabel="mean square error", xscale="log", xlim=(1, EPISODES), ylim=0
     )

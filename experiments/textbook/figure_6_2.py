@@ -16,7 +16,7 @@ from purerl.figures.plotting import COLORS
 RUNS, EPISODES = 1_000, 100
 STATES = np.arange(1, 6)
 TRUE = STATES / 6
-METHODS = {"TD": (TD, (0.15, 0.1, 0.05)), "MC": (MonteCarloPrediction, (0.01, 0.02, 0.03, 0.04))}
+METHODS = {"MC": (MonteCarloPrediction, (0.01, 0.02, 0.03, 0.04)), "TD": (TD, (0.15, 0.1, 0.05))}
 
 
 def figure():
@@ -25,7 +25,7 @@ def figure():
     numbers = {}
     errors = {}
     left.plot(STATES, TRUE, label="true values", **EXACT)
-    for (name, (cls, alphas)), style in zip(METHODS.items(), ("-", "--"), strict=True):
+    for (name, (cls, alphas)), style in zip(METHODS.items(), ("--", "-"), strict=True):
         extra = {"visit": "every", "count_visits": False} if cls is MonteCarloPrediction else {}
 
         def make(alpha, cls=cls, extra=extra):
@@ -50,7 +50,7 @@ def figure():
         if name == "TD":
             for when, color in zip((0, 1, 10, 100), COLORS[3:], strict=False):
                 estimates = values[1, 0, when]
-                label = f"after {when} episodes"
+                label = f"after {when} episode{'' if when == 1 else 's'}"
                 left.plot(STATES, estimates, color=color, marker="o", label=label)
                 numbers[f"values after {when}"] = estimates
     left.set(xlabel="state", ylabel="estimated value", xticks=STATES, xticklabels=list("ABCDE"))

@@ -2,8 +2,8 @@
 
 The return of an episode on the cliff against the step size, epsilon = 0.1, no discount:
 averaged over the first 100 episodes of 50,000 runs (interim), and over 100,000 episodes
-of 10 runs (asymptotic), as in van Seijen et al. (2009) and the book. The dashed lines
-are exact: the returns of the epsilon-greedy policies that Q-learning and the two Sarsas
+of 10 runs (asymptotic), as in van Seijen et al. (2009) and the book. The gray lines are
+exact: the returns of the epsilon-greedy policies that Q-learning and the two Sarsas
 learn in the limit of small step sizes. A run is stopped after five million steps, and
 then counts with the episodes it has finished: this happens to Sarsa with a step size of
 1, which walks in circles.
@@ -71,10 +71,15 @@ def figure():
         "exact, Sarsa": soft,
     }
     mean = {}
-    for level, name in ((greedy, "Q-learning"), (soft, "Sarsa")):
+    for level, name in ((greedy, "Q-learning"), (soft, "the two Sarsas")):
         axes.axhline(level, **EXACT)
         axes.annotate(
-            f"exact limit of {name}: {level:.1f}", (0.1, level + 1), fontsize="small", color="0.35"
+            f"exact limit of {name}: {level:.1f}",
+            (0.1, level),
+            xytext=(0, 7),
+            textcoords="offset points",
+            fontsize="small",
+            color="0.35",
         )
     for (name, cls), color in zip(METHODS.items(), COLORS, strict=False):
         for kind, (runs, num_episodes, lanes, style) in KINDS.items():

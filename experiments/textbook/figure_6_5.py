@@ -20,7 +20,7 @@ METHODS = {"Q-learning": QLearning, "Double Q-learning": DoubleQLearning}
 def figure():
     env = purerl.make("MaximizationBias-v0")
     picture, (axes,) = canvas(width=7.5)
-    axes.axhline(5, **EXACT)
+    axes.axhline(5, label="the best epsilon-greedy policy: 5%", **EXACT)
     numbers = {}
     left = {}
     for (name, cls), color in zip(METHODS.items(), COLORS, strict=False):

@@ -55,7 +55,7 @@ def draw(picture: "Figure", axes: np.ndarray, panels: Iterable[Mapping[str, Band
             style = "-" if i < len(COLORS) else "--"
             color = COLORS[i % len(COLORS)]
             draw_band(one, ALPHAS, shown, color=color, label=label, linestyle=style)
-        one.set(xlabel="step size", ylim=(0.25, SHOWN))
+        one.set(xlabel="step size", ylim=(0.24, SHOWN))
     axes[0].set_ylabel("RMS error, first 10 episodes")
     picture.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
 

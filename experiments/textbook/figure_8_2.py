@@ -4,7 +4,7 @@ Dyna-Q with 0, 5 and 50 planning steps per real one (0 is Q-learning): step size
 epsilon 0.1, a discount of 0.95, 300 runs (the book has 30). No value changes before the
 goal is first found, so that all three spend the first episode in the same way. The
 dashed line is exact, the mean length of an episode of the best epsilon-greedy policy;
-the shortest way takes 14 steps.
+the shortest way takes 14 steps. The vertical axis is logarithmic, unlike the book's.
 """
 
 from typing import Any
@@ -61,7 +61,10 @@ def figure():
         # one.
         needed[n] = int(number[np.argmax(lengths[n].mean(axis=0) < 1.2 * steps_of_best)])
     numbers["episodes needed"] = needed
-    axes.set(xlabel="episodes", ylabel="steps per episode", xlim=(2, EPISODES), ylim=(0, 800))
+    axes.set(xlabel="episodes", ylabel="steps per episode", xlim=(2, EPISODES), yscale="log")
+    ticks = [15, 20, 50, 100, 200, 500]
+    axes.set_yticks(ticks, map(str, ticks))
+    axes.minorticks_off()
     axes.legend()
     first = lengths[0][:, 0]
     claims = {

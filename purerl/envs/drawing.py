@@ -24,6 +24,25 @@ SKY: Color = (86, 180, 233)
 YELLOW: Color = (240, 228, 66)
 BROWN: Color = (133, 92, 60)
 
+# Characters of three by five dots, row by row; < and > are arrowheads.
+_DOTS = {
+    "0": "### #.# #.# #.# ###",
+    "1": ".#. ##. .#. .#. ###",
+    "2": "### ..# ### #.. ###",
+    "3": "### ..# ### ..# ###",
+    "4": "#.# #.# ### ..# ..#",
+    "5": "### #.. ### ..# ###",
+    "6": "### #.. ### #.# ###",
+    "7": "### ..# ..# ..# ..#",
+    "8": "### #.# ### #.# ###",
+    "9": "### #.# ### ..# ###",
+    "-": "... ... ### ... ...",
+    ".": "... ... ... ... .#.",
+    "?": "### ..# .## ... .#.",
+    "<": "..# .## ### .## ..#",
+    ">": "#.. ##. ### ##. #..",
+}
+
 
 def cells(colors: ArrayLike, size: int = 16) -> np.ndarray:
     """Squares of ``size`` pixels.
@@ -73,6 +92,42 @@ def paint(colors: np.ndarray, agent: tuple[int, int]) -> np.ndarray:
     top, left = size * agent[0], size * agent[1]
     picture[top : top + size - 1, left : left + size - 1] = tile
     return picture
+
+
+def number(value: float) -> str:
+    """A number to two decimal places, without zeros at their end.
+
+    >>> number(-0.5), number(3000.0), number(-0.001)
+    ('-0.5', '3000', '0')
+    """
+    return f"{value:z.2f}".rstrip("0").rstrip(".")
+
+
+def write(
+    picture: np.ndarray,
+    characters: str,
+    row: int,
+    column: int,
+    color: Color = BLACK,
+    size: int = 2,
+) -> None:
+    """Write digits and some signs, ``-.?<>``, into a picture, centered at a pixel.
+
+    Args:
+        picture: uint8 ``[height, width, 3]``, in which all of them must lie.
+        characters: ``N`` of them take ``[5 * size, (4 * N - 1) * size]`` pixels.
+        row, column: the center.
+        color: of the ink.
+        size: pixels along a side of a dot, of which a character has three by five.
+    """
+    if not characters:
+        return
+    rows = [".".join(lines) for lines in zip(*(_DOTS[c].split() for c in characters), strict=True)]
+    dots = np.array([list(line) for line in rows]) == "#"
+    inked = dots.repeat(size, axis=0).repeat(size, axis=1)
+    top = row - len(inked) // 2
+    left = column - inked.shape[1] // 2
+    picture[top : top + len(inked), left : left + inked.shape[1]][inked] = color
 
 
 def shades(values: ArrayLike) -> np.ndarray:

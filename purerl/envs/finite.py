@@ -15,6 +15,8 @@ from purerl.envs.base import Outcome
 from purerl.mdp.model import FiniteMDP, is_concrete
 from purerl.pytree import Node, static
 
+MOST_NUMBERED = 144  # largest number of states whose cells are numbered in pictures
+
 
 def _thresholds(probability):
     """Points at which the inverse of the distribution function jumps.
@@ -178,9 +180,19 @@ class FiniteEnvironment(Node):
         return state
 
     def render(self, state):
-        """A square of cells, one a state; the present state is blue."""
+        """A square of cells, one a state; the present state is blue.
+
+        Up to 144 cells are numbered.
+        """
         side = math.ceil(math.sqrt(self.num_states))
         colors = np.full((side * side, 3), drawing.WHITE)
         colors[: self.num_states] = drawing.PALE
         colors[int(state)] = drawing.BLUE
-        return drawing.cells(colors.reshape(side, side, 3))
+        numbered = self.num_states <= MOST_NUMBERED
+        size = 32 if numbered else 16
+        picture = drawing.cells(colors.reshape(side, side, 3), size)
+        for i in range(self.num_states if numbered else 0):
+            row, column = divmod(i, side)
+            ink = drawing.WHITE if i == int(state) else drawing.GRAY
+            drawing.write(picture, f"{i}", size * row + 16, size * column + 16, ink)
+        return picture

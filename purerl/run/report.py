@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from purerl.run.result import SweepResult, describe
 _PICTURES = (".png", ".gif")
 
 
-def show(result: SweepResult, folder: Path, html: bool = False) -> None:
+def show(
+    result: SweepResult, folder: Path, names: Sequence[str] | None = None, html: bool = False
+) -> None:
     """Print the table of a run, and draw its pictures into its folder.
 
-    There is a picture of the learning curves of every measure. For an agent on a
+    There is a picture of the learning curves of each measure. For an agent on a
     gridworld whose states were kept, there is also one of the learned values and greedy
     policy of the first seed beside the exact optimum. A file that cannot be written is
     reported on standard error, with the reason, and the others are written.
@@ -31,13 +33,14 @@ def show(result: SweepResult, folder: Path, html: bool = False) -> None:
     Args:
         result: the run.
         folder: for the pictures.
+        names: of the measures; by default all.
         html: whether to write ``report.html``, too: all of it in one page.
     """
-    print(result.table())
+    print(result.table(names))
     for text in _failures(result):
         print(f"FAILED: {text}")
     print(_timing(result.manifest))
-    for name, write in _pictures(result):
+    for name, write in _pictures(result, names):
         _write("picture", folder / name, write)
     if html:
         _write("page", folder / "report.html", lambda path: _write_page(result, path))
@@ -72,9 +75,11 @@ def _timing(manifest: dict[str, Any]) -> str:
     return f"{seconds:.1f} s, of which {compiling:.1f} s compiling; {lanes} lanes"
 
 
-def _pictures(result: SweepResult) -> Iterator[tuple[str, Callable[[Path], object]]]:
+def _pictures(
+    result: SweepResult, names: Sequence[str] | None
+) -> Iterator[tuple[str, Callable[[Path], object]]]:
     """Names of pictures, with functions that write them."""
-    for name in result.drawn:
+    for name in result.drawn if names is None else [n for n in result.drawn if n in names]:
         yield f"{name}.png", lambda path, name=name: result.plot(path, name)
     if any(result.kept.values()) and _is_on_a_map(result):
         yield "policy.png", lambda path: _draw_policy(result, path)

@@ -142,6 +142,60 @@ def test_cells():
     np.testing.assert_array_equal(cells(colors, size=3), colors.repeat(3, 0).repeat(3, 1))
 
 
+def test_characters_dot_by_dot():
+    """An arrowhead and a two, with one dot between them, once also magnified."""
+    picture = np.full((9, 9, 3), WHITE, np.uint8)
+    drawing.write(picture, ">2", 4, 4, RED, size=1)
+    expected = [
+        ".........",
+        ".........",
+        ".#...###.",
+        ".##....#.",
+        ".###.###.",
+        ".##..#...",
+        ".#...###.",
+        ".........",
+        ".........",
+    ]
+    dots = np.array([list(line) for line in expected]) == "#"
+    assert (picture[dots] == RED).all() and (picture[~dots] == WHITE).all()
+    larger = np.full((27, 27, 3), WHITE, np.uint8)
+    drawing.write(larger, ">2", 13, 13, RED, size=3)
+    np.testing.assert_array_equal(larger, picture.repeat(3, 0).repeat(3, 1))
+
+
+def test_nothing_is_written_of_no_characters():
+    picture = np.full((4, 4, 3), WHITE, np.uint8)
+    drawing.write(picture, "", 2, 2)
+    assert (picture == WHITE).all()
+
+
+def test_characters_differ():
+    seen = set()
+    for character in "0123456789-.?<>":
+        picture = np.full((6, 4, 3), WHITE, np.uint8)
+        drawing.write(picture, character, 3, 2, size=1)
+        assert (picture == BLACK).any()
+        seen.add(picture.tobytes())
+    assert len(seen) == 15
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (-0.004, "0"),
+        (1, "1"),
+        (-0.1, "-0.1"),
+        (0.125, "0.12"),
+        (100, "100"),
+        (10.5, "10.5"),
+    ],
+)
+def test_numbers_have_two_decimals_at_most(value, text):
+    assert drawing.number(value) == text
+
+
 def test_shades():
     dark, middle, bright = [24, 36, 64], [137, 136, 117], [250, 236, 170]
     np.testing.assert_array_equal(shades([[-3, 1], [5, -3]]), [[dark, middle], [bright, dark]])
@@ -160,5 +214,5 @@ def test_shades_lay_planes_side_by_side():
 
 
 def test_colors_differ():
-    colors = [value for name, value in vars(drawing).items() if name.isupper()]
+    colors = [value for name, value in vars(drawing).items() if name.isupper() and name[0] != "_"]
     assert len(set(colors)) == len(colors) == 12

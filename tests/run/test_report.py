@@ -30,7 +30,6 @@ def made(label="a run", values=(0.1, 0.2), **manifest):
     manifest = {"label": label, "identity": {"lanes": 8}, "seconds": 2.0} | manifest
     return SweepResult(
         configurations=[{"epsilon": value} for value in values],
-        agents=[None, None],
         seeds=np.arange(12),
         curves={"policy_value": curve, "evaluation_return": curve[:, :, -1:]},
         steps={"policy_value": np.arange(1, 21) * 50, "evaluation_return": np.array([1000])},
@@ -49,10 +48,19 @@ def test_what_is_shown(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["policy_value.png"]
 
 
+def test_only_measures_asked_for(tmp_path, capsys):
+    result = made()
+    more = {"q_error": result.curves["policy_value"]} | result.curves
+    steps = {"q_error": result.steps["policy_value"]} | result.steps
+    report.show(dataclasses.replace(result, curves=more, steps=steps), tmp_path, ["q_error"])
+    assert [path.name for path in tmp_path.iterdir()] == ["q_error.png"]
+    printed = capsys.readouterr().out
+    assert "q_error" in printed and "policy_value" not in printed
+
+
 def test_little_is_known_of_a_run_that_was_stopped(tmp_path, capsys):
     nothing = SweepResult(
         configurations=[{"rate": 0.1}],
-        agents=[None],
         seeds=np.arange(3),
         curves={},
         steps={},
@@ -95,7 +103,8 @@ def test_a_policy_whose_agent_is_gone_is_no_error(tmp_path, capsys):
         def __getitem__(self, _):
             raise ValueError("there is no class MyAgent any more")
 
-    report.show(dataclasses.replace(made(), agents=Gone(), state={"q": np.zeros(3)}), tmp_path)
+    kept = {(0, 0): {"snapshot.q": np.zeros(3)}}
+    report.show(dataclasses.replace(made(), make_agents=Gone, kept=kept), tmp_path)
     printed = capsys.readouterr()
     assert printed.err == "policy not drawn: there is no class MyAgent any more\n"
     assert "picture: " in printed.out
@@ -189,7 +198,6 @@ def rng_result(configurations):
     curve = np.random.default_rng(0).random((13, 12, 20))[:configurations]
     return SweepResult(
         configurations=[{"epsilon": i / 100} for i in range(configurations)],
-        agents=[None] * configurations,
         seeds=np.arange(12),
         curves={"q_error": curve},
         steps={"q_error": np.arange(20)},

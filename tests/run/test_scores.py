@@ -25,7 +25,6 @@ def made(curves, over=None, counts=None, failures=(), num_steps=1000, label="a r
     first = next(iter(curves.values()))
     return SweepResult(
         configurations=[dict(zip(over, v, strict=True)) for v in itertools.product(*over.values())],
-        agents=[None] * first.shape[0],
         seeds=np.arange(first.shape[1]),
         curves=curves,
         steps={
@@ -339,7 +338,6 @@ def test_csv_comes_back(tmp_path):
 def test_a_run_without_curves_has_no_records():
     result = SweepResult(
         configurations=[{"rate": 0.1}],
-        agents=[None],
         seeds=np.arange(3),
         curves={},
         steps={},

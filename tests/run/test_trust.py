@@ -60,7 +60,7 @@ def test_a_manifest_does_not_run_code(copy, tmp_path, monkeypatch):
     names = "hostile:Env", "os:system", "builtins:exec", "purerl.__main__:x", "flax.io:rmtree"
     values = [{"class": name, "fields": {}} for name in names]
     values += [{"function": name} for name in names]
-    loads = {"class": "dataclasses:make_dataclass", "fields": {"cls_name": "X", "fields": []}}
+    loads = {"class": "dataclasses:make_dataclass", "fields": {"cls_name": "X"}}
     for with_chunks in (True, False):
         for value in (*values, loads):
             manifest = json.loads(json.dumps(whole))

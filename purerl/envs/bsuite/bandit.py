@@ -88,9 +88,11 @@ class Bandit(Node):
         return jnp.ones((1, 1), jnp.float32)
 
     def render(self, state):
-        """Rewards, the brighter the larger; below them the arm pulled last, in blue."""
-        arms = np.full((1, self.num_actions, 3), drawing.PALE, np.uint8)
-        colors = np.concatenate([drawing.shades(self.rewards), arms])
-        if state.arm >= 0:
-            colors[1, int(state.arm)] = drawing.BLUE
-        return drawing.cells(colors, size=24)
+        """Bars for the rewards, from 0 to 1; that of the last action is blue."""
+        arms = self.num_actions
+        height = arms / 2
+        shapes = [drawing.box(arms / 2, 0, arms, 0.1, drawing.GRAY)]
+        for i, reward in enumerate(np.asarray(self.rewards, float)):
+            color = drawing.BLUE if i == int(state.arm) else drawing.GRAY
+            shapes.append(drawing.box(i + 0.5, reward * height / 2, 0.6, reward * height, color))
+        return drawing.draw(shapes, -0.3, arms + 0.3, -0.3, height + 0.3, width=248)

@@ -90,10 +90,21 @@ class DiscountingChain(Node):
         return jnp.stack([state.chain.astype(jnp.float32), state.time / jnp.float32(LENGTH)])[None]
 
     def render(self, state):
-        colors = np.full((len(HORIZONS), LENGTH + 1, 3), drawing.PALE, np.uint8)
+        """Five lines of time, each with a bar where it pays: green if that is more.
+
+        The clock is a blue disc on the chosen line, on all of them before the choice.
+        """
         rewards = np.asarray(self.rewards)
+        apart = 12  # from line to line, in steps of the clock
+        shapes = []
         for chain, (horizon, reward) in enumerate(zip(HORIZONS, rewards, strict=True)):
-            colors[chain, horizon] = drawing.GREEN if reward > 1 else drawing.YELLOW
-        chosen = slice(None) if state.chain < 0 else int(state.chain)
-        colors[chosen, int(state.time)] = drawing.BLUE
-        return drawing.cells(colors, size=8)
+            height = -apart * chain
+            chosen = state.chain in (-1, chain)
+            ink = drawing.BLACK if chosen else drawing.GRAY
+            pays = drawing.GREEN if reward > 1 else drawing.ORANGE
+            shapes.append(drawing.line((0, height), (LENGTH, height), 0.6, ink))
+            shapes.append(drawing.box(horizon, height, 1.6, 9, pays))
+            if chosen:
+                shapes.append(drawing.disc(int(state.time), height, 2, drawing.BLUE))
+        bottom = -apart * (len(HORIZONS) - 0.5)
+        return drawing.draw(shapes, -4, LENGTH + 4, bottom, apart / 2, width=324)

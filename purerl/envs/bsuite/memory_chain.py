@@ -95,11 +95,15 @@ class MemoryChain(Node):
         return jnp.concatenate([jnp.stack([left, query]), context]).astype(jnp.float32)[None]
 
     def render(self, state):
+        """The bits, with a question mark below the one asked for, and the clock."""
         length = int(self.memory_length)
         bits = np.asarray(unpack(state.context, self.num_bits), bool)
-        colors = np.full((2, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
+        colors = np.full((3, max(self.num_bits, length + 2), 3), drawing.WHITE, np.uint8)
         colors[0, : self.num_bits] = np.where(bits[:, None], drawing.ORANGE, drawing.SKY)
-        colors[0, int(state.query)] = drawing.RED if bits[int(state.query)] else drawing.BLUE
-        colors[1, : length + 2] = drawing.PALE
-        colors[1, int(state.time)] = drawing.BLACK
-        return drawing.cells(colors)
+        colors[2, : length + 2] = drawing.PALE
+        colors[2, int(state.time)] = drawing.BLUE
+        picture = drawing.cells(colors)
+        for i, bit in enumerate(bits):
+            drawing.write(picture, f"{int(bit)}", 8, 16 * i + 8)
+        drawing.write(picture, "?", 24, 16 * int(state.query) + 8)
+        return picture

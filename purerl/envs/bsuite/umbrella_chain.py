@@ -106,12 +106,35 @@ class UmbrellaChain(Node):
         return jnp.concatenate([seen, noise])[None]
 
     def render(self, state):
-        noise = np.asarray(unpack(state.distractors, self.num_distractors), bool)
+        """Rain or sun, and somebody with or without an umbrella.
+
+        Below them the clock, in blue, and the distractors, dark if 1.
+        """
         length = int(self.chain_length)
-        colors = np.full((2, max(2 + len(noise), length + 1), 3), drawing.WHITE, np.uint8)
-        colors[0, 0] = drawing.BLUE if state.need else drawing.YELLOW
-        colors[0, 1] = drawing.RED if state.have else drawing.PALE
-        colors[0, 2 : 2 + len(noise)] = np.where(noise[:, None], drawing.GRAY, drawing.PALE)
-        colors[1, : length + 1] = drawing.PALE
-        colors[1, int(state.time)] = drawing.BLACK
-        return drawing.cells(colors)
+        noise = np.asarray(unpack(state.distractors, self.num_distractors), bool)
+        colors = np.full((2, max(len(noise), length + 1, 6), 3), drawing.WHITE, np.uint8)
+        colors[0, : length + 1] = drawing.PALE
+        colors[0, int(state.time)] = drawing.BLUE
+        colors[1, : len(noise)] = np.where(noise[:, None], drawing.GRAY, drawing.PALE)
+        below = drawing.cells(colors[: 2 if len(noise) else 1])
+        return np.concatenate([_weather(state.need, state.have, below.shape[1]), below])
+
+
+def _weather(need, have, width):
+    """A scene, ``[80, width, 3]``; its unit is ten pixels, from the middle below."""
+    half = width / 20
+    if need:
+        places = np.arange(-half, half, 1.2)
+        shapes = [
+            drawing.line((x + 0.5, y + 1), (x, y), 0.12, drawing.SKY)
+            for i, x in enumerate(places)
+            for y in (5.5 - i % 2, 2.5 - i % 2)
+        ]
+    else:
+        shapes = [drawing.disc(-2, 6, 1.3, drawing.YELLOW)]
+    shapes += [drawing.box(0, 1.5, 0.9, 3, drawing.BLACK), drawing.disc(0, 3.6, 0.7, drawing.BLACK)]
+    if have:
+        angles = np.linspace(0, np.pi, 13)
+        canopy = np.stack([0.9 + 2.2 * np.cos(angles), 4.6 + 1.7 * np.sin(angles)], axis=-1)
+        shapes += [drawing.line((0.9, 1.8), (0.9, 4.7), 0.2, drawing.RED), (canopy, drawing.RED)]
+    return drawing.draw(shapes, -half, half, 0, 8, width=width)

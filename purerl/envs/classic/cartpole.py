@@ -173,4 +173,5 @@ class CartPole(Node):
             drawing.line(axle, tip, 0.09, drawing.ORANGE),
             drawing.disc(axle[0], axle[1], 0.05, drawing.BLACK),
         ]
-        return drawing.draw(shapes, -1.15 * limit, 1.15 * limit, -0.15, max(length + 0.5, 1.2))
+        top = max(length + 0.5, 1.2)
+        return drawing.draw(shapes, -1.15 * limit, 1.15 * limit, -0.15, top, width=400)

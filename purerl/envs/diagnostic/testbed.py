@@ -98,6 +98,6 @@ class Testbed(Node):
         means = np.clip(np.asarray(state.means, float), -3, 3)
         shapes = [drawing.box(self.arms / 2, 0, self.arms, 0.03, drawing.GRAY)]
         for i, mean in enumerate(means):
-            color = drawing.BLUE if i == int(state.action) else drawing.PALE
+            color = drawing.BLUE if i == int(state.action) else drawing.GRAY
             shapes.append(drawing.box(i + 0.5, mean / 2, 0.5, abs(mean), color))
         return drawing.draw(shapes, -0.3, self.arms + 0.3, -3.2, 3.2, width=248)

@@ -71,7 +71,7 @@ class Blackjack(FiniteEnvironment):
         return (first + jnp.asarray(dealer, jnp.int32) - 1).astype(jnp.int32)
 
     def render(self, state):
-        """The sums of player and dealer as piles, with a line at 21.
+        """The sums of player and dealer as numbered piles, with a line at 21.
 
         The player's is blue (lighter where an ace counts ten more, red if bust), the
         dealer's orange.
@@ -87,7 +87,10 @@ class Blackjack(FiniteEnvironment):
         shapes += [
             drawing.box(14, height + 0.5, 8, 0.7, drawing.ORANGE) for height in range(dealer)
         ]
-        return drawing.draw(shapes, -6, 22, -1, 32, width=196, background=drawing.PALE)
+        picture = drawing.draw(shapes, -6, 22, -1, 35, width=196, background=drawing.PALE)
+        for total, middle in ((player, 2), (dealer, 14)):
+            drawing.write(picture, f"{total}", 7 * (35 - total) - 12, 7 * (middle + 6), size=3)
+        return picture
 
 
 def _draw(total: int, usable_ace: bool, card: int) -> tuple[int, bool]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import purerl.random
-from purerl.envs import interact
+from purerl.envs import drawing, interact
 from purerl.envs.bsuite import (
     EXPERIMENTS,
     Bandit,
@@ -33,6 +33,10 @@ from purerl.envs.bsuite import (
     Record,
     UmbrellaChain,
 )
+from purerl.envs.bsuite.bandit import BanditState
+from purerl.envs.bsuite.discounting_chain import DiscountingChainState
+from purerl.envs.bsuite.memory_chain import MemoryChainState
+from purerl.envs.bsuite.umbrella_chain import UmbrellaChainState
 from tests import quick
 
 COLUMNS = {
@@ -472,6 +476,55 @@ def test_starts_of_cars_and_poles_are_uniform():
 
 
 # ---- the rest ----------------------------------------------------------------
+
+
+def test_a_bandits_bars_are_its_rewards():
+    env = Bandit.of(mapping_seed=0, num_arms=5)
+    picture = env.render(BanditState(jnp.int32(3)))
+    scale = 248 / 5.6
+    heights = []
+    for i in range(5):
+        column = picture[:, round((i + 0.8) * scale)]  # the middle of the bar
+        color = drawing.BLUE if i == 3 else drawing.GRAY
+        heights.append(np.sum((column == color).all(axis=-1)) / (2.5 * scale))
+    np.testing.assert_allclose(heights, env.rewards, atol=0.06)
+
+
+def test_a_discounting_chains_bars_are_at_its_horizons():
+    """Three pixels a step, and 36 from line to line; green pays more."""
+    picture = DiscountingChain.of(mapping_seed=2).render(
+        DiscountingChainState(jnp.int32(1), jnp.int32(50))
+    )
+    for chain, horizon in enumerate((1, 3, 10, 30, 100)):
+        pays = drawing.GREEN if chain == 2 else drawing.ORANGE
+        assert tuple(picture[18 + 36 * chain + 10, 12 + 3 * horizon]) == pays
+        clock = tuple(picture[18 + 36 * chain, 12 + 3 * 50]) == drawing.BLUE
+        assert clock == (chain == 1)
+
+
+def test_a_memory_chains_picture_shows_bits_query_and_clock():
+    env = MemoryChain(memory_length=2, num_bits=3)
+    picture = env.render(MemoryChainState(jnp.uint32([0b101]), jnp.int32(2), jnp.int32(1)))
+    assert picture.shape == (48, 64, 3)
+    middle = [tuple(picture[1, 16 * i + 1]) for i in range(4)]
+    assert middle == [drawing.ORANGE, drawing.SKY, drawing.ORANGE, drawing.WHITE]
+    asked = [(picture[16:31, 16 * i : 16 * i + 15] == drawing.BLACK).any() for i in range(4)]
+    assert asked == [False, False, True, False]
+    assert [tuple(picture[40, 16 * i + 8]) == drawing.BLUE for i in range(4)] == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("need", [0, 1])
+@pytest.mark.parametrize("have", [0, 1])
+def test_an_umbrella_chains_picture_shows_weather_and_umbrella(need, have):
+    env = UmbrellaChain(chain_length=9, num_distractors=3)
+    state = UmbrellaChainState(jnp.int32(need), jnp.int32(have), jnp.int32(4), jnp.uint32([0b110]))
+    picture = env.render(state)
+    assert picture.shape == (80 + 2 * 16, 10 * 16, 3)
+    seen = {color: (picture == color).all(axis=-1).any() for color in (drawing.YELLOW, drawing.RED)}
+    assert seen == {drawing.YELLOW: not need, drawing.RED: have}
+    assert [tuple(picture[88, 16 * i + 8]) == drawing.BLUE for i in range(10)].index(True) == 4
+    noise = [tuple(picture[104, 16 * i + 8]) == drawing.GRAY for i in range(3)]
+    assert noise == [False, True, True]
 
 
 def test_observations_keep_bsuites_leading_axis():

@@ -232,11 +232,31 @@ def test_pictures_show_the_state(name):
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
 
 
+def written(env, state, lines, white=0):
+    """Tests what is written below the cells of a chain.
+
+    Args:
+        env, state: what is drawn.
+        lines: of texts and their color, a text for each state.
+        white: pixels on either side of the cells.
+    """
+    expected = np.full((16 * len(lines), 32 * env.num_states, 3), 255, np.uint8)
+    for i, (texts, inks) in enumerate(lines):
+        for j, (characters, ink) in enumerate(zip(texts, inks, strict=True)):
+            drawing.write(expected, characters, 16 * i + 8, 32 * j + 16, ink)
+    picture = env.render(state)
+    right = picture.shape[1] - white
+    assert (picture[:, :white] == 255).all() and (picture[:, right:] == 255).all()
+    np.testing.assert_array_equal(picture[32:, white:right], expected)
+
+
 def test_pictures_of_chains_show_where_they_end():
-    """Gray at both ends of a walk, blue in its middle, and the rest alike."""
-    picture = random_walk(5).render(3)
-    assert picture.shape == (24, 7 * 24, 3)
-    colors = [tuple(map(int, color)) for color in picture[5, 5::24]]
+    """Gray at both ends of a walk, blue in its middle, and the rest alike; a reward is
+    expected next to the ends."""
+    env = random_walk(5, left_reward=-3.0)
+    picture = env.render(3)
+    assert picture.shape == (32 + 16 + 16, 7 * 32, 3)
+    colors = [tuple(map(int, color)) for color in picture[5, 5::32]]
     assert colors == [
         drawing.GRAY,
         *[drawing.PALE] * 2,
@@ -244,6 +264,58 @@ def test_pictures_of_chains_show_where_they_end():
         *[drawing.PALE] * 2,
         drawing.GRAY,
     ]
+    rewards = ["", "-1.5", "", "", "", "0.5", ""]
+    pointers = ["", *["<>"] * 5, ""], [drawing.GRAY] * 7
+    written(env, 3, [pointers, (rewards, [drawing.RED] * 2 + [drawing.GREEN] * 5)])
+
+
+def test_pictures_of_chains_show_each_action():
+    """Down the river to its bank; up it, but for the upper bank, where 0.7 are swept
+    back and 0.3 of the time 10,000 are earned."""
+    gray, green = [drawing.GRAY] * 4, [drawing.GREEN] * 4
+    lines = [
+        (["", "<", "<", "<"], gray),
+        (["5", "", "", ""], green),
+        ([">", ">", ">", "<"], gray),
+        (["", "", "", "3000"], green),
+    ]
+    written(river_swim(4), 1, lines)
+
+
+def test_pictures_of_chains_show_like_actions_once():
+    """Ten actions, all of which lead to a later state or the end."""
+    lines = [([">", ">", ""], [drawing.GRAY] * 3), (["", "-0.1", ""], [drawing.RED] * 3)]
+    written(maximization_bias(), 0, lines)
+
+
+def test_a_number_too_long_for_its_cell_is_left_out():
+    env = river_swim(3, left_reward=123456.0, right_reward=1e10)
+    line = np.full((16, 32, 3), 255, np.uint8)
+    drawing.write(line, "123456", 8, 16, drawing.GREEN, size=1)
+    picture = env.render(0)
+    np.testing.assert_array_equal(picture[48:64, :32], line)
+    assert (picture[80:, 64:] == 255).all()
+
+
+def test_probes_show_observations_and_rewards():
+    """Instead of the states' indices; rows of fewer than three cells are widened."""
+    env = purerl.make("ProbeContext-v0")
+    assert env.render(0).shape == (64, 96, 3)
+    inks = [drawing.GREEN, drawing.RED]
+    written(env, 0, [(["1", "-1"], inks), (["-1", "1"], inks[::-1])], white=16)
+    cells = drawing.cells([[drawing.BLUE, drawing.PALE]], 32)
+    drawing.write(cells, "-1", 16, 16, drawing.WHITE)
+    drawing.write(cells, "1", 16, 48)
+    np.testing.assert_array_equal(env.render(0)[:32, 16:-16], cells)
+
+
+def test_small_models_have_numbered_cells():
+    numbered, plain = garnet(num_states=144), garnet(num_states=145)
+    assert numbered.render(0).shape == (12 * 32, 12 * 32, 3)
+    cell = np.full((31, 31, 3), drawing.PALE, np.uint8)
+    drawing.write(cell, "13", 16, 16, drawing.GRAY)
+    np.testing.assert_array_equal(numbered.render(0)[32:63, 32:63], cell)
+    assert plain.render(0).shape == (13 * 16, 13 * 16, 3)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scipy import stats
 
 import purerl
 from purerl import mdp
+from purerl.envs import drawing
 from purerl.envs.toy_text import blackjack
 from tests import quick
 
@@ -260,3 +261,13 @@ def test_pictures_show_the_hand():
     assert all(
         picture.shape == pictures[0].shape and picture.dtype == np.uint8 for picture in pictures
     )
+
+
+def test_pictures_state_the_sums():
+    """At the middle of the player's pile, above its 18 chips of seven pixels each."""
+    env, _ = model(natural=False, sab=True)
+    expected = np.full((15, 21, 3), drawing.PALE, np.uint8)
+    drawing.write(expected, "18", 7, 10, size=3)
+    picture = env.render(int(env.encode(18, 10, False)))
+    top = 7 * (35 - 18) - 12 - 7
+    np.testing.assert_array_equal(picture[top : top + 15, 56 - 10 : 56 + 11], expected)
