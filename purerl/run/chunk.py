@@ -432,8 +432,9 @@ def _compiled(*identity):
     # With wide vectors LLVM can take most of a minute for the integer code of random
     # keys, and gains little there: not for programs that run rarely.
     quick: dict[str, Any] = {"xla_cpu_prefer_vector_width": 128} if device.platform == "cpu" else {}
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        advance = pool.submit(low.advance.compile)
-        init = pool.submit(low.init.compile, quick)
-        evaluate = pool.submit(low.evaluate.compile, quick)
+    pool = concurrent.futures.ThreadPoolExecutor(3)
+    advance = pool.submit(low.advance.compile)
+    init = pool.submit(low.init.compile, quick)
+    evaluate = pool.submit(low.evaluate.compile, quick)
+    pool.shutdown(wait=False)  # an interruption does not wait for the compiler
     return Program(low.prepare, init.result(), advance.result(), evaluate.result())

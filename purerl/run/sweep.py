@@ -318,7 +318,7 @@ class Rerun(NamedTuple):
     Attributes:
         identical: whether everything stored came out bit for bit.
         difference: the largest difference; NaN where a NaN stands on one side alone.
-        final: the last point of each curve.
+        final: its final scores, as in the result of the sweep.
         changes: what is not as it was where the run was computed, in words.
     """
 
@@ -373,13 +373,20 @@ def rerun(out: str | Path, seed: int, configuration: int = 0, classes: Sequence[
     return Rerun(
         identical=all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs),
         difference=float(np.max([_difference(a, b) for a, b in pairs])),
-        final={
-            name.removeprefix("curves."): curve[0, -1]
-            for name, curve in again.items()
-            if name.startswith("curves.")
-        },
+        final=_final(again, manifest),
         changes=list(folder.differences(there, here)),
     )
+
+
+def _final(arrays, manifest):
+    """The final scores of the run in the first lane."""
+    parts: dict[str, dict[str, np.ndarray]] = {"curves": {}, "counts": {}}
+    for name, array in arrays.items():
+        kind, _, short = name.partition(".")
+        if kind in parts:
+            parts[kind][short] = array[None, :1]
+    one = SweepResult([{}], np.zeros(1, int), parts["curves"], {}, [], manifest, parts["counts"])
+    return {name: values[0, 0] for name, values in one.final.items()}
 
 
 def _difference(a, b):

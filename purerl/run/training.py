@@ -113,8 +113,9 @@ def train(
     """Train one agent on one seed.
 
     A pure function, for ``jit``, ``vmap`` and donation. The bits of a run depend on the
-    width of the batch that it is computed in; to get the runs of a sweep again, use
-    :func:`purerl.sweep` or :func:`purerl.rerun`.
+    width of the batch that it is computed in: with the key of a sweep's seed it trains
+    another policy than the sweep did. That one is :meth:`purerl.SweepResult.snapshot`,
+    and :func:`purerl.rerun` computes a run of a sweep again.
 
     Args:
         agent: the algorithm with its hyperparameters and environment.

@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -170,6 +171,29 @@ def test_a_killed_process_loses_at_most_what_was_not_saved(tmp_path):
     assert not stale.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tabular", "deep"])
+def test_kills_at_random_moments(name, tmp_path):
+    """Ten of them in one run, each somewhere in what a process does, from its start on."""
+    draw = random.Random(name)
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    command = [sys.executable, __file__, str(tmp_path / "run"), name]
+    kills = 0
+    began = time.monotonic()
+    while kills < 10 and time.monotonic() - began < 600:
+        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE)
+        time.sleep(draw.uniform(1, 8))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        process.stderr.close()
+        for path in (tmp_path / "run/chunks").glob("*.npz"):
+            path.unlink()  # a finished one would end the trial
+    resumed = CASES[name](3, out=tmp_path / "run", resume=(tmp_path / "run").exists())
+    assert kills == 10
+    assert everything(resumed) == everything(CASES[name](3))
+    assert not list((tmp_path / "run").rglob(".*.tmp"))
+
+
 # ---- more seeds, more steps ----------------------------------------------------------
 
 
@@ -311,4 +335,5 @@ if __name__ == "__main__":  # a process to be killed in the middle of a chunk
         time.sleep(0.2)
 
     chunk.Place.write_part = slowly
-    CASES["deep"](3, out=sys.argv[1], save_every=0)
+    name = sys.argv[2] if len(sys.argv) > 2 else "deep"
+    CASES[name](3, out=sys.argv[1], save_every=0, resume=Path(sys.argv[1]).exists())
