@@ -42,7 +42,7 @@ class Shapes(NamedTuple):
     def chunk(self, lanes: int, points: int, every: int, keep: str) -> dict[str, Shape]:
         """Shapes of a finished chunk."""
         shapes = self.curves(lanes, points, every)
-        shapes["seconds"] = [], "<f8"
+        shapes |= {"seconds": ([], "<f8"), "computed": ([], "<i4")}
         for name, (shape, dtype) in {"snapshot": self.snapshot, "state": self.state}.get(
             keep, {}
         ).items():
@@ -63,6 +63,18 @@ class Shapes(NamedTuple):
         """Shapes of a chunk that is being computed, after so many whole points."""
         carry = {f"carry.{name}": shape for name, shape in self.carry.items()}
         return self.curves(lanes, points, every) | {"seconds": ([], "<f8")} | carry
+
+
+def values_at(arrays: Arrays, point: int, every: int) -> Arrays:
+    """The values of a chunk's runs at one point, ``{name: [W, ...]}``."""
+    values = {}
+    for name, curve in arrays.items():
+        kind, _, short = name.partition(".")
+        if kind == "curves" and f"counts.{short}" in arrays:
+            values[short] = curve[:, point]
+        elif kind == "curves" and (point + 1) % every == 0:
+            values[short] = curve[:, point // every]
+    return values
 
 
 class Owner(NamedTuple):

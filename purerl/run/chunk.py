@@ -22,7 +22,7 @@ from purerl.metrics import averages, normalized
 from purerl.pytree import Node
 from purerl.random import Impl, seed_key
 from purerl.run import training
-from purerl.run.archive import Arrays, Part, Place, Shapes
+from purerl.run.archive import Arrays, Part, Place, Shapes, values_at
 from purerl.run.checkpoint import flat_shapes, flatten, unflatten
 from purerl.run.evaluation import Evaluation
 
@@ -65,6 +65,7 @@ class Task(NamedTuple):
         every: points between two evaluations.
         keep: what is kept of the final states: ``"snapshot"``, ``"state"`` or
             ``"nothing"``.
+        stop_when: ends the chunk early, see :func:`purerl.sweep`.
         place: where the chunk is stored; None if it is not.
         save_every: seconds between two states that are saved on the way.
     """
@@ -79,6 +80,7 @@ class Task(NamedTuple):
     points: int
     every: int
     keep: str
+    stop_when: Callable[[dict[str, float]], bool] | None = None
     place: Place | None = None
     save_every: float = 60.0
 
@@ -125,7 +127,7 @@ class Program(NamedTuple):
 Report = Callable[..., Any]
 
 
-def run(task: Task, report: Report = lambda *point: None) -> Arrays:
+def run(task: Task, report: Report = lambda *point: None, end: int | None = None) -> Arrays:
     """Run a chunk, or what is missing of one that was saved on the way.
 
     Args:
@@ -133,13 +135,15 @@ def run(task: Task, report: Report = lambda *point: None) -> Arrays:
         report: called after each slice without arguments, and at each point with its
             number and its values, ``{name: [W, ...]}``; an exception that it raises
             ends the chunk.
+        end: the point after which to stop; by default the last one.
 
     Returns:
         ``curves.NAME [W, points, ...]``; for metrics of training ``counts.NAME [W,
         points]``, the number of terms that each value is the mean of; ``failed`` int32
         ``[W]``, the point at which a state was first found infinite or NaN, or -1;
-        ``seconds []``; and what is kept of the states, ``snapshot.PATH [W, ...]`` or
-        ``state.PATH [W, ...]``.
+        ``seconds []``; ``computed`` int32 ``[]``, the number of points before it was
+        stopped, the others being NaN; and what is kept of the states,
+        ``snapshot.PATH [W, ...]`` or ``state.PATH [W, ...]``.
     """
     lowering, compiled = lowered(task), program(task)
     began = time.perf_counter()
@@ -160,11 +164,15 @@ def run(task: Task, report: Report = lambda *point: None) -> Arrays:
     began -= float(before["seconds"])
     first = done // task.blocks
     rows: list[dict[str, Any]] = []  # one a point since then, on the device at first
-    end = task.blocks * task.points
+    last = task.blocks * (task.points if end is None else end)
     on_cpu = device.platform == "cpu"
+    ahead = 0 if on_cpu or task.stop_when is not None else AHEAD
+    satisfied = np.zeros(task.settings.lanes, bool)
+    for point in range(first if task.stop_when is not None else 0):
+        satisfied |= _satisfied(task, point, values_at(before, point, task.every))
     pace, read, saved = _Pace(), 0, time.perf_counter()
     pause = task.save_every
-    while done < end:
+    while done < last:
         point, within = divmod(done, task.blocks)
         left = task.blocks - within
         blocks = pace.fit(left) if on_cpu else left
@@ -185,20 +193,25 @@ def run(task: Task, report: Report = lambda *point: None) -> Arrays:
                 values = values | {"measures": measures}
             rows.append(values)
         # An accelerator computes on while the host does not look at the last points.
-        while read < len(rows) - (0 if on_cpu or done == end else AHEAD):
+        while read < len(rows) - (0 if done == last else ahead):
             rows[read] = _on_host(rows[read])
             report(first + read, rows[read]["curves"])
+            satisfied |= _satisfied(task, first + read, rows[read]["curves"])
+            if satisfied.all() and (first + read + 1) % task.every == 0:
+                last = done
             read += 1
         report()
         now = time.perf_counter()
-        if task.place is not None and done < end and now - saved > pause:
+        if task.place is not None and done < last and now - saved > pause:
             rows[read:] = map(_on_host, rows[read:])
             arrays = _stacked(rows, before, first) | {"seconds": np.asarray(now - began)}
             arrays |= {f"carry.{name}": leaf for name, leaf in flatten(carry).items()}
             task.place.write_part(Part(arrays, done), done // task.blocks, task.every)
             saved = time.perf_counter()
             pause = max(task.save_every, SHARE * (saved - now))
-    chunk = _stacked(rows, before, first)
+    computed = last // task.blocks
+    chunk = _filled(_stacked(rows, before, first), task.points, task.every)
+    chunk["computed"] = np.asarray(computed, np.int32)
     chunk |= _kept(task, agent, carry[0])
     chunk["seconds"] = np.asarray(time.perf_counter() - began)
     return chunk
@@ -243,6 +256,28 @@ def _stacked(rows, before, first):
     return arrays | {"failed": failed}
 
 
+def _satisfied(task, point, values):
+    """Runs that may stop at a point, bool ``[W]``."""
+    if task.stop_when is None or (point + 1) % task.every:
+        return np.zeros(task.settings.lanes, bool)
+    lanes = ({n: x[lane] for n, x in values.items()} for lane in range(task.settings.lanes))
+    return np.array([bool(task.stop_when(mine)) for mine in lanes])
+
+
+def _filled(arrays, points, every):
+    """Curves with NaN for the points after a chunk was stopped."""
+    filled = {}
+    for name, array in arrays.items():
+        kind, _, short = name.partition(".")
+        if kind in ("curves", "counts"):
+            length = points if f"counts.{short}" in arrays else points // every
+            missing = [(0, 0), (0, length - array.shape[1]), *[(0, 0)] * (array.ndim - 2)]
+            value = np.nan if kind == "curves" else 0
+            array = np.pad(array, missing, constant_values=value)
+        filled[name] = array
+    return filled
+
+
 def _begin(shapes, lanes, every):
     """The arrays of a chunk that has no point yet."""
     arrays = {n: np.empty(*shape) for n, shape in shapes.curves(lanes, 0, every).items()}
@@ -258,7 +293,8 @@ def _stored(task: Task, shapes: Shapes) -> Part | None:
     if finished is not None:  # with fewer points
         arrays, about = finished
         blocks = about["points"] * task.blocks
-        if about["keep"] == "state" and (part is None or part.blocks < blocks):
+        whole = arrays["computed"] == about["points"]
+        if about["keep"] == "state" and whole and (part is None or part.blocks < blocks):
             return Part(arrays, blocks)
     return part
 

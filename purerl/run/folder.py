@@ -309,6 +309,7 @@ def read_spec(folder: str | Path, manifest: Mapping[str, Any], classes: Sequence
             base_seed=identity["base_seed"],
             impl=identity["impl"],
             keep=manifest["keep"],
+            stop_when=plain.decode(identity.get("stop_when"), arrays, named),
         )
 
 

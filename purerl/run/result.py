@@ -57,6 +57,7 @@ class SweepResult:
         manifest: what was run, with which versions, on what.
         kept: ``{(configuration, seed): {path: array}}``, what was kept of the final
             states; :meth:`snapshot` and :attr:`state` make use of it.
+        stopped: ``{(configuration, seed): points}`` of runs that ``stop_when`` ended.
         make_agents: builds :attr:`agents`.
         counts: ``{name: [C, N, points]}`` for metrics of training, not for evaluations:
             how many terms, such as episodes, each point is the mean of.
@@ -70,6 +71,7 @@ class SweepResult:
     manifest: dict[str, Any]
     counts: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     kept: dict[tuple[int, int], dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
+    stopped: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
     make_agents: Callable[[], list[Any]] = list
 
     @functools.cached_property
@@ -169,8 +171,12 @@ class SweepResult:
         final = {}
         for name, curve in self.curves.items():
             counts = self.counts.get(name)
-            last = curve[:, :, -1] if counts is None else _last_tenth(curve, counts)
-            final[name] = last.copy()
+            final[name] = _final(curve, counts)
+            for (c, seed), computed in self.stopped.items():
+                n = self.seeds.tolist().index(seed)
+                end = computed * curve.shape[2] // self.manifest["points"]
+                part = counts if counts is None else counts[c : c + 1, n : n + 1, :end]
+                final[name][c, n] = _final(curve[c : c + 1, n : n + 1, :end], part)[0, 0]
             final[name][failed] = np.nan
         return final
 
@@ -536,6 +542,11 @@ class SweepResult:
 def describe(configuration: Mapping[str, Any]) -> str:
     """A configuration as text, such as ``learning_rate=0.1, epsilon=0.2``."""
     return ", ".join(f"{name}={short(value)}" for name, value in configuration.items())
+
+
+def _final(curve, counts):
+    """The last point of an evaluation, the last tenth of a metric of training."""
+    return curve[:, :, -1].copy() if counts is None else _last_tenth(curve, counts)
 
 
 def _last_tenth(curve, counts):

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import jax
@@ -22,6 +22,7 @@ from purerl.run.over_seeds import deal, num_cores
 from purerl.timescan import block_length
 
 Keep = Literal["snapshot", "state", "nothing"]  # of the final states
+StopWhen = Callable[[dict[str, float]], bool]
 Over = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 
 LANES = 8  # of an agent that does not say
@@ -48,6 +49,7 @@ class Spec:
         base_seed: the run of seed ``i`` starts from ``seed_key(base_seed, i, impl)``.
         impl: the generator, ``"threefry"`` or ``"pcg4d"``.
         keep: what is kept of the final states.
+        stop_when: ends training early, see :func:`purerl.sweep`.
 
     Raises:
         ValueError: a field out of its range.
@@ -64,6 +66,7 @@ class Spec:
     base_seed: int
     impl: Impl
     keep: Keep
+    stop_when: StopWhen | None = None
 
     @classmethod
     def new(
@@ -80,6 +83,7 @@ class Spec:
         base_seed: int = 0,
         impl: Impl = "threefry",
         keep: Keep = "snapshot",
+        stop_when: StopWhen | None = None,
     ) -> Self:
         """A spec with defaults filled in. Arguments as in :func:`purerl.sweep`."""
         check_agent("sweep", agent)
@@ -109,6 +113,7 @@ class Spec:
             base_seed=base_seed,
             impl=impl,
             keep=keep,
+            stop_when=stop_when,
         )
 
     def __post_init__(self):
@@ -120,6 +125,8 @@ class Spec:
         if base_seed is None or not 0 <= base_seed < 2**31:
             raise refusal("Spec", "base_seed", shown(self.base_seed), "an integer in [0, 2**31)")
         check_choice(self, impl=IMPLEMENTATIONS, keep=get_args(Keep))
+        if not (self.stop_when is None or callable(self.stop_when)):
+            raise refusal("Spec", "stop_when", shown(self.stop_when), "a function of values")
         if self.points % self.evaluations:
             allowed = f"a divisor of points, {self.points}"
             raise refusal("Spec", "evaluations", self.evaluations, allowed)
@@ -153,6 +160,7 @@ class Spec:
             "lanes": self.lanes,
             "base_seed": self.base_seed,
             "impl": self.impl,
+            "stop_when": plain.encode(self.stop_when, arrays),
         }
 
 
@@ -287,6 +295,7 @@ def tasks(spec: Spec, layout: Layout) -> list[Task]:
             points=spec.points,
             every=spec.points // spec.evaluations,
             keep=spec.keep,
+            stop_when=spec.stop_when,
         )
         made.append(task)
     return made

@@ -16,12 +16,12 @@ from purerl.agents.base import Agent
 from purerl.checks import shown
 from purerl.random import Impl
 from purerl.run import chunk, folder, plain
-from purerl.run.archive import Arrays
+from purerl.run.archive import Arrays, values_at
 from purerl.run.evaluation import Evaluation
 from purerl.run.over_seeds import Workers, check_executor, execute
 from purerl.run.progress import bar
 from purerl.run.result import SweepResult, describe
-from purerl.run.spec import Keep, Layout, Over, Spec, configurations, groups, tasks
+from purerl.run.spec import Keep, Layout, Over, Spec, StopWhen, configurations, groups, tasks
 
 # Called with configuration, seed, step and values at each point of each run.
 OnPoint = Callable[[int, int, int, dict[str, Any]], Any]
@@ -47,6 +47,7 @@ def sweep(
     save_every: float = 60.0,
     label: str | None = None,
     on_point: OnPoint | None = None,
+    stop_when: StopWhen | None = None,
     progress: bool = True,
 ) -> SweepResult:
     """Train an agent on every seed under every configuration of a grid.
@@ -89,6 +90,11 @@ def sweep(
         on_point: called with ``(configuration, seed, step, values)`` at each point of
             each run, for loggers; by one thread at a time. With an executor of the
             caller's it is called when a chunk is finished.
+        stop_when: ends training early. A chunk ends at the first evaluation up to which
+            ``stop_when(values)`` has been true for each of its runs; ``values`` are the
+            numbers of one run at a point with an evaluation. What would have come later
+            is NaN, and final scores are those at the end. Part of the run's identity;
+            for other processes a function that can be imported.
         progress: whether to show progress on standard error.
 
     Raises:
@@ -112,6 +118,7 @@ def sweep(
         base_seed=base_seed,
         impl=impl,
         keep=keep,
+        stop_when=stop_when,
     )
     return run(
         spec,
@@ -206,8 +213,8 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
             chunks[index] = finished
             if executor is not None:
                 show(index, spec.points)
-                for point in range(spec.points) if on_point is not None else ():
-                    log(index, point, _values(finished, point, planned[index].every))
+                for point in range(int(finished["computed"])) if on_point is not None else ():
+                    log(index, point, values_at(finished, point, planned[index].every))
             if out is not None:
                 error = _written(planned[index], finished)
                 unsaved |= {index: error} if error else {}
@@ -257,18 +264,6 @@ def _described(index, runs, spec):
 def _real(runs):
     """The runs of a chunk without those that fill it up."""
     return list(dict.fromkeys(runs))
-
-
-def _values(finished, point, every):
-    """The values of a finished chunk at one point, by name."""
-    values = {}
-    for name, curve in finished.items():
-        kind, _, short = name.partition(".")
-        if kind == "curves" and f"counts.{short}" in finished:
-            values[short] = curve[:, point]
-        elif kind == "curves" and (point + 1) % every == 0:
-            values[short] = curve[:, point // every]
-    return values
 
 
 class NotSaved(OSError):
@@ -357,7 +352,8 @@ def rerun(out: str | Path, seed: int, configuration: int = 0, classes: Sequence[
             f"seed {seed} of configuration {configuration} is not finished; resume the run first"
         )
     stored, about = found
-    task = tasks(spec, layout)[index]._replace(keep=about["keep"])
+    computed = int(stored["computed"])  # the others of its chunk decided when to stop
+    task = tasks(spec, layout)[index]._replace(keep=about["keep"], stop_when=None)
     lanes = task.settings.lanes
     leaves = [
         np.repeat(leaf[lane : lane + 1], lanes, 0) if batched else leaf
@@ -365,8 +361,9 @@ def rerun(out: str | Path, seed: int, configuration: int = 0, classes: Sequence[
     ]
     agent = jax.tree.unflatten(jax.tree.structure(task.agent), leaves)
     task = task._replace(agent=agent, seeds=np.full(lanes, seed, np.int32))
-    again = chunk.run(task)
-    pairs = [(stored[name][lane], again[name][0]) for name in stored if name != "seconds"]
+    again = chunk.run(task, end=computed)
+    names = [name for name in stored if name not in ("seconds", "computed")]
+    pairs = [(stored[name][lane], again[name][0]) for name in names]
     here = folder.provenance() | {"programs": chunk.lowered(task).digest()}
     there = next(o for o in manifest["origins"] if about["program"] in o["programs"])
     there = there | {"programs": about["program"]}
@@ -385,7 +382,15 @@ def _final(arrays, manifest):
         kind, _, short = name.partition(".")
         if kind in parts:
             parts[kind][short] = array[None, :1]
-    one = SweepResult([{}], np.zeros(1, int), parts["curves"], {}, [], manifest, parts["counts"])
+    one = SweepResult(
+        configurations=[{}],
+        seeds=np.zeros(1, int),
+        steps={},
+        failures=[],
+        manifest=manifest,
+        stopped={(0, 0): int(arrays["computed"])},
+        **parts,
+    )
     return {name: values[0, 0] for name, values in one.final.items()}
 
 
@@ -438,7 +443,7 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
         if name.startswith(("curves.", "counts.")):
             first = next(stored[name] for stored in chunks.values() if name in stored)
             arrays[name] = np.full((*shape, *first.shape[1:]), np.nan, first.dtype)
-    failures, kept = [], {}
+    failures, kept, stopped = [], {}, {}
     for (c, seed), (index, lane) in layout.places().items():
         stored = chunks.get(index)
         if stored is None:
@@ -455,6 +460,8 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
                     else (failed if of_training else failed // every)
                 )
                 array[c, column[seed], :sound] = stored[name][lane][:sound]
+        if stored["computed"] < manifest["points"]:
+            stopped[c, seed] = int(stored["computed"])
         kept[c, seed] = {
             name: leaf[lane]
             for name, leaf in stored.items()
@@ -474,6 +481,7 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
         failures=failures,
         manifest=manifest,
         kept=kept,
+        stopped=stopped,
         make_agents=make_agents,
     )
 

@@ -174,7 +174,7 @@ def test_a_killed_process_loses_at_most_what_was_not_saved(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tabular", "deep"])
 def test_kills_at_random_moments(name, tmp_path):
-    """Ten of them in one run, each somewhere in what a process does, from its start on."""
+    """Ten of them in one run, each somewhere in what a process does."""
     draw = random.Random(name)
     env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
     command = [sys.executable, __file__, str(tmp_path / "run"), name]
@@ -323,6 +323,50 @@ def test_a_list_of_configurations(tmp_path):
     for c, configuration in enumerate(table):
         alone = CASES["tabular"](2, {name: [value] for name, value in configuration.items()})
         np.testing.assert_array_equal(alone.curves["q_error"][0], result.curves["q_error"][c])
+
+
+# ---- stopping early ------------------------------------------------------------------
+
+
+def accurate(values):
+    return values["q_error"] < 0.71
+
+
+def test_a_chunk_stops_when_all_its_runs_may(tmp_path, slices):
+    seen, end = slices
+    settings = {"num_steps": 5120, "points": 8, "evaluations": 4}
+    case = functools.partial(CASES["tabular"], **settings)
+    seeds = [1, 2, 3]
+    whole = case(seeds)
+    seen.clear()
+    result = case(seeds, stop_when=accurate, out=tmp_path / "run")
+    errors = whole.curves["q_error"][0]  # [N, 4]
+    firsts = (errors < 0.71).argmax(axis=1)
+    assert (errors < 0.71).any(axis=1).all() and len(set(firsts)) > 1
+    evaluation = firsts.max()  # up to which each run was accurate once
+    assert 0 < evaluation < 3
+    points = 2 * (evaluation + 1)
+    assert seen == list(range(5 * points))
+    assert result.stopped == {(0, seed): points for seed in seeds}
+    for name, curve in result.curves.items():
+        length = points if name in result.counts else evaluation + 1
+        np.testing.assert_array_equal(curve[:, :, :length], whole.curves[name][:, :, :length])
+        assert np.isnan(curve[:, :, length:]).all()
+    np.testing.assert_array_equal(result.final["q_error"], errors[None, :, evaluation])
+    assert np.isfinite(result.final["episode_return"]).all()
+    assert bits(purerl.load(tmp_path / "run").final) == bits(result.final)
+    again = purerl.rerun(tmp_path / "run", seed=2, classes=[accurate])
+    assert again.identical and again.final["q_error"] == result.final["q_error"][0, 1]
+    with pytest.raises(ValueError, match="stop_when"):
+        case(seeds, out=tmp_path / "run", resume=True)
+
+    seen.clear()
+    end[0] = 7
+    with pytest.raises(Interrupted):
+        case(seeds, stop_when=accurate, out=tmp_path / "cut", save_every=0)
+    end[0] = 10**9
+    resumed = case(seeds, stop_when=accurate, out=tmp_path / "cut", resume=True)
+    assert everything(resumed) == everything(result) and resumed.stopped == result.stopped
 
 
 if __name__ == "__main__":  # a process to be killed in the middle of a chunk

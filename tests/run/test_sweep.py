@@ -651,6 +651,7 @@ def test_progress_from_many_threads(monkeypatch):
         return {
             "curves.x": np.zeros((1, 4), np.float32),
             "failed": np.full(1, -1, np.int32),
+            "computed": np.int32(task.points),
             "seconds": np.float64(0),
         }
 
