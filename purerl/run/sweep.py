@@ -385,11 +385,12 @@ def _final(arrays, manifest):
     one = SweepResult(
         configurations=[{}],
         seeds=np.zeros(1, int),
+        curves=parts["curves"],
+        counts=parts["counts"],
         steps={},
         failures=[],
         manifest=manifest,
         stopped={(0, 0): int(arrays["computed"])},
-        **parts,
     )
     return {name: values[0, 0] for name, values in one.final.items()}
 
