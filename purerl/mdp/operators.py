@@ -384,12 +384,12 @@ def fixed_point(
     def stage(carry):
         # Rounding errors are bounded anew at the first iteration of each stage, which
         # brings the number of iterations to eight times what it was: a bound costs as
-        # much as ten iterations.
-        values, moving, iterations, limit = carry
+        # much as ten iterations. A bound that has grown old only ends its stage.
+        values, _, begin, limit = carry
         q = lax.optimization_barrier(backup(mdp, values, discount))
         of_backup = lax.optimization_barrier(rounding_errors(mdp, values, discount))
         negligible = reduction_errors(reduce, q, of_backup)
-        end = 8 * jnp.maximum(iterations, 2)
+        end = 8 * jnp.maximum(begin, 2)
 
         def sweep(carry):
             values, _, iterations, limit = carry
@@ -398,14 +398,19 @@ def fixed_point(
             changes = _distance(updated, values)
             kind = jnp.where(changes <= negligible, SETTLED, MOVING)
             kind = jnp.max(jnp.where(changes <= tolerance, STOPPED, kind))
+            counts = (iterations == begin) | (limit < max_iterations)
             iterations = iterations + 1
-            limit = jnp.where(kind <= SETTLED, jnp.minimum(limit, 2 * iterations), limit)
+            sooner = jnp.minimum(limit, 2 * iterations)
+            limit = jnp.where(counts & (kind <= SETTLED), sooner, limit)
             return follow(q, updated), kind, iterations, limit
 
         def unfinished_stage(carry):
-            return unfinished(carry) & (carry[2] < end)
+            _, kind, iterations, limit = carry
+            goes_on = (kind == MOVING) | (limit < max_iterations)
+            return unfinished(carry) & goes_on & (iterations < end)
 
-        return lax.while_loop(unfinished_stage, sweep, (values, moving, iterations, limit))
+        start = values, jnp.asarray(MOVING), begin, limit
+        return lax.while_loop(unfinished_stage, sweep, start)
 
     def unfinished(carry):
         _, kind, iterations, limit = carry

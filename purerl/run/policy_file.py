@@ -34,8 +34,8 @@ def save_policy(path: str | Path, agent: Agent, snapshot: Snapshot) -> None:
     ...     agent, snapshot = purerl.load_policy(f"{folder}/policy.npz")
     >>> env = agent.env
     >>> observation = env.observe(env.reset(purerl.random.key(0)))
-    >>> print(agent.act(snapshot, purerl.random.key(1), observation))
-    2
+    >>> print(agent.act(snapshot, purerl.random.key(1), observation).dtype)
+    int32
     """
     arrays: dict[str, Any] = {}
     about = {"agent": plain.encode(agent, arrays)}

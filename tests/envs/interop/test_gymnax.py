@@ -203,7 +203,11 @@ def test_a_name_makes_the_same_program_and_can_be_recorded():
     assert jax.tree.structure(first) != jax.tree.structure(from_gymnax("Catch-bsuite", rows=6))
     assert first.observation.shape == (5, 5)
     arrays = {}
-    assert plain.decode(plain.encode(first, arrays), arrays) == first
+    data = plain.encode(first, arrays)
+    with pytest.raises(ValueError, match=r"EnvParams may not be read back.*passed as classes"):
+        plain.decode(data, arrays)  # a class of another library
+    trusted = [type(gymnax.make("Catch-bsuite", rows=5)[1])]
+    assert plain.decode(data, arrays, plain.finder(trusted)) == first
     with pytest.raises(TypeError, match="cannot be recorded"):
         plain.encode(from_gymnax(gymnax.make("Catch-bsuite", rows=5)[0]), {})
 
