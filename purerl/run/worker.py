@@ -7,10 +7,10 @@ the job runs, and refuses it where anything else differs (:func:`under`).
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
 import os
-import pickle
 import platform
 import sys
 import threading
@@ -130,16 +130,28 @@ class Outcome:
 
 
 def _portable(error):
-    """The error, or if it cannot be pickled one that says the same, with its traceback
+    """The error, or if it cannot be sent one that says the same, with its traceback
     as a note."""
     trace = "".join(traceback.format_exception(error)).rstrip()
+    whole = _is_plain(error)
+    sent = error if whole else RuntimeError(f"{type(error).__name__}: {error}")
+    sent.add_note(f"Raised in process {os.getpid()} on {platform.node()}:\n{trace}")
+    return sent
+
+
+def _is_plain(error):
+    """Whether another process can make the same error from its class and arguments."""
+    kind = type(error)
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    plain = all(isinstance(x, (str, int, float, type(None))) for x in error.args)
+    if found is not kind or not plain or vars(error).keys() - {"__notes__"}:
+        return False
     try:
-        whole = type(pickle.loads(pickle.dumps(error))) is type(error)
-    except Exception:  # whatever a class of the user's may raise
-        whole = False
-    copy = error if whole else RuntimeError(f"{type(error).__name__}: {error}")
-    copy.add_note(f"Raised in process {os.getpid()} on {platform.node()}:\n{trace}")
-    return copy
+        return type(copy.copy(error)) is kind
+    except Exception:  # whatever a constructor of the user's may raise
+        return False
 
 
 def attempt(job: Callable[[], Any], caller: Conditions) -> Outcome:
