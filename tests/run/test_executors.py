@@ -442,7 +442,7 @@ SWEEPS = {
 
 
 def sweep(case, **options):
-    options = {"num_steps": 400, "points": 4, "lanes": 4, "keep_state": True} | options
+    options = {"num_steps": 400, "points": 4, "lanes": 4, "keep": "state"} | options
     return SWEEPS[case](options.pop("seeds", 12), impl="pcg4d", progress=False, **options)
 
 
