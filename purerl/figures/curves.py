@@ -223,7 +223,7 @@ def _spans_decades(values):
 
 
 def about_bands(statistic: Statistic, curves: Sequence[np.ndarray]) -> str:
-    """What lines and bands are, in words: statistic, interval, and too few seeds.
+    """Lines and bands in words: statistic, interval, and too few seeds.
 
     Args:
         statistic: of the lines.

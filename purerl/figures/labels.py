@@ -222,7 +222,7 @@ def _texts(values):
 
 
 def _insides(kind, values):
-    """What differs between dataclasses of one class, as texts."""
+    """Differences between dataclasses of one class, as texts."""
     parts: list[list[str]] = [[] for _ in values]
     for field in dataclasses.fields(kind):
         different, index = _levels([getattr(value, field.name) for value in values])

@@ -1,4 +1,4 @@
-"""What all pictures share: colors, sizes, bands, and writing figures to files.
+"""Base of all pictures: colors, sizes, bands, and writing figures to files.
 
 A picture is a function of its arguments: matplotlib's global state is neither read nor
 changed, and the bootstrap's generator is fixed. Matplotlib is imported only when a

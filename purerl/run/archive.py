@@ -78,7 +78,7 @@ def values_at(arrays: Arrays, point: int, every: int) -> Arrays:
 
 
 class Owner(NamedTuple):
-    """What every archive of a chunk says about itself.
+    """Identification that every archive of a chunk carries.
 
     Attributes:
         run: digest of the run's identity.

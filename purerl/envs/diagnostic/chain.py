@@ -44,7 +44,7 @@ class Chain(FiniteEnvironment):
         )
 
     def _labels(self):
-        """What is written into each cell."""
+        """Text of each cell."""
         return [f"{i}" for i in range(self.num_states)]
 
     def _lines(self, occupied):
