@@ -106,7 +106,7 @@ class Part(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a chunk is stored, as plain data.
+    """Location of a chunk, as plain data.
 
     Attributes:
         path: of the finished chunk.
@@ -121,7 +121,7 @@ class Place(NamedTuple):
 
     @property
     def parts(self) -> list[Path]:
-        """Where its parts are, the newest first."""
+        """Files of its parts, the newest first."""
         path = Path(self.path)
         return [path.with_suffix(".part"), path.with_suffix(".part-before")]
 

@@ -140,7 +140,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What an archive says about itself, and its arrays, all verified.
+    """An archive's description of itself and its arrays, all verified.
 
     Raises:
         ValueError: the file is not a whole archive of arrays.

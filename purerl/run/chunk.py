@@ -5,6 +5,7 @@ told to stop, and its whole state can be saved, wherever the points of its curve
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import threading
@@ -206,7 +207,9 @@ def run(task: Task, report: Report = lambda *point: None, end: int | None = None
             rows[read:] = map(_on_host, rows[read:])
             arrays = _stacked(rows, before, first) | {"seconds": np.asarray(now - began)}
             arrays |= {f"carry.{name}": leaf for name, leaf in flatten(carry).items()}
-            task.place.write_part(Part(arrays, done), done // task.blocks, task.every)
+            # A full disk is no reason to stop: the part before is still there.
+            with contextlib.suppress(OSError):
+                task.place.write_part(Part(arrays, done), done // task.blocks, task.every)
             saved = time.perf_counter()
             pause = max(task.save_every, SHARE * (saved - now))
     computed = last // task.blocks
@@ -218,7 +221,7 @@ def run(task: Task, report: Report = lambda *point: None, end: int | None = None
 
 
 class _Pace:
-    """How many blocks of iterations a slice has: as many as take :data:`SLICE`."""
+    """Number of blocks of iterations in a slice: as many as take :data:`SLICE`."""
 
     def __init__(self):
         self.most = 16
@@ -243,7 +246,7 @@ def _on_host(values):
 
 
 def _stacked(rows, before, first):
-    """What was stored before, and the values of the points since then."""
+    """Arrays that were stored before, with the values of the points since then."""
     arrays = {name: x for name, x in before.items() if name.split(".")[0] in ("curves", "counts")}
     failed = before["failed"]
     for name, old in arrays.items():

@@ -157,7 +157,7 @@ def refused(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file leads to into a ``ValueError`` that names it."""
     try:
         yield
-    except (OSError, FileNotFoundError) as error:
+    except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except Exception as error:
         raise ValueError(f"{path} is damaged: {shown(str(error)) or type(error).__name__}") from (

@@ -27,9 +27,6 @@ Over = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
 
 LANES = 8  # of an agent that does not say
 ACCELERATOR_LANES = 256  # on a GPU or TPU
-# Runs for each core up to which a program of one lane, whose state stays in registers,
-# is faster than a wider one.
-ONE_BY_ONE = 8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Runs that go on where they were: states saved on the way, more seeds, more steps."""
 
 import concurrent.futures
+import errno
 import functools
 import os
 import random
@@ -149,6 +150,26 @@ def test_saving_takes_a_small_share_of_the_time(slices, tmp_path, monkeypatch):
     assert times[0] == 90  # the end of the first slice after more than a minute
     pauses = np.diff(times)
     assert len(pauses) >= 3 and (pauses >= 50 * 2).all() and (pauses <= 50 * 2 + 2 + 30).all()
+
+
+def test_a_part_that_cannot_be_written_costs_nothing(slices, tmp_path, monkeypatch):
+    seen, end = slices
+    case = CASES["tabular"]
+    whole = case(3)
+    tries = []
+
+    def full(path, *args):
+        tries.append(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    seen.clear()
+    end[0] = 4
+    with pytest.raises(Interrupted):
+        case(3, out=tmp_path, save_every=0)
+    end[0] = 10**9
+    monkeypatch.setattr(chunk.Place, "write_part", full)
+    result = case(3, out=tmp_path, save_every=0, resume=True)
+    assert len(tries) > 10 and everything(result) == everything(whole)
 
 
 def killed_with_a_part(folder):
