@@ -10,6 +10,7 @@ episode of the first seed is drawn.
 from pathlib import Path
 
 import purerl
+from purerl.networks import MLP, ConvNet
 from purerl.run.report import show
 from purerl.schedule import linear
 
@@ -37,13 +38,12 @@ def main(
         env=purerl.make("MinAtar/Breakout-v1"),
         learning_rate=linear(5e-4, 0.0, num_steps),
         epsilon=linear(1.0, 0.02, num_steps // 5),
-        channels=(16,) if convolution else (),
-        features=(128,) if convolution else (128, 128),
+        network=ConvNet((16,), (128,)) if convolution else MLP((128, 128)),
         target_period=1_000,
         train_period=4,
         num_envs=2,
         batch_size=64,
-        buffer_size=100_000,
+        replay=purerl.replay.Uniform(100_000),
         learning_starts=WARM_UP,
     )
     result = purerl.sweep(

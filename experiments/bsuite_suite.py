@@ -23,9 +23,9 @@ def dqn(env: purerl.envs.Environment) -> purerl.DQN:
         target_period=4,
         train_period=1,
         batch_size=32,
-        buffer_size=10_000,
+        replay=purerl.replay.Uniform(10_000),
         learning_starts=100,
-        features=(64, 64),
+        network=purerl.networks.MLP((64, 64)),
     )
 
 

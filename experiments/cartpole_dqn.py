@@ -35,7 +35,7 @@ def main(
         learning_rate=linear(2e-3, 0.0, learning),
         epsilon=linear(1.0, 0.05, learning // 5),
         train_period=5,
-        buffer_size=100_000,
+        replay=purerl.replay.Uniform(100_000),
         learning_starts=WARM_UP,
     )
     result = purerl.sweep(

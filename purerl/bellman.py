@@ -32,7 +32,24 @@ from jax import lax
 from purerl.checks import refusal
 
 
-def _one_step(reward, terminated, next_value, discount):
+def one_step(
+    reward: jax.Array, terminated: jax.Array, next_value: jax.Array, discount: float | jax.Array
+) -> jax.Array:
+    r"""The one-step target, :math:`R + \gamma (1 - d) \, v`.
+
+    Args:
+        reward: :math:`R`, float ``[]``.
+        terminated: :math:`d`, whether :math:`S'` is terminal, bool ``[]``.
+        next_value: :math:`v`, the value of :math:`S'`, float ``[]``.
+        discount: :math:`\gamma`, ``[]``.
+
+    Returns:
+        The target, float ``[]``.
+
+    >>> import jax.numpy as jnp
+    >>> print(one_step(jnp.float32(1), jnp.bool_(False), jnp.float32(4), 0.5))
+    3.0
+    """
     chex.assert_rank([reward, terminated, next_value, discount], 0)
     chex.assert_type([reward, terminated], [float, bool])
     # A select and not a product: 0 * inf and 0 * nan are nan.
@@ -62,7 +79,7 @@ def q_learning(
     3.0
     """
     chex.assert_rank(next_q, 1)
-    return _one_step(reward, terminated, jnp.max(next_q), discount)
+    return one_step(reward, terminated, jnp.max(next_q), discount)
 
 
 def double_q(
@@ -100,7 +117,7 @@ def double_q(
     """
     chex.assert_rank([next_q_online, next_q_target], 1)
     chex.assert_equal_shape([next_q_online, next_q_target])
-    return _one_step(reward, terminated, next_q_target[jnp.argmax(next_q_online)], discount)
+    return one_step(reward, terminated, next_q_target[jnp.argmax(next_q_online)], discount)
 
 
 def sarsa(
@@ -133,7 +150,7 @@ def sarsa(
     """
     chex.assert_rank([next_q, next_action], [1, 0])
     chex.assert_type(next_action, int)
-    return _one_step(reward, terminated, next_q[next_action], discount)
+    return one_step(reward, terminated, next_q[next_action], discount)
 
 
 def expected_sarsa(
@@ -168,7 +185,7 @@ def expected_sarsa(
     """
     chex.assert_rank([next_q, policy], 1)
     chex.assert_equal_shape([next_q, policy])
-    return _one_step(reward, terminated, jnp.sum(policy * next_q), discount)
+    return one_step(reward, terminated, jnp.sum(policy * next_q), discount)
 
 
 def _stream(rewards, terminated, truncated, values_next, discount):

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purerl
-from purerl import envs, policy, schedule
+from purerl import envs, heads, networks, optimizers, policy, replay, schedule, targets
 from purerl.agents.registry import METHODS, find
 from purerl.checks import listed, meant, nearest, refusal, shown
 from purerl.pytree import replace_paths
@@ -30,24 +30,33 @@ from purerl.run.report import show
 from purerl.run.spec import Keep
 
 # Functions and classes that a value of --set may call.
-_SCHEDULES = "constant", "linear", "exponential", "power"
-_POLICIES = "Greedy", "EpsilonGreedy", "Softmax", "UCB", "CountBonus", "Thompson"
-_BUILDERS = {name: getattr(schedule, name) for name in _SCHEDULES}
-_BUILDERS |= {name: getattr(policy, name) for name in _POLICIES}
+_BUILDERS = {
+    name: getattr(module, name)
+    for module, names in (
+        (schedule, "constant linear exponential power"),
+        (policy, "Greedy EpsilonGreedy Softmax UCB CountBonus Thompson"),
+        (heads, "Scalar Squared Huber Categorical Quantile Implicit"),
+        (targets, "QLearning DoubleQ Munchausen"),
+        (replay, "Uniform Prioritized"),
+        (optimizers, "Adam RMSProp RAdam"),
+        (networks, "MLP ConvNet Dueling"),
+    )
+    for name in names.split()
+}
 
 
 def parse(text: str) -> tuple[str, list[Any]]:
     """A name and its values from ``name=v1,v2,...``.
 
-    Values are Python literals, bare words, schedules and policies.
+    Values are Python literals, bare words, schedules, policies and parts of agents.
 
     Raises:
         ValueError: the text is not of that form.
 
     >>> parse("epsilon=0.1,linear(1.0, 0.1, steps=100)")[1][1](100)
     Array(0.1, dtype=float32)
-    >>> parse("target=q_learning,double_q")
-    ('target', ['q_learning', 'double_q'])
+    >>> parse("target=QLearning(),DoubleQ()")
+    ('target', [QLearning(), DoubleQ()])
     """
     name, equals, values = map(str.strip, text.partition("="))
     try:
@@ -87,7 +96,7 @@ def _value(name: str, node: ast.expr) -> Any:
             guess = meant(f"{name}={ast.unparse(node.left)},{ast.unparse(node.right)}")
         else:
             guess = ""
-        allowed = "numbers, words, schedules and policies, separated by commas" + guess
+        allowed = "numbers, words, schedules, policies and parts, separated by commas" + guess
         raise refusal("--set", name, text, allowed) from None
 
 
@@ -142,7 +151,7 @@ def run(
         seeds: how many: 0, 1, ...
         num_steps: environment transitions of each run.
         set: hyperparameters, name=value, or name=v1,v2,... to sweep; also
-            epsilon=linear(1.0,0.05,10000), behavior=UCB(2.0).
+            epsilon=linear(1.0,0.05,10000), behavior=UCB(2.0), network=MLP((64,64)).
         points: points of each learning curve.
         lanes: runs computed side by side.
         impl: random generator, threefry or pcg4d.
@@ -296,10 +305,8 @@ def list_agents(name: str = "", /) -> None:
         kind = find(name)
         print(f"{name}: {METHODS[name].summary}")
         table = Table("hyperparameter", "default")
-        for field in dataclasses.fields(kind):
-            if field.name != "env":
-                required = field.default is dataclasses.MISSING
-                table.add_row(field.name, "" if required else str(field.default))
+        for field, value in _defaults(kind):
+            table.add_row(field, value)
     else:
         table = Table()
         table.add_column("agent", no_wrap=True)
@@ -308,6 +315,19 @@ def list_agents(name: str = "", /) -> None:
         for name, method in METHODS.items():
             table.add_row(name, *method[1:])
     Console().print(table)
+
+
+def _defaults(kind):
+    """The hyperparameters of an agent, and their defaults as text."""
+    if isinstance(kind, type):
+        fields = dataclasses.fields(kind)
+        defaults = {field.name: field.default for field in fields}
+    else:  # a function that makes a DQN
+        agent = kind(env=purerl.make("CartPole-v1"))
+        defaults = {field.name: getattr(agent, field.name) for field in dataclasses.fields(agent)}
+    for name, value in defaults.items():
+        if name != "env":
+            yield name, "" if value is dataclasses.MISSING else str(value)
 
 
 GRACE = 1.5  # seconds that an interrupted command has for an orderly end

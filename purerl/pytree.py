@@ -145,7 +145,9 @@ def replace_paths(node: T, changes: Mapping[str, Any]) -> T:
 
 def in_a_line(node: Any) -> str:
     """A dataclass and its fields in one line, arrays by dtype and shape."""
-    shown = (f"{f.name}={_brief(getattr(node, f.name))}" for f in dataclasses.fields(node))
+    shown = (
+        f"{f.name}={_brief(getattr(node, f.name))}" for f in dataclasses.fields(node) if f.repr
+    )
     return f"{type(node).__qualname__}({', '.join(shown)})"
 
 

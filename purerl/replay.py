@@ -1,20 +1,342 @@
-"""Experience replay: a ring buffer of transitions, written in order, sampled uniformly.
+"""Experience replay: a ring buffer of transitions, sampled uniformly or by priority.
 
 The buffer stores no position. The place of the next write and the number of filled
 entries follow from the number of items added so far, which is a function of time. So
 neither is batched under ``vmap``, and a write stays one slice that, in a scan with
 donated buffers, happens in place.
+
+:class:`Uniform` and :class:`Prioritized` are what agents take; the functions below them
+are the ring itself.
 """
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from purerl.checks import (
+    POSITIVE,
+    UNIT_INTERVAL,
+    check_choice,
+    check_numbers,
+    check_size,
+    refusal,
+    shown,
+)
+from purerl.envs.base import Transition
+from purerl.pytree import Node, static
+from purerl.schedule import Schedule, at, check_schedules
+
 Buffer = Any
+
+
+class Batch(NamedTuple):
+    r"""Transitions drawn from a buffer.
+
+    Attributes:
+        transition: of ``m <= n`` steps each: the observation and the action that it
+            begins with, the discounted sum of its rewards, the observation that it led
+            to, and whether the episode ended there. Leaves ``[B, ...]``.
+        discount: :math:`\gamma^m`, of the next state's value, float32 ``[B]``.
+        weight: of each in the loss, float32 ``[B]``.
+        index: where each stands in the buffer, int32 ``[B]``.
+    """
+
+    transition: Transition
+    discount: jax.Array
+    weight: jax.Array
+    index: jax.Array
+
+
+class Draw(NamedTuple):
+    r"""What a draw depends on, beside the buffer.
+
+    Attributes:
+        item: a pytree of ``jax.ShapeDtypeStruct``, shaped like one transition.
+        batch_size: ``B``.
+        num_envs: environments whose transitions take turns in the buffer.
+        write_size: transitions of one write.
+        added: how many have been added so far, int32 ``[]``.
+        discount: :math:`\gamma`, float32 ``[]``.
+        t: the time at which schedules are evaluated, int32 ``[]``.
+    """
+
+    item: Transition
+    batch_size: int
+    num_envs: int
+    write_size: int
+    added: jax.Array
+    discount: jax.Array
+    t: jax.Array
+
+
+class Uniform(Node):
+    r"""Transitions drawn uniformly, with replacement.
+
+    Lin, "Self-improving reactive agents based on reinforcement learning, planning and
+    teaching" (Machine Learning 8, 1992). With ``n`` above 1 the rewards of several
+    steps are summed (:func:`n_step`), and the newest ``(n - 1) * num_envs``
+    transitions, which do not have as many steps behind them, are not drawn.
+
+    Attributes:
+        capacity: transitions that are held. Static, as is ``n``.
+        n: steps of a return.
+
+    Raises:
+        ValueError: a size that is not a positive whole number.
+    """
+
+    capacity: int = static(default=10_000)
+    n: int = static(default=1)
+
+    def __post_init__(self):
+        check_size(self, "capacity", "n")
+
+    def init(self, item: Transition, write_size: int) -> Buffer:
+        """An empty buffer.
+
+        Args:
+            item: a pytree of ``jax.ShapeDtypeStruct``, shaped like one transition.
+            write_size: transitions of one write, a divisor of ``capacity``.
+        """
+        return create(item, self.capacity)
+
+    def write(self, buffer: Buffer, items: Transition, added: jax.Array, num_envs: int) -> Buffer:
+        """The buffer with transitions in the place of the oldest ones.
+
+        Args:
+            buffer: of :meth:`init`.
+            items: leaves ``[write_size, ...]``, in the order of time, and within a time
+                of environments.
+            added: how many were added before, a multiple of ``write_size``.
+            num_envs: environments that they come from.
+        """
+        return write(buffer, items, added)
+
+    def sample(self, buffer: Buffer, key: jax.Array, draw: Draw) -> Batch:
+        """Transitions drawn from the buffer. The key is consumed."""
+        filled = jnp.minimum(draw.added, self.capacity)
+        held = filled - (self.n - 1) * draw.num_envs
+        index = jax.random.randint(key, (draw.batch_size,), 0, held, jnp.int32)
+        if self.n > 1:  # counted from the oldest, so that the newest are left out
+            index = (draw.added - filled + index) % self.capacity
+        transition, discount = n_step(buffer, index, self.n, draw)
+        return Batch(transition, discount, jnp.ones(draw.batch_size, jnp.float32), index)
+
+    def learned(self, buffer: Buffer, batch: Batch, priority: jax.Array) -> Buffer:
+        """The buffer after a batch was learned from, with priorities ``[B]``."""
+        return buffer
+
+
+def check_replay(node: object, field: str) -> None:
+    """Check that a field is a replay.
+
+    Raises:
+        ValueError: names the field, its value and what is allowed.
+    """
+    value = getattr(node, field)
+    if not isinstance(value, Uniform):
+        allowed = "a replay, such as purerl.replay.Uniform(10_000)"
+        raise refusal(type(node).__name__, field, shown(value), allowed)
+
+
+class PrioritizedBuffer(NamedTuple):
+    """Buffer of :class:`Prioritized`.
+
+    The ``capacity`` slots are cut into ``R`` blocks of ``K``.
+
+    Attributes:
+        ring: the transitions, leaves ``[capacity, ...]``.
+        priority: of each slot, to the power of the exponent; zero in slots that must
+            not be drawn, float32 ``[R * K]``.
+        blocks: sums of the blocks, float32 ``[R]``.
+        largest: the largest priority so far, to the power of the exponent, float32
+            ``[]``.
+    """
+
+    ring: Buffer
+    priority: jax.Array
+    blocks: jax.Array
+    largest: jax.Array
+
+
+class Prioritized(Uniform):
+    r"""Transitions drawn by priority, with weights that correct for it.
+
+    .. math::
+        P(i) = \frac{p_i^\alpha}{\sum_k p_k^\alpha}, \qquad
+        w_i = \left( N \, P(i) \right)^{-\beta}, \qquad p_i = \delta_i + \epsilon,
+
+    where :math:`\delta_i` is the priority that the agent's head gave the transition
+    when it was last learned from; a new one has the largest so far. Draws are
+    stratified: one from each of ``B`` equal parts of the total. With :math:`\beta = 1`
+    and no normalization the weighted loss has the expectation of a uniform draw.
+    Schaul, Quan, Antonoglou & Silver, "Prioritized experience replay" (ICLR 2016).
+
+    Priorities lie in blocks of about the root of the capacity: a draw looks through the
+    sums of blocks, and then through one block. Every sum is computed from its block
+    whenever that changes, so nothing drifts, and a slot of priority zero is never
+    drawn.
+
+    Attributes:
+        capacity: transitions that are held. Static.
+        n: steps of a return. Static. Where it is above 1, a transition has priority
+            zero until the iteration in which those steps are known.
+        exponent: :math:`\alpha` in ``[0, 1]``.
+        correction: :math:`\beta` in ``[0, 1]``; a schedule is evaluated at the number
+            of transitions since the warm-up.
+        epsilon: :math:`\epsilon`, above 0.
+        normalize: by what weights are divided. ``"batch"``, the usual choice, is the
+            largest of the batch: no weight is above 1, but how much smaller the mean
+            step is depends on what was drawn. ``"buffer"`` is the largest that any
+            transition in the buffer could have; it reads all priorities at every draw.
+            ``"none"``: they are not divided. Static.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    exponent: float | jax.Array = 0.6
+    correction: float | jax.Array | Schedule = 0.4
+    epsilon: float | jax.Array = 1e-6
+    normalize: str = static(default="batch")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, exponent=UNIT_INTERVAL, epsilon=POSITIVE)
+        check_schedules(self, correction=UNIT_INTERVAL)
+        check_choice(self, normalize=("batch", "buffer", "none"))
+
+    def init(self, item, write_size):
+        # A write then lies within one block.
+        size = write_size * math.ceil(math.sqrt(self.capacity) / write_size)
+        count = math.ceil(self.capacity / size)
+        return PrioritizedBuffer(
+            ring=create(item, self.capacity),
+            priority=jnp.zeros(count * size, jnp.float32),
+            blocks=jnp.zeros(count, jnp.float32),
+            largest=jnp.ones((), jnp.float32),
+        )
+
+    def _delay(self, num_envs, write_size):
+        """Transitions that are too new to be drawn, whole writes."""
+        return write_size * math.ceil((self.n - 1) * num_envs / write_size)
+
+    def write(self, buffer, items, added, num_envs):
+        count = items.reward.shape[0]
+        delay = self._delay(num_envs, count)
+        buffer = buffer._replace(ring=write(buffer.ring, items, added))
+        if delay:
+            buffer = self._set(buffer, added, jnp.zeros(count, jnp.float32))
+        # Before enough have been added, this is a place that is not filled.
+        value = jnp.where(added >= delay, buffer.largest, 0)
+        return self._set(buffer, added - delay, jnp.full(count, value, jnp.float32))
+
+    def _set(self, buffer, added, values):
+        """Priorities of one write, at ``added``."""
+        position = added % self.capacity
+        priority = _write_along(0)(position, buffer.priority, values)
+        size = priority.shape[0] // buffer.blocks.shape[0]
+        row = position // size
+        block = jax.lax.dynamic_slice_in_dim(priority, row * size, size)
+        blocks = _write_along(0)(row, buffer.blocks, jnp.sum(block, keepdims=True))
+        return buffer._replace(priority=priority, blocks=blocks)
+
+    def sample(self, buffer, key, draw):
+        count = draw.batch_size
+        table = buffer.priority.reshape(buffer.blocks.shape[0], -1)
+        part = jnp.arange(count, dtype=jnp.float32) + jax.random.uniform(key, (count,), jnp.float32)
+        row, within = jax.vmap(_find, (None, 0))(buffer.blocks, part / count)
+        column, _ = jax.vmap(_find)(table[row], within)
+        index = row * table.shape[1] + column
+
+        filled = jnp.minimum(draw.added, self.capacity)
+        held = filled - self._delay(draw.num_envs, draw.write_size)
+        mean = jnp.sum(buffer.blocks) / held.astype(jnp.float32)
+        correction = at(self.correction, draw.t)
+        weight = (buffer.priority[index] / mean) ** -correction
+        if self.normalize == "batch":
+            weight = weight / jnp.max(weight)
+        elif self.normalize == "buffer":
+            least = jnp.min(jnp.where(buffer.priority > 0, buffer.priority, jnp.inf))
+            weight = weight / (least / mean) ** -correction
+        transition, discount = n_step(buffer.ring, index, self.n, draw)
+        return Batch(transition, discount, weight, index)
+
+    def learned(self, buffer, batch, priority):
+        new = (priority + self.epsilon) ** self.exponent
+        # A transition drawn twice gets the larger one, whatever the order.
+        flat = buffer.priority.at[batch.index].set(0.0).at[batch.index].max(new)
+        table = flat.reshape(buffer.blocks.shape[0], -1)
+        row = batch.index // table.shape[1]
+        return buffer._replace(
+            priority=flat,
+            blocks=buffer.blocks.at[row].set(jnp.sum(table[row], axis=1)),
+            largest=jnp.maximum(buffer.largest, jnp.max(new)),
+        )
+
+
+def _find(masses, fraction):
+    """The entry of ``masses [K]`` in which a fraction of their total lies, never one
+    without mass; and which fraction of that entry."""
+    after = jnp.cumsum(masses)
+    before = jnp.concatenate([jnp.zeros(1, masses.dtype), after[:-1]])
+    goal = fraction * after[-1]
+    # Sums that are rounded need not ascend, so the last entry is taken that has a mass
+    # and begins in time.
+    begun = (before <= goal) & (masses > 0)
+    entry = jnp.max(jnp.where(begun, jnp.arange(len(masses), dtype=jnp.int32), 0))
+    below_one = jnp.float32(1 - 2**-24)
+    return entry, jnp.clip((goal - before[entry]) / masses[entry], 0, below_one)
+
+
+def n_step(ring: Any, index: jax.Array, n: int, draw: Draw) -> tuple[Transition, jax.Array]:
+    r"""Transitions of up to ``n`` steps, read from a ring.
+
+    .. math:: \sum_{k=0}^{m-1} \gamma^k R_{t+k+1}, \qquad \gamma^m,
+
+    with :math:`m < n` where the episode ends, by termination or truncation, after
+    :math:`m` steps. Slot ``i + k * num_envs`` holds the same environment ``k`` steps
+    later than slot ``i``.
+
+    Args:
+        ring: of transitions, leaves ``[capacity, ...]``.
+        index: of the first steps, int32 ``[B]``.
+        n: steps, at least 1. Static.
+        draw: says what else it depends on.
+
+    Returns:
+        The transitions, leaves ``[B, ...]``, and :math:`\gamma^m`, float32 ``[B]``.
+    """
+    capacity = ring.reward.shape[0]
+    later = draw.num_envs * jnp.arange(n, dtype=jnp.int32)
+    rows = (index[:, None] + later) % capacity
+
+    def read(name, slots):
+        drawn = getattr(ring, name).at[slots].get(mode="promise_in_bounds")
+        return drawn.reshape(*slots.shape, *getattr(draw.item, name).shape)
+
+    rewards, terminated, truncated = (
+        read(name, rows) for name in ("reward", "terminated", "truncated")
+    )
+    ended = jnp.cumsum(terminated | truncated, axis=1, dtype=jnp.int32) > 0
+    taken = jnp.concatenate([jnp.ones_like(ended[:, :1]), ~ended[:, :-1]], axis=1)
+    powers = jnp.cumprod(jnp.full(n, draw.discount, jnp.float32))
+    factors = jnp.concatenate([jnp.ones(1, jnp.float32), powers])
+    last = jnp.sum(taken, axis=1, dtype=jnp.int32) - 1
+    of_last = functools.partial(jnp.take_along_axis, indices=last[:, None], axis=1)
+    transition = Transition(
+        observation=read("observation", index),
+        action=read("action", index),
+        reward=jnp.sum(jnp.where(taken, factors[:-1] * rewards, 0), axis=1),
+        terminated=of_last(terminated)[:, 0],
+        truncated=of_last(truncated)[:, 0],
+        next_observation=read("next_observation", of_last(rows)[:, 0]),
+    )
+    return transition, factors[last + 1]
 
 
 def create(item: Any, capacity: int) -> Buffer:
@@ -88,32 +410,3 @@ def _write_along(axis):
         return _write_along(axis + 1)(start, ring, items), True
 
     return write
-
-
-def sample(
-    buffer: Buffer, item: Any, key: jax.Array, added: int | jax.Array, batch_size: int
-) -> Any:
-    """Items drawn uniformly from the ``min(added, capacity)`` that the ring holds.
-
-    Lin, "Self-improving reactive agents based on reinforcement learning, planning and
-    teaching" (Machine Learning 8, 1992). They are drawn with replacement, so that the
-    cost depends on the batch and not on the ring.
-
-    Args:
-        buffer: the ring.
-        item: shaped like one item, as given to :func:`create`.
-        key: consumed.
-        added: the number of items added so far, at least 1.
-        batch_size: ``B``, static.
-
-    Returns:
-        The pytree of an item, leaves ``[B, ...]``.
-    """
-    capacity = jax.tree.leaves(buffer)[0].shape[0]
-    index = jax.random.randint(key, (batch_size,), 0, jnp.minimum(added, capacity), jnp.int32)
-
-    def read(ring, item):
-        drawn = ring.at[index].get(mode="promise_in_bounds")
-        return drawn.reshape(batch_size, *item.shape)
-
-    return jax.tree.map(read, buffer, item)

@@ -141,14 +141,23 @@ def test_every_kind_of_agent_is_judged_by_what_it_estimates(command, agent, meas
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2)])
 def test_fields_valid_only_together_are_set_together(monkeypatch, order):
-    texts = ["train_period=7", "target_period=77,154", "buffer_size=1001", "learning_starts=210"]
+    texts = [
+        "train_period=7",
+        "target_period=77,154",
+        "replay.capacity=1001",
+        "learning_starts=210",
+    ]
     seen = []
     monkeypatch.setattr(purerl, "sweep", lambda agent, seeds, over, **_: seen.append((agent, over)))
     monkeypatch.setattr(cli, "show", lambda *_: sys.exit())
     with pytest.raises(SystemExit):
         cli.run("DQN", "CartPole-v1", set=[texts[i] for i in order])
     ((agent, over),) = seen
-    assert (agent.train_period, agent.buffer_size, over) == (7, 1001, {"target_period": [77, 154]})
+    assert (agent.train_period, agent.replay.capacity, over) == (
+        7,
+        1001,
+        {"target_period": [77, 154]},
+    )
 
 
 def test_lists(command):

@@ -17,7 +17,7 @@ import pytest
 from jax.extend import core
 
 import purerl
-from purerl import agents, envs, mdp, policy, schedule
+from purerl import agents, envs, heads, mdp, networks, policy, replay, schedule, targets
 from purerl.metrics import Mean, averages
 from purerl.run.evaluation import Episodes, Exact
 
@@ -171,7 +171,12 @@ def check_agent(agent, double=False):
 def variants():
     """Every agent, and options with code of their own."""
     frozen = envs.make("FrozenLake-v1")
-    small = {"features": (8,), "buffer_size": 200, "learning_starts": 20, "target_period": 40}
+    small = {
+        "network": networks.MLP((8,)),
+        "replay": replay.Uniform(200),
+        "learning_starts": 20,
+        "target_period": 40,
+    }
     for name, method in agents.METHODS.items():
         if name != "DQN":
             yield method.agent(env=frozen)
@@ -196,8 +201,15 @@ def variants():
         epsilon=schedule.linear(1.0, 0.1, 100),
         discount=schedule.exponential(0.9, 100),
     )
-    yield purerl.DQN(env=envs.make("MinAtar/Breakout-v1"), channels=(4,), **small)
-    double = {"target": "double_q", "loss": "huber", "max_grad_norm": 1.0, "num_envs": 2}
+    yield purerl.DQN(
+        env=envs.make("MinAtar/Breakout-v1"), **small | {"network": networks.ConvNet((4,), (8,))}
+    )
+    double = {
+        "target": targets.DoubleQ(),
+        "head": heads.Scalar(heads.Huber()),
+        "max_grad_norm": 1.0,
+        "num_envs": 2,
+    }
     yield purerl.DQN(env=envs.OneHot(frozen, 16), **double, **small)
 
 
@@ -246,7 +258,12 @@ def check_truths():
         assert abs(mdp.expected_return(frozen.mdp, pi, 0.95) - best) < 1e-3
 
     probe = envs.make("ProbeContext-v0")
-    small = {"features": (16,), "learning_starts": 100, "target_period": 100, "discount": 0.5}
+    small = {
+        "network": networks.MLP((16,)),
+        "learning_starts": 100,
+        "target_period": 100,
+        "discount": 0.5,
+    }
     dqn = purerl.DQN(env=probe, **small)
     state, _ = purerl.train(dqn, KEY, num_steps=10_000, points=1)
     states = jax.vmap(probe.observe)(probe.states())
@@ -273,7 +290,12 @@ def test_agents_reach_the_same_truths_under_x64():
 
 # Debugging.
 
-SMALL = {"features": (8,), "batch_size": 8, "buffer_size": 100, "learning_starts": 20}
+SMALL = {
+    "network": networks.MLP((8,)),
+    "batch_size": 8,
+    "replay": replay.Uniform(100),
+    "learning_starts": 20,
+}
 
 
 def test_a_segment_without_an_episode_does_not_stop_debug_nans():

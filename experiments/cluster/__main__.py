@@ -24,7 +24,9 @@ def main(names: tyro.conf.Positional[tuple[Name, ...]], /, seeds: int = 24) -> N
         names: of executors.
         seeds: how many runs, in chunks of 4.
     """
-    agent = purerl.DQN(env=purerl.make("CartPole-v1"), features=(32,), learning_starts=200)
+    agent = purerl.DQN(
+        env=purerl.make("CartPole-v1"), network=purerl.networks.MLP((32,)), learning_starts=200
+    )
 
     def sweep(executor=None):
         began = time.perf_counter()

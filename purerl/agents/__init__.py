@@ -2,6 +2,15 @@
 
 from purerl.agents.base import Agent, GreedyAgent
 from purerl.agents.dqn import DQN, DQNState
+from purerl.agents.dqn_family import (
+    C51,
+    IQN,
+    QRDQN,
+    DoubleDQN,
+    DuelingDQN,
+    MunchausenDQN,
+    Rainbow,
+)
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -45,11 +54,14 @@ from purerl.agents.tabular import (
 )
 
 __all__ = [
+    "C51",
     "DQN",
     "GTD2",
+    "IQN",
     "LSTD",
     "METHODS",
     "PSRL",
+    "QRDQN",
     "SARSA",
     "TD",
     "TDC",
@@ -57,7 +69,9 @@ __all__ = [
     "Agent",
     "DQNState",
     "DifferentialQLearning",
+    "DoubleDQN",
     "DoubleQLearning",
+    "DuelingDQN",
     "DynaQ",
     "DynaQPlus",
     "EmphaticTD",
@@ -70,6 +84,7 @@ __all__ = [
     "Method",
     "MonteCarlo",
     "MonteCarloPrediction",
+    "MunchausenDQN",
     "NStepSARSA",
     "NStepTD",
     "OffPolicyMonteCarlo",
@@ -80,6 +95,7 @@ __all__ = [
     "QLearning",
     "RLearning",
     "RMax",
+    "Rainbow",
     "SARSALambda",
     "TDLambda",
     "TabularControl",

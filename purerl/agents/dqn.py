@@ -1,45 +1,37 @@
-"""Deep Q-learning."""
+"""Deep Q-learning, by parts."""
 
 import math
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from purerl import bellman, replay
 from purerl.agents.base import GreedyAgent
 from purerl.checks import (
     ABOVE_ZERO,
     NOT_NEGATIVE,
     UNIT_INTERVAL,
-    check_choice,
     check_size,
-    check_sizes,
     refusal,
     shown,
 )
 from purerl.envs.base import Environment, Transition, limits_actions, mask_unavailable
+from purerl.heads import Head, Output, Scalar, check_head
 from purerl.metrics import Mean
-from purerl.networks import MLP, ConvNet
-from purerl.policy import epsilon_greedy, uniform_among
+from purerl.networks import MLP, fitted
+from purerl.networks.fitting import check_network
+from purerl.optimizers import Adam, Optimizer, check_optimizer
+from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies, uniform_among
 from purerl.pytree import copied, static
 from purerl.random import as_key
+from purerl.replay import Batch, Draw, Uniform, check_replay
 from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, check_schedules, linear
+from purerl.targets import ActionValues, QLearning, Target, check_target
 from purerl.timescan import time_scan
-
-TARGETS = {
-    "q_learning": lambda reward, terminated, choosing, _, discount: bellman.q_learning(
-        reward, terminated, choosing, discount
-    ),
-    "double_q": bellman.double_q,
-}
-LOSSES = {"mse": optax.squared_error, "huber": optax.huber_loss}
-
-# Under the root is the smallest normal number: too small to change an update, but where
-# a parameter has had no gradient yet, the derivative of the update stays finite.
-ADAM = optax.scale_by_adam(eps_root=float(jnp.finfo(jnp.float32).tiny))
+from purerl.updates import clip_by_norm
 
 
 class DQNState(NamedTuple):
@@ -50,7 +42,7 @@ class DQNState(NamedTuple):
         params, target_params: of the online and of the target network.
         opt_state: of the optimizer.
         env_state, episode: of the environments, leaves ``[num_envs, ...]``.
-        buffer: the transitions, leaves ``[buffer_size, ...]``.
+        buffer: of the replay.
     """
 
     collect_key: jax.Array
@@ -60,7 +52,7 @@ class DQNState(NamedTuple):
     opt_state: optax.OptState
     env_state: Any
     episode: Episode
-    buffer: Transition
+    buffer: Any
 
 
 class DQNSnapshot(NamedTuple):
@@ -89,11 +81,17 @@ class DQN(GreedyAgent):
     deep reinforcement learning" (Nature 518, 2015), algorithm 1, with Adam (Kingma &
     Ba, ICLR 2015).
 
+    The parts may be exchanged: a :mod:`head <purerl.heads>` says what the network's
+    outputs mean and gives the loss, a :mod:`target <purerl.targets>` says what is
+    backed up, a :mod:`replay <purerl.replay>` what is drawn. :func:`DoubleDQN`,
+    :func:`DuelingDQN`, :func:`C51`, :func:`QRDQN`, :func:`IQN`, :func:`MunchausenDQN`
+    and :func:`Rainbow` are DQNs of other parts.
+
     Attributes:
         env: the environment. The network sees observations of integers in
             ``[0, env.num_states)`` as indicator vectors.
-        learning_rate: of Adam, not negative. This and the other schedules are evaluated
-            at the number of transitions since the warm-up.
+        learning_rate: of the optimizer, not negative. This and the other schedules are
+            evaluated at the number of transitions since the warm-up.
         discount: :math:`\gamma` in ``[0, 1]``.
         epsilon: of the epsilon-greedy behavior, in ``[0, 1]``.
         target_step_size: :math:`\tau` in ``[0, 1]`` of
@@ -102,26 +100,27 @@ class DQN(GreedyAgent):
         max_grad_norm: gradients with a larger global norm are scaled down to it, above
             0; infinite by default. Clipping limits the influence of rare large errors,
             for example at episode ends.
+        behavior: the policy that acts while learning; None is epsilon-greedy.
+        head: what the network says of the return, and the loss.
+        target: what is backed up from the next state.
+        replay: the buffer, whose capacity is a multiple of one iteration's transitions.
+        optimizer: the direction of an update.
+        network: any flax module that maps an observation to ``[A * K]`` numbers, ``K``
+            as the head says. Where it has fields ``num_outputs``, ``num_actions``,
+            ``observation_ndim`` or ``num_states``, these are filled in. If it has
+            ``needs_noise``, every pass in training gets ``rngs={"noise": key}`` of a
+            key of its own, and none in evaluation. Static, as is all that follows.
         target_period: transitions between two updates of the target network, a multiple
-            of one iteration's. Static, as is all that follows.
+            of one iteration's.
         train_period: steps in each environment between two gradient steps.
         num_envs: environments stepped in parallel.
         batch_size: ``B``.
-        buffer_size: transitions that the replay buffer holds, a multiple of one
-            iteration's.
         learning_starts: transitions that ``init`` collects with uniformly drawn
             actions, a multiple of one iteration's.
-        features: sizes of the network's hidden layers.
-        channels: for observations that are boards ``[H, W, C]``, the outputs of 3 by 3
-            convolutions before the hidden layers (:class:`~purerl.networks.ConvNet`);
-            none by default.
-        target: ``"q_learning"``, or ``"double_q"`` (van Hasselt, Guez & Silver, AAAI
-            2016).
-        loss: :math:`\ell`, ``"mse"`` (the squared error) or ``"huber"`` (half the
-            squared error up to 1, linear beyond).
 
     Raises:
-        ValueError: a field out of range, or sizes that do not divide as stated.
+        ValueError: a field out of range, sizes that do not divide as stated, or parts
+            that do not go together.
     """
 
     env: Environment
@@ -130,16 +129,17 @@ class DQN(GreedyAgent):
     epsilon: float | jax.Array | Schedule = linear(1.0, 0.05, 10_000)
     target_step_size: float | jax.Array | Schedule = 1.0
     max_grad_norm: float | jax.Array | Schedule = math.inf
+    behavior: Policy | None = None
+    head: Head = Scalar()
+    target: Target = QLearning()
+    replay: Uniform = Uniform()
+    optimizer: Optimizer = Adam()
+    network: nn.Module = static(default=MLP((120, 84)))
     target_period: int = static(default=500)
     train_period: int = static(default=10)
     num_envs: int = static(default=1)
     batch_size: int = static(default=128)
-    buffer_size: int = static(default=10_000)
     learning_starts: int = static(default=1_000)
-    features: tuple[int, ...] = static(default=(120, 84))
-    channels: tuple[int, ...] = static(default=())
-    target: str = static(default="q_learning")
-    loss: str = static(default="mse")
 
     lanes = 4
 
@@ -153,42 +153,64 @@ class DQN(GreedyAgent):
             target_step_size=UNIT_INTERVAL,
             max_grad_norm=ABOVE_ZERO,
         )
-        check_choice(self, target=TARGETS, loss=LOSSES)
-        check_sizes(self, "features", "channels")
+        check_policies(self, "behavior")
+        check_head(self, "head")
+        check_target(self, "target")
+        check_replay(self, "replay")
+        check_optimizer(self, "optimizer")
+        check_size(self, "train_period", "num_envs", "batch_size")
+        check_size(self, "target_period", "learning_starts", multiple_of=self.transitions_per_step)
+        self._check_parts()
+
+    def _check_parts(self):
+        """Check that the parts go together."""
+        capacity, n = self.replay.capacity, self.replay.n
+        if capacity % self.transitions_per_step:
+            allowed = f"a positive multiple of {self.transitions_per_step}"
+            raise refusal("DQN", "replay.capacity", capacity, allowed)
+        if self.batch_size > capacity:
+            allowed = f"at most replay.capacity, {capacity}"
+            raise refusal("DQN", "batch_size", self.batch_size, allowed)
+        most = (self.learning_starts - 1) // self.num_envs
+        if n - 1 > most:
+            allowed = f"at most {most + 1}, which learning_starts fills"
+            raise refusal("DQN", "replay.n", n, allowed)
+        if n > 1 and self.target.one_step:
+            raise refusal("DQN", "replay.n", n, f"1 with the target {self.target}")
+        if self.behavior is not None and self.behavior.needs_visits:
+            allowed = "a policy that needs no visit counts"
+            raise refusal("DQN", "behavior", self.behavior, allowed)
         seen = self.env.observation
-        if self.channels and len(seen.shape) != 3:
-            allowed = f"only where an observation is [H, W, C], and not {list(seen.shape)}"
-            raise refusal("DQN", "channels", self.channels, allowed)
         is_index = seen.shape == () and jnp.issubdtype(seen.dtype, jnp.integer)
         if is_index and self._num_states is None:
             what = f"{shown(self.env)}, which observes one integer"
             allowed = "only with env.num_states, or inside OneHot(env, size)"
             raise refusal("DQN", "env", what, allowed)
-        check_size(self, "train_period", "num_envs", "batch_size")
-        check_size(
-            self,
-            "target_period",
-            "buffer_size",
-            "learning_starts",
-            multiple_of=self.transitions_per_step,
-        )
-        if self.batch_size > self.buffer_size:
-            allowed = f"at most buffer_size, {self.buffer_size}"
-            raise refusal("DQN", "batch_size", self.batch_size, allowed)
+        if not isinstance(self.network, nn.Module):
+            allowed = "a flax module, such as MLP((120, 84))"
+            raise refusal("DQN", "network", shown(self.network), allowed)
+        fractions = self.head.fractions(None)
+        size = self.env.num_actions * self.head.num_outputs
+        if fractions is None:
+            check_network("DQN", self.q_network, seen.shape, seen.dtype, size)
+        else:
+            count = len(fractions)
+            check_network("DQN", self.q_network, seen.shape, seen.dtype, size * count, (count,))
 
     @property
     def transitions_per_step(self) -> int:
         return self.train_period * self.num_envs
 
     @property
-    def network(self) -> MLP | ConvNet:
-        if self.channels:
-            return ConvNet(self.channels, self.features, self.env.num_actions)
-        return MLP(
-            self.features,
-            self.env.num_actions,
-            observation_ndim=len(self.env.observation.shape),
-            num_states=self._num_states,
+    def q_network(self) -> nn.Module:
+        """The network as the head and the environment need it."""
+        actions = self.env.num_actions
+        return fitted(
+            self.head.network(self.network),
+            self.env.observation,
+            self._num_states,
+            num_actions=actions,
+            num_outputs=actions * self.head.num_outputs,
         )
 
     @property
@@ -196,6 +218,10 @@ class DQN(GreedyAgent):
         """The number of values of an observation that consists of indices of states."""
         is_integer = jnp.issubdtype(self.env.observation.dtype, jnp.integer)
         return getattr(self.env, "num_states", None) if is_integer else None
+
+    @property
+    def _needs_noise(self) -> bool:
+        return getattr(self.q_network, "needs_noise", False)
 
     @property
     def _item(self) -> Any:
@@ -218,17 +244,19 @@ class DQN(GreedyAgent):
             as_key(key), 5
         )
         observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
-        params = self.network.init(params_key, observation)
+        fractions = self.head.fractions(None)
+        inputs = (observation,) if fractions is None else (observation, fractions)
+        params = self.q_network.init(params_key, *inputs)
         actors = Actors.start(self.env, reset_key, self.num_envs)
         state = DQNState(
             collect_key=collect_key,
             sample_key=sample_key,
             params=params,
             target_params=copied(params),
-            opt_state=ADAM.init(params),
+            opt_state=copied(self.optimizer.transformation().init(params)),
             env_state=copied(actors.env_state),
             episode=actors.episode,
-            buffer=replay.create(self._item, self.buffer_size),
+            buffer=self.replay.init(self._item, self.transitions_per_step),
         )
 
         def uniform(key, observation):
@@ -237,9 +265,8 @@ class DQN(GreedyAgent):
             return jax.random.randint(key, (), 0, self.env.num_actions, jnp.int32)
 
         def warm_up(state, t):
-            return self._collect(state, uniform, warm_up_key, t, t * self.transitions_per_step)[
-                0
-            ], None
+            added = t * self.transitions_per_step
+            return self._collect(state, uniform, warm_up_key, t, added)[0], None
 
         iterations = jnp.arange(self.learning_starts // self.transitions_per_step, dtype=jnp.int32)
         return time_scan(warm_up, state, iterations)[0]
@@ -247,26 +274,41 @@ class DQN(GreedyAgent):
     def step(self, state: DQNState, t: jax.Array):
         clock = t * self.transitions_per_step
         added = self.learning_starts + clock
-
-        epsilon = at(self.epsilon, clock)
+        policy = EpsilonGreedy(self.epsilon) if self.behavior is None else self.behavior
 
         def behavior(key, observation):
-            values = self._masked(self._q(state.params, observation), observation)
-            return epsilon_greedy(key, values, epsilon)
+            noise = None
+            if self._needs_noise:
+                noise, key = jax.random.split(key)
+            values = self._values(state.params, observation, noise)
+            return policy.sample(key, PolicyInput(observation, values, None, clock))
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
-        added = added + self.transitions_per_step
-        batch = replay.sample(state.buffer, self._item, sample_key, added, self.batch_size)
-        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(
-            state.params, state.target_params, batch, at(self.discount, clock)
+        if self._needs_noise or self.head.fractions(None) is not None:
+            sample_key, loss_key = jax.random.split(sample_key)
+        else:
+            loss_key = None
+        draw = Draw(
+            item=self._item,
+            batch_size=self.batch_size,
+            num_envs=self.num_envs,
+            write_size=self.transitions_per_step,
+            added=added + self.transitions_per_step,
+            discount=at(self.discount, clock),
+            t=clock,
+        )
+        batch = self.replay.sample(state.buffer, sample_key, draw)
+        (loss, (q, priority)), gradient = jax.value_and_grad(self.loss, has_aux=True)(
+            state.params, state.target_params, batch, loss_key
         )
         gradient = clip_by_norm(gradient, at(self.max_grad_norm, clock))
-        direction, opt_state = ADAM.update(gradient, state.opt_state)
+        direction, opt_state = self.optimizer.transformation().update(
+            gradient, state.opt_state, state.params
+        )
         params = optax.apply_updates(
             state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction)
         )
-
         target_params = jax.lax.cond(
             (clock + self.transitions_per_step) % self.target_period == 0,
             lambda: optax.incremental_update(
@@ -276,27 +318,87 @@ class DQN(GreedyAgent):
         )
         metrics |= {"loss": Mean(loss, jnp.float32(1)), "q": Mean(q, jnp.float32(1))}
         return state._replace(
-            params=params, target_params=target_params, opt_state=opt_state
+            params=params,
+            target_params=target_params,
+            opt_state=opt_state,
+            buffer=self.replay.learned(state.buffer, batch, priority),
         ), metrics
+
+    def loss(
+        self, params: Any, target_params: Any, batch: Batch, key: jax.Array | None = None
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """The loss of a batch.
+
+        Args:
+            params, target_params: of the online and of the target network.
+            batch: the transitions.
+            key: consumed; None unless the network or the head draws.
+
+        Returns:
+            The loss, float32 ``[]``; the mean value of the actions taken, ``[]``, and
+            the priorities ``[B]``.
+        """
+        keys = [None] * 6 if key is None else jax.random.split(key, 6)
+        noise = keys[:4] if self._needs_noise else [None] * 4
+        draws = self.head.fractions(None) is not None
+        size = batch.index.shape[0]
+
+        def of_each(key):
+            return jax.random.split(key, size) if draws else None
+
+        def one(transition, discount, key, target_key):
+            observation, later = transition.observation, transition.next_observation
+            output = self._output(params, observation, noise[0], key)
+            next_output = self._output(target_params, later, noise[1], target_key, True)
+
+            def target_values(observation, noise):
+                return self._values(target_params, observation, noise)
+
+            seen = self.head.values(next_output)
+            values = ActionValues(
+                # Drawn fractions would now and then make another action the best.
+                target_values(later, noise[1]) if draws else self._masked(seen, later),
+                lambda: self._values(params, later, noise[2]),
+                lambda: target_values(observation, noise[3]),
+            )
+            backup = self.target.backup(values, transition.action)
+            target = self.head.target(
+                transition.reward, transition.terminated, discount, next_output, backup
+            )
+            loss, priority = self.head.loss(
+                output, transition.action, jax.lax.stop_gradient(target)
+            )
+            return loss, self.head.values(output)[transition.action], priority
+
+        losses, q, priority = jax.vmap(one)(
+            batch.transition, batch.discount, of_each(keys[4]), of_each(keys[5])
+        )
+        return jnp.mean(batch.weight * losses), (jnp.mean(q), jax.lax.stop_gradient(priority))
 
     def snapshot(self, state: DQNState) -> DQNSnapshot:
         return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
 
     def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
-        return self._masked(self._q(snapshot.params, observation), observation)
+        return self._values(snapshot.params, observation)
 
     def env_state(self, snapshot: DQNSnapshot) -> Any:
         """The first environment's state, from which evaluations start."""
         return snapshot.env_state
 
-    def _q(self, params: Any, observation: jax.Array) -> jax.Array:
-        """Action values of a batch of any shape, float32 ``[..., A]``."""
-        q = self.network.apply(params, observation)
-        assert isinstance(q, jax.Array)  # flax may return further collections with it
-        return q
+    def _output(self, params, observation, noise=None, key=None, of_target=False) -> Output:
+        """What a network says of an observation."""
+        fractions = self.head.fractions(key, of_target)
+        inputs = (observation,) if fractions is None else (observation, fractions)
+        rngs = None if noise is None else {"noise": noise}
+        numbers: Any = self.q_network.apply(params, *inputs, rngs=rngs)
+        return Output(numbers.reshape(self.env.num_actions, -1), fractions)
 
-    def _masked(self, q: jax.Array, observation: jax.Array) -> jax.Array:
-        return mask_unavailable(self.env, q, observation)
+    def _values(self, params, observation, noise=None) -> jax.Array:
+        """Action values, ``-inf`` for an action that is not available, ``[A]``."""
+        return self._masked(self.head.values(self._output(params, observation, noise)), observation)
+
+    def _masked(self, values: jax.Array, observation: jax.Array) -> jax.Array:
+        return mask_unavailable(self.env, values, observation)
 
     def _collect(self, state, choose, key, t, added):
         """Act for ``train_period`` steps in every environment, filling the buffer."""
@@ -305,41 +407,6 @@ class DQN(GreedyAgent):
         actors, transitions, metrics = rollout(self.env, choose, actors, key, times)
         size = self.transitions_per_step
         transitions = jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), transitions)
-        buffer = replay.write(state.buffer, transitions, added)
+        buffer = self.replay.write(state.buffer, transitions, added, self.num_envs)
         state = state._replace(env_state=actors.env_state, episode=actors.episode, buffer=buffer)
         return state, metrics
-
-    def _loss(self, params, target_params, batch, discount):
-        """The loss over a batch, and the mean of the action values taken."""
-        q = self._q(params, batch.observation)
-        q_taken = jnp.take_along_axis(q, batch.action[:, None], axis=1)[:, 0]
-        next_target = self._q(target_params, batch.next_observation)
-        choosing = (
-            self._q(params, batch.next_observation) if self.target == "double_q" else next_target
-        )
-        choosing = jax.vmap(self._masked)(choosing, batch.next_observation)
-        targets = jax.vmap(TARGETS[self.target], (0, 0, 0, 0, None))(
-            batch.reward, batch.terminated, choosing, next_target, discount
-        )
-        losses = LOSSES[self.loss](q_taken, jax.lax.stop_gradient(targets))
-        return jnp.mean(losses), jnp.mean(q_taken)
-
-
-def clip_by_norm(gradient: Any, max_norm: jax.Array) -> Any:
-    """A gradient scaled down to ``max_norm`` if its global norm is larger.
-
-    The numbers of ``optax.clip_by_global_norm``, with derivatives that are finite where
-    the gradient is zero or ``max_norm`` infinite. Pascanu, Mikolov & Bengio, "On the
-    difficulty of training recurrent neural networks" (ICML 2013).
-
-    Args:
-        gradient: a pytree of floats.
-        max_norm: above 0, ``[]``.
-    """
-    square = optax.tree.norm(gradient, squared=True)
-    norm = jnp.sqrt(jnp.where(square == 0, 1, square))
-    within = (square == 0) | (norm < max_norm)
-    # Both sides of a select are differentiated, so neither may be infinite.
-    divisor = jnp.where(within, 1, norm)
-    limit = jnp.where(within, 1, max_norm)
-    return jax.tree.map(lambda g: jnp.where(within, g, g / divisor * limit), gradient)

@@ -1,8 +1,18 @@
 """The agents by name, with what a table says of each."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from purerl.agents.dqn import DQN
+from purerl.agents.dqn_family import (
+    C51,
+    IQN,
+    QRDQN,
+    DoubleDQN,
+    DuelingDQN,
+    MunchausenDQN,
+    Rainbow,
+)
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -41,7 +51,7 @@ class Method(NamedTuple):
     """A row of the table of agents.
 
     Attributes:
-        agent: the class.
+        agent: the class, or a function that makes one of its instances.
         summary: what it does, in one line.
         paper: its source.
         policy: whose values it learns: on-policy those of the behavior policy,
@@ -49,7 +59,7 @@ class Method(NamedTuple):
         limit: what it converges to, under the conditions in the class's docstring.
     """
 
-    agent: type
+    agent: Callable[..., Any]
     summary: str
     paper: str
     policy: str
@@ -61,6 +71,7 @@ _SOFT, _BEST = "epsilon-soft optimum", "Q*"
 _TARGET = "epsilon-soft optimum; Q of a target policy"
 _FIXED = "TD fixed point"
 _MODEL = "Q*, if deterministic"
+_NONE = "no guarantee"
 
 _ROWS = (
     (QLearning, "one-step targets, best next action", "Watkins 1989", _OFF, _BEST),
@@ -93,7 +104,7 @@ _ROWS = (
     ),
     (UCBQLearning, "optimism with a regret bound", "Jin et al. 2018", _OFF, "Q* of each stage"),
     (DifferentialQLearning, "average-reward control", "Wan et al. 2021", _OFF, "optimal gain"),
-    (RLearning, "average reward instead of discounting", "Schwartz 1993", _OFF, "no guarantee"),
+    (RLearning, "average reward instead of discounting", "Schwartz 1993", _OFF, _NONE),
     (DynaQ, "Q-learning and planning with a model", "Sutton 1990", _OFF, _MODEL),
     (DynaQPlus, "Dyna-Q with an exploration bonus", "Sutton 1990", _OFF, _MODEL),
     (
@@ -120,13 +131,20 @@ _ROWS = (
     (TDC, "TD with gradient correction", "Sutton et al. 2009", _ANY, _FIXED),
     (EmphaticTD, "TD with emphasis", "Sutton et al. 2016", _ANY, "emphatic fixed point"),
     (LSTD, "solves for the TD fixed point", "Bradtke & Barto 1996", _ANY, _FIXED),
-    (DQN, "network, replay buffer, target network", "Mnih et al. 2015", _OFF, "no guarantee"),
+    (DQN, "network, replay buffer, target network", "Mnih et al. 2015", _OFF, _NONE),
+    (DoubleDQN, "the online network chooses", "van Hasselt et al. 2016", _OFF, _NONE),
+    (DuelingDQN, "streams for state and actions", "Wang et al. 2016", _OFF, _NONE),
+    (C51, "probabilities of fixed returns", "Bellemare et al. 2017", _OFF, _NONE),
+    (QRDQN, "quantiles of the return", "Dabney et al. 2018a", _OFF, _NONE),
+    (IQN, "the quantile function of the return", "Dabney et al. 2018b", _OFF, _NONE),
+    (MunchausenDQN, "log-probabilities as rewards", "Vieillard et al. 2020", _OFF, _NONE),
+    (Rainbow, "six extensions of DQN", "Hessel et al. 2018", _OFF, _NONE),
 )
 METHODS = {row[0].__name__: Method(*row) for row in _ROWS}
 
 
-def find(name: str) -> type:
-    """The agent class called ``name``.
+def find(name: str) -> Callable[..., Any]:
+    """The agent called ``name``: its class, or a function that makes it.
 
     Raises:
         ValueError: there is none; the nearest name is suggested.

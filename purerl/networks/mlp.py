@@ -7,7 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import check_size, check_sizes, refusal, shown, whole
+from purerl.checks import check_choice, check_size, check_sizes, refusal, shown, whole
+from purerl.networks.noisy import NoisyDense
+from purerl.networks.norm import LayerNorm
 
 
 class MLP(nn.Module):
@@ -32,15 +34,19 @@ class MLP(nn.Module):
     shrinks a little with every layer, and the first Q values are small.
 
     The module is hashable and compares by its fields, so it may be a static field of an
-    agent.
+    agent, which fills in ``num_outputs``, ``observation_ndim`` and ``num_states``.
 
     Attributes:
         features: sizes of the hidden layers, a tuple, possibly empty.
-        num_outputs: size of the output, the number of actions for a Q-network.
+        num_outputs: size of the output, the number of actions for a Q-network; None for
+            the last hidden layer, :math:`y = x_L`.
         activation: applied elementwise after each hidden layer.
         observation_ndim: the number of axes of one observation (0 for a scalar).
         num_states: None, or the number of values of an integer observation, each of
             which enters as a vector with a one at its place.
+        layer_norm: whether :class:`~purerl.networks.LayerNorm` stands before each
+            activation.
+        noisy: whether the layers are :class:`~purerl.networks.NoisyDense`.
 
     Raises:
         ValueError: at construction, a size that is not a positive integer or a negative
@@ -57,20 +63,28 @@ class MLP(nn.Module):
     """
 
     features: tuple[int, ...]
-    num_outputs: int
+    num_outputs: int | None = None
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     observation_ndim: int = 1
     num_states: int | None = None
+    layer_norm: bool = False
+    noisy: bool = False
 
     def __post_init__(self):
         check_sizes(self, "features")
-        check_size(self, "num_outputs")
+        for optional in ("num_outputs", "num_states"):
+            if getattr(self, optional) is not None:
+                check_size(self, optional)
         if whole(self.observation_ndim) is None or self.observation_ndim < 0:
             allowed = "a whole number of at least 0"
             raise refusal("MLP", "observation_ndim", shown(self.observation_ndim), allowed)
-        if self.num_states is not None:
-            check_size(self, "num_states")
+        check_choice(self, layer_norm=(False, True), noisy=(False, True))
         super().__post_init__()
+
+    @property
+    def needs_noise(self) -> bool:
+        """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
+        return self.noisy
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
@@ -89,5 +103,13 @@ class MLP(nn.Module):
             x = jax.nn.one_hot(observation, self.num_states, dtype=jnp.float32)
         x = x.reshape(*x.shape[:split], math.prod(x.shape[split:]))
         for size in self.features:
-            x = self.activation(nn.Dense(size, kernel_init=nn.initializers.lecun_uniform())(x))
-        return nn.Dense(self.num_outputs, kernel_init=nn.initializers.lecun_uniform())(x)
+            x = dense(size, self.noisy)(x)
+            x = self.activation(LayerNorm()(x) if self.layer_norm else x)
+        return x if self.num_outputs is None else dense(self.num_outputs, self.noisy)(x)
+
+
+def dense(size: int, noisy: bool = False) -> nn.Module:
+    """A layer of ``size`` outputs with the initial weights of :class:`MLP`."""
+    if noisy:
+        return NoisyDense(size)
+    return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform())

@@ -24,9 +24,9 @@ SIZES = {
     "train_period": 2,
     "target_period": 8,
     "batch_size": 8,
-    "buffer_size": 64,
+    "replay": purerl.replay.Uniform(64),
     "learning_starts": 16,
-    "features": (8,),
+    "network": purerl.networks.MLP((8,)),
 }
 SCHEDULES = {
     "learning_rate": schedule.power(0.5, 0.6, 3.0),
@@ -41,8 +41,8 @@ AGENTS = {
     "dqn": purerl.DQN(env=purerl.make("CartPole-v1"), epsilon=0.3, **SIZES),
     "dqn, schedules": purerl.DQN(
         env=OneHot(FROZEN_LAKE, 16),
-        target="double_q",
-        loss="huber",
+        target=purerl.targets.DoubleQ(),
+        head=purerl.heads.Scalar(purerl.heads.Huber()),
         target_step_size=schedule.constant(0.5),
         max_grad_norm=schedule.constant(1.0),
         **SIZES,
@@ -407,7 +407,7 @@ def test_a_whole_number_is_judged_too(name):
                 "discount": 1.0,
                 "epsilon": 1.0,
                 "target_step_size": 1.0,
-                "buffer_size": 8,
+                "replay": purerl.replay.Uniform(8),
                 "learning_starts": 4,
             },
         ),

@@ -3,6 +3,7 @@ values are known."""
 
 import functools
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 
 import purerl
 import purerl.random
-from purerl import mdp, replay
+from purerl import heads, mdp, policy, replay, targets
 from purerl.envs import FiniteEnvironment, FrameStack, OneHot, Outcome, TimeLimit
 from purerl.mdp import FiniteMDP
-from purerl.networks import MLP
+from purerl.networks import MLP, ConvNet
 from purerl.pytree import Node
 from purerl.run import training
 from tests import quick
@@ -24,7 +25,7 @@ SMALL = {
     "num_envs": 2,
     "target_period": 12,
     "batch_size": 16,
-    "buffer_size": 64,
+    "replay": replay.Uniform(64),
     "learning_starts": 32,
 }
 
@@ -40,6 +41,19 @@ def finite(rng, num_states=5, num_actions=3):
         terminated=rng.random(shape) < 1 / 3,
         initial=np.full(num_states, 1 / num_states),
     )
+
+
+TARGETS = {"q_learning": targets.QLearning(), "double_q": targets.DoubleQ()}
+LOSSES = {"mse": heads.Squared(), "huber": heads.Huber()}
+
+
+class Known(replay.Uniform):
+    """Draws the same slots every time."""
+
+    def sample(self, buffer, key, draw):
+        index = jnp.arange(20, 20 + draw.batch_size)
+        transition, discount = replay.n_step(buffer, index, 1, draw)
+        return replay.Batch(transition, discount, jnp.ones(draw.batch_size), index)
 
 
 ENV = OneHot(TimeLimit(FiniteEnvironment.of(finite(np.random.default_rng(0))), 4), 5)
@@ -104,23 +118,18 @@ def clip(gradient, max_norm):
         ("double_q", "huber"),
     ],
 )
-def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_norm):
+def test_updates_are_those_of_the_formulas(target, loss, max_grad_norm):
     """Three updates with Adam, so that its moments and their correction are seen to
     be kept, on batches that are known."""
-    monkeypatch.setattr(
-        replay,
-        "sample",
-        lambda ring, item, key, added, size: jax.tree.map(lambda x: x[20 : 20 + size], ring),
-    )
     agent = purerl.DQN(
         env=ENV,
         learning_rate=3e-2,
         discount=0.9,
         max_grad_norm=max_grad_norm,
-        target=target,
-        loss=loss,
-        features=(7,),
-        **SMALL,
+        target=TARGETS[target],
+        head=heads.Scalar(LOSSES[loss]),
+        network=MLP((7,)),
+        **SMALL | {"replay": Known(64)},
     )
     state, other = (init(agent, purerl.random.key(seed, "pcg4d")) for seed in (1, 9))
     state = state._replace(target_params=other.params)  # online and target differ
@@ -158,7 +167,7 @@ def test_updates_are_those_of_the_formulas(monkeypatch, target, loss, max_grad_n
 
 @pytest.mark.parametrize("step_size", [1.0, 0.25])
 def test_the_target_follows_at_its_period_and_not_between(step_size):
-    agent = purerl.DQN(env=ENV, target_step_size=step_size, features=(7,), **SMALL)
+    agent = purerl.DQN(env=ENV, target_step_size=step_size, network=MLP((7,)), **SMALL)
     state = init(agent, KEY)
     for t in range(7):
         before = state
@@ -203,10 +212,10 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
         train_period=train_period,
         target_period=24,
         batch_size=8,
-        buffer_size=size,
+        replay=replay.Uniform(size),
         learning_starts=24,
         epsilon=0.5,
-        features=(4,),
+        network=MLP((4,)),
     )
     per_step = num_envs * train_period
     assert agent.transitions_per_step == per_step
@@ -252,7 +261,7 @@ def test_the_buffer_holds_what_really_happened(num_envs, train_period, iteration
 
 
 def test_behavior_follows_the_network_but_for_epsilon():
-    agent = purerl.DQN(env=ENV, epsilon=0.0, learning_rate=1e-12, features=(7,), **SMALL)
+    agent = purerl.DQN(env=ENV, epsilon=0.0, learning_rate=1e-12, network=MLP((7,)), **SMALL)
     start = init(agent, KEY)
     state, _ = quick.jit(lambda state: training.segment(agent, state, 0, 16))(start)
     q = forward(layers(state.params), np.eye(5))[0]
@@ -303,17 +312,17 @@ def test_probes(target):
             learning_rate=3e-3,
             discount=discount,
             epsilon=0.5,
-            target=target,
-            features=(16,),
+            target=TARGETS[target],
+            network=MLP((16,)),
             num_envs=1,
             train_period=4,
             target_period=40,
             batch_size=32,
-            buffer_size=400,
+            replay=replay.Uniform(400),
             learning_starts=200,
         )
         state, _ = training.segment(agent, agent.init(key), 0, 1_500)
-        return jax.vmap(functools.partial(agent.network.apply, state.params))(
+        return jax.vmap(functools.partial(agent.q_network.apply, state.params))(
             jnp.eye(2)
         ), mdp.optimal_q(model, discount)
 
@@ -351,8 +360,11 @@ def test_it_learns_to_balance():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"batch_size": 20_000}, "batch_size is 20000; allowed: at most buffer_size, 10000"),
-        ({"buffer_size": 10_005}, "buffer_size is 10005; allowed: a positive multiple of 10"),
+        ({"batch_size": 20_000}, "batch_size is 20000; allowed: at most replay.capacity, 10000"),
+        (
+            {"replay": replay.Uniform(10_005)},
+            "replay.capacity is 10005; allowed: a positive multiple of 10",
+        ),
         ({"learning_starts": 1_001}, "learning_starts is 1001; allowed: a positive multiple of 10"),
         ({"learning_starts": 0}, "learning_starts is 0"),
         ({"target_period": 505}, "target_period is 505; allowed: a positive multiple of 10"),
@@ -360,10 +372,21 @@ def test_it_learns_to_balance():
         ({"num_envs": 0}, "num_envs is 0; allowed: a positive whole number"),
         ({"train_period": -1}, "train_period is -1"),
         ({"batch_size": 2.5}, "batch_size is 2.5"),
-        ({"target": "sarsa"}, "target is 'sarsa'; allowed: 'q_learning', 'double_q'"),
-        ({"loss": "mae"}, "loss is 'mae'; allowed: 'mse', 'huber'"),
-        pytest.param({"features": (-3,)}, "features"),
-        pytest.param({"features": [8]}, "features"),
+        ({"target": "double_q"}, "target is 'double_q'; allowed: a target, such as"),
+        ({"head": "mse"}, "head is 'mse'; allowed: a head, such as purerl.heads.Scalar"),
+        ({"replay": 10_000}, r"replay is 10000; allowed: a replay, such as .*Uniform\(10_000\)"),
+        ({"optimizer": "adam"}, "optimizer is 'adam'; allowed: an optimizer, such as"),
+        ({"network": (64, 64)}, r"network is \(64, 64\); allowed: a flax module"),
+        ({"behavior": policy.UCB()}, "behavior is UCB; allowed: a policy that needs no visit"),
+        ({"replay": replay.Uniform(n=1002)}, "replay.n is 1002; allowed: at most 1000"),
+        (
+            {"replay": replay.Uniform(n=3), "target": targets.Munchausen()},
+            "replay.n is 3; allowed: 1 with the target Munchausen",
+        ),
+        (
+            {"network": flax.linen.Dense(5)},
+            r"network is Dense, which gives \(5,\); allowed: a flax",
+        ),
         pytest.param({"train_period": True}, "train_period"),
     ],
 )
@@ -376,13 +399,13 @@ def test_boards_go_through_convolutions():
     """Bool boards are replayed as they are, and learning moves every layer."""
     env = purerl.make("MinAtar/Breakout-v1")
     sizes = {
-        "buffer_size": 400,
+        "replay": replay.Uniform(400),
         "learning_starts": 80,
         "target_period": 40,
         "train_period": 4,
         "batch_size": 16,
     }
-    agent = purerl.DQN(env=env, channels=(4,), features=(16,), **sizes)
+    agent = purerl.DQN(env=env, network=ConvNet((4,), (16,)), **sizes)
     state = init(agent, purerl.random.key(0))
     after, metrics = quick.jit(lambda state: jax.lax.scan(agent.step, state, jnp.arange(20)))(state)
     assert after.buffer.observation.dtype == bool and after.buffer.observation.shape == (400, 400)
@@ -400,7 +423,12 @@ def test_boards_go_through_convolutions():
 def test_indices_of_states_enter_as_indicators():
     """As under ``OneHot``, bit for bit, and in the layout of a batch of any shape."""
     lake = purerl.make("FrozenLake-v1", slip=0.0)
-    sizes = {"features": (8,), "batch_size": 8, "learning_starts": 20, "buffer_size": 40}
+    sizes = {
+        "network": MLP((8,)),
+        "batch_size": 8,
+        "learning_starts": 20,
+        "replay": replay.Uniform(40),
+    }
     final = []
     for env in (lake, OneHot(lake, 16)):
         agent = purerl.DQN(env=env, **sizes)
@@ -410,7 +438,7 @@ def test_indices_of_states_enter_as_indicators():
         assert state.params["params"]["Dense_0"]["kernel"].shape == (2, 16, 8)
     jax.tree.map(np.testing.assert_array_equal, *final)
     stacked = purerl.DQN(env=FrameStack(lake, 3), **sizes)
-    assert stacked.network == MLP((8,), 4, observation_ndim=1, num_states=16)
+    assert stacked.q_network == MLP((8,), 4, observation_ndim=1, num_states=16)
 
 
 def test_an_integer_of_unknown_range_is_refused():
@@ -430,14 +458,12 @@ def test_an_integer_of_unknown_range_is_refused():
     says = "DQN: env is Count, which observes one integer; allowed: only with env.num_states"
     with pytest.raises(ValueError, match=says):
         purerl.DQN(env=Count())
-    assert purerl.DQN(env=OneHot(Count(), 11)).network.num_states is None
+    assert purerl.DQN(env=OneHot(Count(), 11)).q_network.num_states is None
 
 
 def test_convolutions_are_for_boards_only():
-    with pytest.raises(
-        ValueError, match=r"channels is \(4,\); allowed: only where an observation is \[H, W, C\]"
-    ):
-        purerl.DQN(env=purerl.make("CartPole-v1"), channels=(4,))
+    with pytest.raises(ValueError, match=r"board has shape \[4\]; allowed: \[..., H, W, C\]"):
+        purerl.DQN(env=purerl.make("CartPole-v1"), network=ConvNet((4,)))
 
 
 def test_a_learning_rate_may_be_annealed_to_zero():

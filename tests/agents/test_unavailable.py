@@ -84,13 +84,24 @@ def test_maxima_leave_it_out():
     np.testing.assert_allclose(result.final["policy_regret"], 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", ["q_learning", "double_q"])
+@pytest.mark.parametrize(
+    "target", [purerl.targets.QLearning(), purerl.targets.DoubleQ()], ids=["q_learning", "double_q"]
+)
 def test_networks_leave_it_out(target):
     env = envs.OneHot(environment(), S)
     agent = agents.DQN(
-        env=env, features=(), discount=0.5, learning_rate=3e-2, epsilon=1.0, target=target,
-        learning_starts=100, buffer_size=500, train_period=1, target_period=20, batch_size=32,
-    )  # fmt: skip
+        env=env,
+        network=purerl.networks.MLP(()),
+        discount=0.5,
+        learning_rate=3e-2,
+        epsilon=1.0,
+        target=target,
+        learning_starts=100,
+        replay=purerl.replay.Uniform(500),
+        train_period=1,
+        target_period=20,
+        batch_size=32,
+    )
     wrong, agent, state = taken(agent, 4000)
     assert wrong == 0
     values = jax.vmap(agent.values, (None, 0))(agent.snapshot(state), jnp.eye(S))

@@ -255,12 +255,12 @@ AGENTS = {
     "deep": (
         purerl.DQN(
             env=purerl.make("CartPole-v1"),
-            features=(8,),
+            network=purerl.networks.MLP((8,)),
             batch_size=8,
-            buffer_size=200,
+            replay=purerl.replay.Uniform(200),
             learning_starts=20,
             target_period=50,
-            target="double_q",
+            target=purerl.targets.DoubleQ(),
             epsilon=linear(1.0, 0.1, 200),
         ),
         "pcg4d",

@@ -146,7 +146,13 @@ def test_the_optimum_has_no_regret():
 
 def test_exact_of_a_network():
     env = OneHot(purerl.make("Grid2x3-v0"), 6)
-    agent = purerl.DQN(env=env, features=(), learning_starts=10, buffer_size=200, discount=0.9)
+    agent = purerl.DQN(
+        env=env,
+        network=purerl.networks.MLP(()),
+        learning_starts=10,
+        replay=purerl.replay.Uniform(200),
+        discount=0.9,
+    )
     state = quick.jit(agent.init)(purerl.random.key(0, "pcg4d"))
     dense = jax.tree.map(np.asarray, state.params["params"]["Dense_0"])
     q = dense["kernel"] + dense["bias"]  # a linear network on a one-hot observation is a table
@@ -246,7 +252,10 @@ def test_episodes_of_the_agent_itself():
     """Pushing the way that the pole falls and turns keeps it up for the 500 steps of
     the limit; always left drops it."""
     agent = purerl.DQN(
-        env=purerl.make("CartPole-v1"), features=(), learning_starts=10, buffer_size=200
+        env=purerl.make("CartPole-v1"),
+        network=purerl.networks.MLP(()),
+        learning_starts=10,
+        replay=purerl.replay.Uniform(200),
     )
     state = quick.jit(agent.init)(purerl.random.key(0, "pcg4d"))
 
@@ -296,7 +305,11 @@ def test_evaluations_begin_with_what_the_environment_remembers():
 def test_normalised_observations_are_judged_by_the_statistics_learned():
     env = envs.ObservationNormalize(purerl.make("CartPole-v1"))
     agent = purerl.DQN(
-        env=env, buffer_size=100, batch_size=10, learning_starts=100, target_period=10
+        env=env,
+        replay=purerl.replay.Uniform(100),
+        batch_size=10,
+        learning_starts=100,
+        target_period=10,
     )
     state = quick.jit(agent.init)(purerl.random.key(0))
     begin = quick.jit(lambda state, key: start_state(agent, agent.snapshot(state), key))

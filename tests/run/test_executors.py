@@ -429,9 +429,9 @@ def test_errors_cross_processes_with_their_traceback(error, kind, text):
 AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 DEEP = purerl.DQN(
     env=purerl.make("CartPole-v1"),
-    features=(8,),
+    network=purerl.networks.MLP((8,)),
     batch_size=8,
-    buffer_size=200,
+    replay=purerl.replay.Uniform(200),
     learning_starts=20,
     target_period=50,
 )

@@ -28,9 +28,9 @@ from purerl.schedule import exponential, linear, power
 TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 DEEP = purerl.DQN(
     env=purerl.make("CartPole-v1"),
-    features=(8,),
+    network=purerl.networks.MLP((8,)),
     batch_size=8,
-    buffer_size=200,
+    replay=purerl.replay.Uniform(200),
     learning_starts=20,
     target_period=50,
     epsilon=linear(1.0, 0.1, 200),
@@ -443,9 +443,9 @@ AGENTS = {
     "dqn": DEEP.replace(
         learning_rate=exponential(1e-2, 5_000, 1e-4),
         discount=jnp.float32(0.9),
-        target="double_q",
-        loss="huber",
-        features=(8, 4),
+        target=purerl.targets.DoubleQ(),
+        head=purerl.heads.Scalar(purerl.heads.Huber()),
+        network=purerl.networks.MLP((8, 4)),
     ),
     "dqn on a table": purerl.DQN(env=purerl.envs.OneHot(purerl.make("Grid2x3-v0"), 6)),
     "q-learning on a random model": purerl.QLearning(

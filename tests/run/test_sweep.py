@@ -51,9 +51,9 @@ UNCHECKED = Unchecked(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 unchecked = functools.partial(purerl.sweep, UNCHECKED, **SHARED)
 DEEP = purerl.DQN(
     env=purerl.make("CartPole-v1"),
-    features=(8,),
+    network=purerl.networks.MLP((8,)),
     batch_size=8,
-    buffer_size=200,
+    replay=purerl.replay.Uniform(200),
     learning_starts=20,
     target_period=50,
 )
@@ -698,7 +698,7 @@ def test_fields_valid_only_together_are_swept_in_any_order():
     values = {
         "train_period": [7],
         "target_period": [77, np.int64(154)],
-        "buffer_size": np.array([1001]),
+        "replay.capacity": np.array([1001]),
         "learning_starts": [210],
     }
     agent = purerl.DQN(env=purerl.make("CartPole-v1"))

@@ -44,9 +44,9 @@ def small_dqn(env, **fields):
         train_period=2,
         target_period=8,
         batch_size=8,
-        buffer_size=64,
+        replay=purerl.replay.Uniform(64),
         learning_starts=16,
-        features=(8,),
+        network=purerl.networks.MLP((8,)),
     )
     return purerl.DQN(env=env, **(sizes | fields))
 

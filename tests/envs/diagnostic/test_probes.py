@@ -54,13 +54,13 @@ def test_dqn_learns_them(probe):
     env = probe()
     agent = purerl.DQN(
         env=env,
-        features=(16,),
+        network=purerl.networks.MLP((16,)),
         learning_rate=1e-2,
         epsilon=0.5,
         discount=DISCOUNT,
         train_period=4,
         batch_size=32,
-        buffer_size=128,
+        replay=purerl.replay.Uniform(128),
         learning_starts=32,
         target_period=40,
     )

@@ -417,9 +417,9 @@ def test_q_learning_learns_the_same_there_and_back():
 def test_dqn_trains_on_gymnaxs_cart_pole():
     agent = purerl.DQN(
         env=from_gymnax("CartPole-v1"),
-        features=(8,),
+        network=purerl.networks.MLP((8,)),
         batch_size=16,
-        buffer_size=500,
+        replay=purerl.replay.Uniform(500),
         learning_starts=100,
     )
     state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(

@@ -104,7 +104,13 @@ def test_dqn_trains_on_it():
     env = TimeLimit(
         from_jumanji("Snake-v1", lambda shown: shown.grid[..., 0], num_rows=6, num_cols=6), 50
     )
-    agent = purerl.DQN(env=env, features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
+    agent = purerl.DQN(
+        env=env,
+        network=purerl.networks.MLP((8,)),
+        batch_size=16,
+        replay=purerl.replay.Uniform(500),
+        learning_starts=100,
+    )
     state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )

@@ -82,7 +82,13 @@ def test_contract_records_and_picture():
 @pytest.mark.slow
 def test_dqn_trains_on_it():
     env = from_navix(NAME, max_steps=15)
-    agent = purerl.DQN(env=env, features=(8,), batch_size=16, buffer_size=500, learning_starts=100)
+    agent = purerl.DQN(
+        env=env,
+        network=purerl.networks.MLP((8,)),
+        batch_size=16,
+        replay=purerl.replay.Uniform(500),
+        learning_starts=100,
+    )
     state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
         purerl.random.key(0, "pcg4d")
     )

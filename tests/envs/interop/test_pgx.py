@@ -75,9 +75,9 @@ def test_contract_and_records():
 def test_dqn_trains_on_it():
     agent = purerl.DQN(
         env=TimeLimit(from_pgx("2048"), 50),
-        features=(8,),
+        network=purerl.networks.MLP((8,)),
         batch_size=16,
-        buffer_size=500,
+        replay=purerl.replay.Uniform(500),
         learning_starts=100,
     )
     state, curves = quick.optimizing_jit(lambda key: purerl.train(agent, key, 400, points=4))(
