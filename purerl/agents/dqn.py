@@ -181,6 +181,10 @@ class DQN(GreedyAgent):
         return self.train_period * self.num_envs
 
     @property
+    def warm_up(self) -> int:
+        return self.learning_starts
+
+    @property
     def network(self) -> MLP | ConvNet:
         if self.channels:
             return ConvNet(self.channels, self.features, self.env.num_actions)

@@ -102,6 +102,7 @@ def new_manifest(spec: Spec, layout: Layout, label: str, arrays: dict[str, Any])
         "keep": spec.keep,
         "groups": layout.groups,
         "parts": layout.parts,
+        "warm_ups": [int(getattr(agent, "warm_up", 0)) for agent in spec.agents],
         "shapes": [],
         "origins": [provenance() | {"programs": []}],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -225,6 +226,9 @@ def _check(manifest):
             raise ValueError(f"{name} has no distinct whole numbers")
     if sorted(members) != list(range(len(members))):
         raise ValueError("groups does not have each configuration once")
+    warm_ups = manifest.get("warm_ups", [0] * len(members))  # missing in older folders
+    if len(warm_ups) != len(members) or not all(type(n) is int and n >= 0 for n in warm_ups):
+        raise ValueError("warm_ups does not have a whole number for each configuration")
     if len(seeds) * len(members) > MOST_RUNS:
         raise ValueError(f"it has more than {MOST_RUNS} runs")
     for origin in manifest["origins"]:

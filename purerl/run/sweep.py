@@ -88,7 +88,8 @@ def sweep(
         label: the name of the run in tables and pictures; by default the agent and its
             environment.
         on_point: called with ``(configuration, seed, step, values)`` at each point of
-            each run, for loggers; by one thread at a time. With an executor of the
+            each run, for loggers; ``step`` counts as ``num_steps``; by one thread at a
+            time. With an executor of the
             caller's it is called when a chunk is finished.
         stop_when: ends training early. A chunk ends at the first evaluation up to which
             ``stop_when(values)`` has been true for each of its runs; ``values`` are the
@@ -481,6 +482,7 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
         },
         failures=failures,
         manifest=manifest,
+        warm_ups=manifest.get("warm_ups", []),
         kept=kept,
         stopped=stopped,
         make_agents=make_agents,
