@@ -300,7 +300,7 @@ def _possible(log, steps, bands):
 
 
 def _checked(curves, steps, log, slope):
-    """Curves and steps as arrays of float64, with everything of the form it must have."""
+    """Curves and steps as arrays of float64 whose shapes fit together."""
     steps = np.asarray(steps, dtype=np.float64)
     curves = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
     if not curves:

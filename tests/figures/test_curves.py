@@ -159,7 +159,7 @@ def test_a_curve_that_ends_at_zero_has_no_slope_beside_it():
 
 
 def numbers_below(axes):
-    """Boxes of the numbers below a picture that are within its axis, and their texts."""
+    """Boxes and texts of the numbers below a picture, within its axis."""
     low, high = axes.get_xlim()
     labels = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
     labels = [label for label in labels if label.get_visible()]
