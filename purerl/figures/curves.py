@@ -102,7 +102,7 @@ def learning_curves_figure(
     """
     arrays, steps = _checked(curves, steps, log, slope)
     bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
-    log = _possible(log, steps, bands)
+    scales = _possible(log, steps, bands)
     labels = {label: with_seeds(label, values, bands[label]) for label, values in arrays.items()}
     extra = [reference[1]] if reference is not None else []
     longest = max(map(len, [*labels.values(), *extra]))
@@ -110,7 +110,7 @@ def learning_curves_figure(
     entries = len(labels) + (reference is not None) + (slope is not None)
     figure = new_figure(WIDTH, 3.7 + 0.2 * -(-entries // columns))
     axes = figure.add_subplot()
-    _scale(axes, steps, log)
+    _scale(axes, steps, scales)
     styles = default_styles(len(bands)) if styles is None else styles
     for (label, band), (color, dash) in zip(bands.items(), styles, strict=True):
         _draw_curve(axes, steps, band, COLORS[color], labels[label], DASHES[dash])
@@ -118,7 +118,7 @@ def learning_curves_figure(
         _draw_reference(axes, reference)
     if slope is not None:
         _draw_slope(axes, slope, steps, next(iter(bands.values()))[0])
-    _mark_decades(axes, log, _LABELS)
+    _mark_decades(axes, scales, _LABELS)
 
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.annotate(
@@ -165,7 +165,7 @@ def small_multiples_figure(
     """
     arrays, steps = _checked(curves, steps, log, None)
     bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
-    log = _possible(log, steps, bands)
+    scales = _possible(log, steps, bands)
     across = min(4, math.ceil(math.sqrt(len(bands))))
     down = -(-len(bands) // across)
     figure = new_figure(2.3 * across + 0.5, 1.75 * down + 0.9)
@@ -174,11 +174,11 @@ def small_multiples_figure(
         for other in bands.values():
             drawn = np.isfinite(other[0])
             axes.plot(steps[drawn], other[0][drawn], color="#d5d5d5", linewidth=0.8, zorder=1)
-        _scale(axes, steps, log)
+        _scale(axes, steps, scales)
         _draw_curve(axes, steps, band, COLORS[0], None, "-")
         if reference is not None:
             _draw_reference(axes, reference)
-        _mark_decades(axes, log, _PANEL_LABELS)
+        _mark_decades(axes, scales, _PANEL_LABELS)
         here = with_seeds(label, arrays[label], band) if np.isnan(arrays[label]).any() else label
         axes.set_title(wrapped(here, _PANEL_TITLE), fontsize="small")
         axes.tick_params(labelsize="small")

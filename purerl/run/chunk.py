@@ -133,9 +133,10 @@ def run(task: Task, report: Report = lambda *point: None, end: int | None = None
 
     Args:
         task: the chunk.
-        report: called after each slice without arguments, and at each point with its
-            number and its values, ``{name: [W, ...]}``; an exception that it raises
-            ends the chunk.
+        report: called before the first slice and after each with the number of points
+            that are computed, parts of one included; and at each point with its number
+            and its values, ``{name: [W, ...]}``. An exception that it raises ends the
+            chunk.
         end: the point after which to stop; by default the last one.
 
     Returns:
@@ -172,6 +173,7 @@ def run(task: Task, report: Report = lambda *point: None, end: int | None = None
     for point in range(first if task.stop_when is not None else 0):
         satisfied |= _satisfied(task, point, values_at(before, point, task.every))
     pace, read, saved = _Pace(), 0, time.perf_counter()
+    report(done / task.blocks if on_cpu else first)
     pause = task.save_every
     while done < last:
         point, within = divmod(done, task.blocks)
@@ -201,7 +203,7 @@ def run(task: Task, report: Report = lambda *point: None, end: int | None = None
             if satisfied.all() and (first + read + 1) % task.every == 0:
                 last = done
             read += 1
-        report()
+        report(done / task.blocks if on_cpu else first + read)
         now = time.perf_counter()
         if task.place is not None and done < last and now - saved > pause:
             rows[read:] = map(_on_host, rows[read:])

@@ -219,7 +219,7 @@ def fails(name):
 def test_an_error_of_a_job_is_final_and_names_the_chunk():
     calls = []
 
-    def job(name):
+    def job(name, report):
         calls.append(name)
         if name == 2:
             fails(name)
@@ -239,7 +239,7 @@ def test_an_error_of_a_job_is_final_and_names_the_chunk():
 def test_an_error_drops_the_jobs_that_wait():
     begun = []
 
-    def job(name):
+    def job(name, report):
         begun.append(name)
         if name == 0:
             fails(name)

@@ -1,6 +1,7 @@
 """Runs that go on where they were: states saved on the way, more seeds, more steps."""
 
 import concurrent.futures
+import contextlib
 import errno
 import functools
 import os
@@ -334,6 +335,38 @@ def test_each_point_of_each_run_is_logged_once(on_an_executor, tmp_path):
         assert ("q_error" in values) == (point % 2 == 1)
         if point % 2 == 1:
             assert values["q_error"] == result.curves["q_error"][c, seed, point // 2]
+
+
+def test_threads_of_the_caller_log_on_the_way(monkeypatch):
+    """The first point is logged while its chunk has not come to the second."""
+    at, original = [], chunk._satisfied
+
+    def reached(task, point, values):
+        at.append(point)
+        return original(task, point, values)
+
+    monkeypatch.setattr(chunk, "_satisfied", reached)  # called when a point was reported
+    logged = []
+
+    def on_point(configuration, seed, step, values):
+        logged.append((step // 640 - 1, len(at)))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        CASES["tabular"](2, executor=pool, on_point=on_point)
+    assert logged == [(point, point) for point in range(4) for _ in range(2)]
+
+
+def test_slices_are_progress(slices, monkeypatch):
+    shown = []
+
+    @contextlib.contextmanager
+    def bar(*_):
+        yield lambda index, points: shown.append((index, points))
+
+    monkeypatch.setattr(sys.modules["purerl.run.sweep"], "bar", bar)
+    CASES["tabular"](2)
+    assert shown[:-1] == [(0, block / 5) for block in range(21)]  # five blocks a point
+    assert shown[-1] == (0, 4)
 
 
 def test_a_list_of_configurations(tmp_path):
