@@ -21,20 +21,13 @@ import scipy.stats
 import purerl
 from purerl.figures import files
 from purerl.run import chunk, folder, plain
-from purerl.run.checkpoint import flatten, read_archive, write_arrays
+from purerl.run.checkpoint import read_archive, write_arrays
 from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import exponential, linear, power
+from tests.run import small
+from tests.run.small import TABULAR, bits
 
-TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    features=(8,),
-    batch_size=8,
-    buffer_size=200,
-    learning_starts=20,
-    target_period=50,
-    epsilon=linear(1.0, 0.1, 200),
-)
+DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {
     "num_steps": 400,
     "points": 4,
@@ -47,10 +40,6 @@ CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, 5, {"learning_rate": [0.3, 0.1]}, **SHARED),
     "deep": functools.partial(purerl.sweep, DEEP, 5, evaluation=Episodes(4, 50), **SHARED),
 }
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
 
 
 def same(a, b):

@@ -20,17 +20,9 @@ import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
+from tests.run.small import DEEP, TABULAR, bits
 
 GRID = purerl.make("Grid2x3-v0")
-TABULAR = purerl.QLearning(env=GRID, learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    features=(8,),
-    batch_size=8,
-    buffer_size=200,
-    learning_starts=20,
-    target_period=50,
-)
 SHARED = {"lanes": 4, "impl": "pcg4d", "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, num_steps=2560, points=4, **SHARED),
@@ -39,10 +31,6 @@ CASES = {
         purerl.sweep, DEEP, num_steps=25_600, points=4, evaluation=Episodes(4, 50), **SHARED
     ),
 }
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
 
 
 def everything(result):
