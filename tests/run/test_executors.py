@@ -19,8 +19,8 @@ import pytest
 import purerl
 from experiments.cluster import executors
 from purerl.run import over_seeds, worker
-from purerl.run.chunk import Task
 from purerl.run.over_seeds import execute
+from purerl.run.program import Task
 from tests.run.small import DEEP, TABULAR, bits
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -18,6 +18,7 @@ import pytest
 
 import purerl
 from purerl.run import chunk
+from purerl.run.archive import Place
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from tests.run.small import DEEP, TABULAR, bits
@@ -129,7 +130,7 @@ def test_saving_takes_a_small_share_of_the_time(slices, tmp_path, monkeypatch):
         written.append((clock[0], part.blocks))
         clock[0] += 2.0
 
-    monkeypatch.setattr(chunk.Place, "write_part", write_part)
+    monkeypatch.setattr(Place, "write_part", write_part)
     ready = jax.block_until_ready
     monkeypatch.setattr(
         chunk.jax, "block_until_ready", lambda x: (clock.__setitem__(0, clock[0] + 30), ready(x))[1]
@@ -156,7 +157,7 @@ def test_a_part_that_cannot_be_written_costs_nothing(slices, tmp_path, monkeypat
     with pytest.raises(Interrupted):
         case(3, out=tmp_path, save_every=0)
     end[0] = 10**9
-    monkeypatch.setattr(chunk.Place, "write_part", full)
+    monkeypatch.setattr(Place, "write_part", full)
     result = case(3, out=tmp_path, save_every=0, resume=True)
     assert len(tries) > 10 and everything(result) == everything(whole)
 
@@ -414,12 +415,12 @@ def test_a_chunk_stops_when_all_its_runs_may(tmp_path, slices):
 if __name__ == "__main__":  # a process to be killed in the middle of a chunk
     chunk._Pace.fit = lambda self, left: 1
     chunk.SHARE = 0
-    write_part = chunk.Place.write_part
+    write_part = Place.write_part
 
     def slowly(*args):
         write_part(*args)
         time.sleep(0.2)
 
-    chunk.Place.write_part = slowly
+    Place.write_part = slowly
     name = sys.argv[2] if len(sys.argv) > 2 else "deep"
     CASES[name](3, out=sys.argv[1], save_every=0, resume=Path(sys.argv[1]).exists())

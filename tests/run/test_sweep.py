@@ -22,7 +22,7 @@ import pytest
 import purerl
 from purerl.figures import files
 from purerl.random import seed_key
-from purerl.run import chunk, spec
+from purerl.run import chunk, program, spec
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
 from purerl.schedule import linear
@@ -643,7 +643,7 @@ def test_progress_from_many_threads(monkeypatch):
         }
 
     monkeypatch.setattr(chunk, "run", nothing)
-    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None, None))
+    monkeypatch.setattr(chunk, "program", lambda task: program.Program(None, None, None, None))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
