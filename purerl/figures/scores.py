@@ -23,7 +23,8 @@ class Interval(NamedTuple):
 
     ``str`` shows four significant digits of the largest number, and the others to the
     same decimal place; a format specification applies to each number. Fewer than 10
-    seeds are said to be too few: see :func:`bootstrap_curves`.
+    seeds are said to be too few, see
+    :func:`~purerl.figures.statistics.bootstrap_curves`.
 
     Attributes:
         point: the statistic of the scores themselves.

@@ -21,7 +21,6 @@ SLICE = 0.25  # seconds
 AHEAD = 8  # points that an accelerator may be ahead of what was read from it
 SHARE = 50  # computing takes at least so many times as long as saving
 
-
 Report = Callable[..., Any]
 
 
