@@ -296,7 +296,8 @@ def _draw_reference(axes, reference):
 def _possible(log, steps, bands):
     """The logarithmic axes, without those on which no curve has a positive value."""
     values = {"x": steps, "y": np.stack([point for point, _, _ in bands.values()])}
-    return "".join(side for side in log if (values[side] > 0).any())
+    there = {side: ((x > 0) & (x < np.inf)).any() for side, x in values.items()}
+    return "".join(side for side in log if there[side])
 
 
 def _checked(curves, steps, log, slope):

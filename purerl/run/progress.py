@@ -22,7 +22,7 @@ def bar(
     num_steps: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Callable[[int, float], None]]:
-    """Show the points of all runs: runs done, transitions a second, times.
+    """Show the progress of all runs: runs done, speed, time taken and time left.
 
     It says that it compiles until a chunk says how far it is.
 

@@ -158,6 +158,16 @@ def test_a_curve_that_ends_at_zero_has_no_slope_beside_it():
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")  # zero is seen
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, np.nan])
+def test_nothing_to_show_on_a_logarithmic_axis_is_no_warning(value):
+    nothing = {"a": np.full((4, len(STEPS)), value)}
+    _, axes = curve_axes(nothing, STEPS, log="xy")
+    assert axes.get_yscale() == "linear"
+    figure = figures.small_multiples_figure(nothing, STEPS, ylabel="error", log="xy")
+    assert figure.axes[0].get_yscale() == "linear"
+
+
 def numbers_below(axes):
     """Boxes and texts of the numbers below a picture, within its axis."""
     low, high = axes.get_xlim()
