@@ -45,7 +45,7 @@ class Row(NamedTuple):
 def run(row: Row, seeds: int, folder: Path) -> purerl.SweepResult:
     """Train a row's agent, going on where an earlier run was interrupted."""
     agent = row.make()
-    learning = row.num_steps - getattr(agent, "learning_starts", 0)
+    learning = row.num_steps - getattr(agent, "warm_up", 0)
     # As near to the transitions asked for as whole iterations and points allow.
     unit = agent.transitions_per_step * POINTS
     return purerl.sweep(

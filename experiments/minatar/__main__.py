@@ -2,11 +2,11 @@
 
     python -m experiments.minatar dqn
 
-``dqn`` is DQN as Young & Tian (2019) had it, on the five games, and ``dqn-5m`` the same
-with five million frames on Breakout; ``ablation`` is DQN with each of its extensions on
-Breakout; ``pqn`` is PQN with five million frames on the five games, and ``pqn-10m`` with
-ten million on Breakout. A run that was interrupted goes on. ``README.md`` shows what
-came out; ``--records`` is where it is kept.
+``dqn`` is DQN as Young & Tian (2019) had it, on the five games, and ``dqn-5m`` the
+same with five million frames on Breakout; ``ablation`` is DQN with each of its
+extensions on Breakout; ``pqn`` is PQN with five million frames on the five games, and
+``pqn-10m`` with ten million on Breakout. A run that was interrupted goes on.
+``README.md`` shows what came out; ``--records`` is where it is kept.
 """
 
 from pathlib import Path

@@ -162,6 +162,11 @@ class DQN(DeepAgent):
         return self.train_period * self.num_envs
 
     @property
+    def warm_up(self) -> int:
+        """Transitions that ``init`` collects."""
+        return self.learning_starts
+
+    @property
     def q_network(self) -> nn.Module:
         """The network as the head and the environment need it."""
         return self.fit(self.head.network(self.network), self.head.num_outputs)

@@ -23,17 +23,10 @@ from purerl.run import chunk
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from purerl.schedule import linear
+from tests.run import small
+from tests.run.small import TABULAR, bits
 
-TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-    epsilon=linear(1.0, 0.1, 200),
-)
+DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, impl="pcg4d", **SHARED),
@@ -43,11 +36,6 @@ CASES = {
     "threefry": functools.partial(purerl.sweep, TABULAR, impl="threefry", **SHARED),
 }
 SEEDS = 30
-
-
-def bits(tree):
-    """All there is to compare: names, dtypes, shapes, bytes; of keys their words."""
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(tree).items()}
 
 
 def runs(result, columns=slice(None), configuration=0):
