@@ -10,6 +10,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,8 @@ import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
+from purerl.run.program import lowered
+from purerl.run.spec import Layout, Spec, groups, tasks
 from purerl.schedule import linear
 from tests.run import small
 from tests.run.small import TABULAR, bits
@@ -89,6 +92,25 @@ def test_the_order_of_seeds_does_not_matter(run, whole):
     result = run(order)
     assert result.seeds.tolist() == order
     assert runs(result) == runs(whole, order)
+
+
+def test_one_lane_is_a_run_without_a_batch_axis():
+    """It is no batch of one, which XLA multiplies slowly, and computes the same."""
+    agent = small.DEEP.replace(network=purerl.networks.MLP((8,)), learning_starts=100)
+    several, alone = (
+        purerl.sweep(agent, [0, 3], impl="pcg4d", **SHARED | {"lanes": lanes, "num_steps": 40})
+        for lanes in (4, 1)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        several.state.params,
+        alone.state.params,
+    )
+    np.testing.assert_array_equal(several.state.buffer.action, alone.state.buffer.action)
+    spec = Spec.new(agent, 1, None, num_steps=40, points=4, lanes=1)
+    task = tasks(spec, Layout(1, groups(spec), [[0]]))[0]
+    products = re.findall(r"dot_general.*-> tensor<([^>]*)>", lowered(task).advance.as_text())
+    assert {shape.count("x") for shape in products} == {2}  # matrices, not batches of them
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
