@@ -24,6 +24,8 @@ from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from purerl.schedule import linear
 
+pytestmark = pytest.mark.optimized
+
 TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 DEEP = purerl.DQN(
     env=purerl.make("CartPole-v1"),

@@ -19,6 +19,9 @@ import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
+from tests import quick
+
+pytestmark = pytest.mark.optimized
 
 GRID = purerl.make("Grid2x3-v0")
 TABULAR = purerl.QLearning(env=GRID, learning_rate=0.3)
@@ -174,7 +177,7 @@ def test_a_part_that_cannot_be_written_costs_nothing(slices, tmp_path, monkeypat
 
 def killed_with_a_part(folder):
     """A sweep in a process of its own, killed once there is a part."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen([sys.executable, __file__, folder], env=env, stderr=subprocess.PIPE)
     while process.poll() is None and not list(folder.glob("chunks/*.part")):
         time.sleep(0.005)

@@ -27,6 +27,9 @@ from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
 from purerl.schedule import linear
+from tests import quick
+
+pytestmark = pytest.mark.optimized
 
 AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 SHARED = {
@@ -414,7 +417,7 @@ def test_a_folder_that_cannot_be(tmp_path, path, counted):
 def killed(case, folder, more_than=0):
     """Run or resume a sweep in a process of its own, and kill it without warning
     once another chunk is on disk."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen(
         [sys.executable, __file__, case, folder], env=env, stderr=subprocess.PIPE
     )

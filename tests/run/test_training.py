@@ -16,6 +16,8 @@ from purerl.rollout import Episode
 from purerl.run import training
 from tests import quick
 
+pytestmark = pytest.mark.optimized
+
 KEY = purerl.random.key(5, "pcg4d")
 
 

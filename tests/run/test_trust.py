@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import purerl
 from purerl.pytree import Node, static
 from purerl.run import chunk, folder, plain
 from purerl.run.checkpoint import flatten
+from tests import quick
 from tests.run.mutations import MUTATIONS
 
 AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
@@ -280,7 +282,8 @@ def scripted(tmp_path, factor, *words):
     path = tmp_path / "mine.py"
     path.write_text(textwrap.dedent(SCRIPT).replace("FACTOR", factor))
     command = [sys.executable, str(path), str(tmp_path / "run"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    env = os.environ | quick.environment(quick.UNOPTIMIZED)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_changed_program_is_not_resumed_unless_it_is_accepted(tmp_path):
