@@ -39,4 +39,6 @@ class Compiling:
 def pytest_configure(config):
     optimized = "optimized: about the bits or the rounding of programs as users compile them"
     config.addinivalue_line("markers", optimized)
-    config.pluginmanager.register(Compiling())  # as of a plugin, for what is not in this folder
+    # As a plugin, it sees examples outside this folder, too.
+    config.pluginmanager.register(Compiling())
+    quick.compile_by_default(quick.UNOPTIMIZED)  # while tests are collected

@@ -21,7 +21,7 @@ import pytest
 import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
-from purerl.run.evaluation import Episodes
+from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import linear
 
 pytestmark = pytest.mark.optimized
@@ -153,9 +153,14 @@ def test_a_run_in_a_grid_is_the_run_on_its_own(case, run, whole):
     assert len(set(singles)) > 4  # that the values reach the runs
 
 
-def test_a_swept_environment_is_the_environment_on_its_own():
+@pytest.mark.parametrize(
+    "evaluation",
+    [Episodes(2, 20), pytest.param(Exact(), marks=pytest.mark.slow)],
+    ids=["episodes", "exact"],
+)
+def test_a_swept_environment_is_the_environment_on_its_own(evaluation):
     cliffs = [purerl.make("CliffWalking-v1", slip=slip) for slip in (0.2, 0.4)]
-    run = functools.partial(CASES["tabular"], [1, 2])
+    run = functools.partial(CASES["tabular"], [1, 2], evaluation=evaluation)
     both = run(over={"env": cliffs})
     assert runs(both, configuration=0) != runs(both, configuration=1)
     for c, cliff in enumerate(cliffs):
