@@ -22,12 +22,14 @@ import pytest
 import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
-from purerl.run.evaluation import Episodes
+from purerl.run.evaluation import Episodes, Exact
 from purerl.run.program import lowered
 from purerl.run.spec import Layout, Spec, groups, tasks
 from purerl.schedule import linear
 from tests.run import small
 from tests.run.small import TABULAR, bits
+
+pytestmark = pytest.mark.optimized
 
 DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "keep": "state", "progress": False}
@@ -161,9 +163,14 @@ def test_a_run_in_a_grid_is_the_run_on_its_own(case, run, whole):
     assert len(set(singles)) > 4  # that the values reach the runs
 
 
-def test_a_swept_environment_is_the_environment_on_its_own():
+@pytest.mark.parametrize(
+    "evaluation",
+    [Episodes(2, 20), pytest.param(Exact(), marks=pytest.mark.slow)],
+    ids=["episodes", "exact"],
+)
+def test_a_swept_environment_is_the_environment_on_its_own(evaluation):
     cliffs = [purerl.make("CliffWalking-v1", slip=slip) for slip in (0.2, 0.4)]
-    run = functools.partial(CASES["tabular"], [1, 2])
+    run = functools.partial(CASES["tabular"], [1, 2], evaluation=evaluation)
     both = run(over={"env": cliffs})
     assert runs(both, configuration=0) != runs(both, configuration=1)
     for c, cliff in enumerate(cliffs):

@@ -21,7 +21,10 @@ from purerl.run import chunk
 from purerl.run.archive import Place
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
+from tests import quick
 from tests.run.small import DEEP, TABULAR, bits
+
+pytestmark = pytest.mark.optimized
 
 GRID = purerl.make("Grid2x3-v0")
 SHARED = {"lanes": 4, "impl": "pcg4d", "keep": "state", "progress": False}
@@ -164,7 +167,7 @@ def test_a_part_that_cannot_be_written_costs_nothing(slices, tmp_path, monkeypat
 
 def killed_with_a_part(folder):
     """A sweep in a process of its own, killed once there is a part."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen([sys.executable, __file__, folder], env=env, stderr=subprocess.PIPE)
     while process.poll() is None and not list(folder.glob("chunks/*.part")):
         time.sleep(0.005)

@@ -26,6 +26,7 @@ from purerl.run import chunk, program, spec
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
 from purerl.schedule import linear
+from tests import quick
 from tests.run.small import DEEP, TABULAR, bits
 
 SHARED = {
@@ -125,6 +126,7 @@ def test_the_width_belongs_to_the_agent_and_is_inherited(monkeypatch):
     assert spec.fitting_lanes(purerl.PSRL(env=TABULAR.env), 1) == 4
 
 
+@pytest.mark.optimized
 def test_a_seed_has_the_same_bits_in_sweeps_of_every_size(monkeypatch):
     """Evaluations included, though programs differ in width."""
     monkeypatch.setattr(spec, "num_cores", lambda: 2)
@@ -401,7 +403,7 @@ def test_a_folder_that_cannot_be(tmp_path, path, counted):
 def killed(case, folder, more_than=0):
     """Run or resume a sweep in a process of its own, and kill it without warning
     once another chunk is on disk."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen(
         [sys.executable, __file__, case, folder], env=env, stderr=subprocess.PIPE
     )
@@ -412,6 +414,7 @@ def killed(case, folder, more_than=0):
     process.stderr.close()
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("case", "times"), [("tabular", 1), pytest.param("deep", 2, marks=pytest.mark.slow)]
 )
@@ -487,6 +490,8 @@ def test_an_error_in_one_chunk_keeps_the_finished_ones(tmp_path, monkeypatch):
     def fails(task, *args):
         if task.seeds[0] == 8:
             raise MemoryError("no room for this chunk")
+        if task.seeds[0] > 8:
+            time.sleep(0.5)  # the thread was faster than the caller, which now sees the error
         return original(task, *args)
 
     monkeypatch.setattr(chunk, "run", fails)
@@ -495,7 +500,7 @@ def test_an_error_in_one_chunk_keeps_the_finished_ones(tmp_path, monkeypatch):
         pytest.raises(MemoryError, match="no room for this chunk"),
     ):
         run(SEEDS, out=tmp_path / "run", executor=executor)
-    assert sorted(chunks(tmp_path / "run")) == ["00000.npz", "00001.npz"]
+    assert chunks(tmp_path / "run").keys() - {"00003.npz"} == {"00000.npz", "00001.npz"}
 
 
 @pytest.fixture

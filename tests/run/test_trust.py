@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 import purerl
 from purerl.pytree import Node, static
 from purerl.run import chunk, folder, plain
+from tests import quick
 from tests.run.mutations import MUTATIONS
 from tests.run.small import TABULAR, bits
 
@@ -275,7 +277,8 @@ def scripted(tmp_path, factor, *words):
     path = tmp_path / "mine.py"
     path.write_text(textwrap.dedent(SCRIPT).replace("FACTOR", factor))
     command = [sys.executable, str(path), str(tmp_path / "run"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    env = os.environ | quick.environment(quick.UNOPTIMIZED)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_changed_program_is_not_resumed_unless_it_is_accepted(tmp_path):
