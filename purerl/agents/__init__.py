@@ -11,6 +11,13 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.linear import (
+    DifferentialSARSA,
+    LinearControl,
+    LinearQLearning,
+    LinearSARSA,
+    LinearState,
+)
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -69,6 +76,7 @@ __all__ = [
     "Agent",
     "DQNState",
     "DifferentialQLearning",
+    "DifferentialSARSA",
     "DoubleDQN",
     "DoubleQLearning",
     "DuelingDQN",
@@ -80,7 +88,11 @@ __all__ = [
     "GreedyAgent",
     "IncrementalControl",
     "IncrementalPrediction",
+    "LinearControl",
     "LinearPrediction",
+    "LinearQLearning",
+    "LinearSARSA",
+    "LinearState",
     "Method",
     "MonteCarlo",
     "MonteCarloPrediction",
