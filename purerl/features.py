@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from purerl.checks import FINITE, check_size, check_sizes, check_values, refusal, shown, whole
 from purerl.pytree import Node, static
@@ -118,9 +118,11 @@ def count(owner: str, features: Features, observation: Any) -> int:
         what = f"{shown(features)}, which raises {type(error).__name__} ({error})"
         raise refusal(owner, "features", what, allowed) from error
     if getattr(found, "ndim", None) == 1:
-        size = whole(getattr(features, "size", None)) if is_sparse(found) else found.shape[0]
-        if size is not None and (is_sparse(found) or jnp.issubdtype(found.dtype, jnp.floating)):
+        size = whole(getattr(features, "size", None))
+        if is_sparse(found) and size is not None:
             return size
+        if jnp.issubdtype(found.dtype, jnp.floating):
+            return found.shape[0]
     what = f"{shown(features)}, which gives {getattr(found, 'dtype', '')} "
     raise refusal(owner, "features", what + f"{getattr(found, 'shape', found)}", allowed)
 
@@ -179,9 +181,9 @@ class TileCoding(Node):
     def _check_bounds(self):
         low, high = self.low, self.high
         known = not isinstance(low, Tracer) and not isinstance(high, Tracer)
-        shape = jnp.shape(low)
-        if len(shape) == 0 or jnp.shape(high) != shape:
-            found = f"{list(shape)} and {list(jnp.shape(high))}"
+        shape = np.shape(low)
+        if len(shape) == 0 or np.shape(high) != shape:
+            found = f"{list(shape)} and {list(np.shape(high))}"
             raise refusal("TileCoding", "low and high", found, "[D] each", "have shapes")
         if known and not np.all(np.asarray(high) > np.asarray(low)):
             raise refusal("TileCoding", "high", shown(high), f"above low, {shown(low)}")
@@ -192,7 +194,7 @@ class TileCoding(Node):
     @property
     def _tiles(self) -> np.ndarray:
         """Tiles in each dimension, int32 ``[D]``."""
-        return np.broadcast_to(np.asarray(self.tiles, np.int32), jnp.shape(self.low)[-1:])
+        return np.broadcast_to(np.asarray(self.tiles, np.int32), np.shape(self.low)[-1:])
 
     @property
     def size(self) -> int:

@@ -30,7 +30,7 @@ from purerl.agents.tabular.n_step import Window
 from purerl.checks import FINITE, NOT_NEGATIVE, UNIT_INTERVAL, check_numbers, check_size, refusal
 from purerl.envs.base import Transition, mask_unavailable
 from purerl.envs.contract import observes_index
-from purerl.features import Features, add, check_features, count, dot
+from purerl.features import Features, add, check_features, count, dot, is_sparse
 from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies
 from purerl.pytree import copied, static
 from purerl.random import as_key
@@ -136,13 +136,13 @@ class LinearControl(GreedyAgent):
     def x(self, observation: jax.Array) -> jax.Array:
         """The features of an observation, float32 ``[F]``, or the indices of those that
         are 1, int32 ``[k]``."""
-        if self.features is None:
-            index = observes_index(self.env)
-            x = observation[None] if index else jnp.ravel(observation).astype(jnp.float32)
-        else:
+        if self.features is not None:
             x = self.features(observation)
-        kind = jnp.int32 if jnp.issubdtype(x.dtype, jnp.integer) else jnp.float32
-        return x.astype(kind)
+        elif observes_index(self.env):
+            x = observation[None]
+        else:
+            x = jnp.ravel(observation).astype(jnp.float32)
+        return x.astype(jnp.int32 if is_sparse(x) else jnp.float32)
 
     @property
     def num_features(self) -> int:
@@ -292,10 +292,10 @@ class LinearQLearning(LinearControl):
 
 
 class Differential(NamedTuple):
-    """What differential Sarsa keeps.
+    r"""What differential Sarsa keeps.
 
     Attributes:
-        gain: :math:`\\bar R`, float32 ``[]``.
+        gain: :math:`\bar R`, float32 ``[]``.
         next_action: int32 ``[]``; -1 where none is planned.
     """
 
