@@ -39,7 +39,7 @@ def featured(points, ends=0.12):
 
 
 ENV = featured(POINTS)
-CLIPPED = TimeLimit(ENV, 6)
+CLIPPED = TimeLimit(ENV, 2)
 BASICS = {"learning_rate": ALPHA, "epsilon": EPSILON, "initial_value": START}
 DISCOUNTED = {"discount": GAMMA, **BASICS}
 
@@ -165,6 +165,20 @@ def test_what_differential_sarsa_keeps_is_the_box_too(monkeypatch):
         w[:, now.action] += ALPHA * delta * x
         mean += ETA * ALPHA * delta
         assert found == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", [agents.LinearSARSA, agents.DifferentialSARSA])
+def test_what_is_planned_is_done_but_not_after_a_cut(monkeypatch, cls):
+    """Where the average counts, the end of an episode is a step like any other."""
+    experience, states, _ = lived(monkeypatch, cls(env=CLIPPED, **BASICS), 200)
+    cuts = 0
+    for (now, later), planned in zip(
+        itertools.pairwise(experience), states.memory.next_action[:-1], strict=True
+    ):
+        forgets = now.truncated | (now.terminated & (cls is agents.LinearSARSA))
+        assert planned == (-1 if forgets else later.action)
+        cuts += bool(now.truncated)
+    assert cuts > 5
 
 
 class ThroughTheEnd(agents.LinearSARSA):
