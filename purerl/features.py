@@ -198,7 +198,7 @@ class TileCoding(Node):
 
     @property
     def size(self) -> int:
-        """The number of features: of tiles in all tilings."""
+        """The number of features, which is that of the tiles of all tilings."""
         return self.tilings * int(np.prod(self._tiles + 1, dtype=np.int64))
 
     def __call__(self, observation: jax.Array) -> jax.Array:
