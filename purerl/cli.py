@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purerl
-from purerl import envs, heads, networks, optimizers, policy, replay, schedule, targets
+from purerl import envs, features, heads, networks, optimizers, policy, replay, schedule, targets
 from purerl.agents.registry import METHODS, find
 from purerl.checks import listed, meant, nearest, refusal, shown
 from purerl.pytree import replace_paths
@@ -34,6 +34,7 @@ _BUILDERS = {
     name: getattr(module, name)
     for module, names in (
         (schedule, "constant linear exponential power"),
+        (features, "TileCoding"),
         (policy, "Greedy EpsilonGreedy Softmax UCB CountBonus Thompson"),
         (heads, "Scalar Squared Huber Categorical Quantile Implicit"),
         (targets, "QLearning DoubleQ Munchausen"),

@@ -17,7 +17,7 @@ import pytest
 from jax.extend import core
 
 import purerl
-from purerl import agents, envs, heads, mdp, networks, policy, replay, schedule, targets
+from purerl import agents, envs, features, heads, mdp, networks, policy, replay, schedule, targets
 from purerl.metrics import Mean, averages
 from purerl.run.evaluation import Episodes, Exact
 
@@ -201,6 +201,10 @@ def variants():
         epsilon=schedule.linear(1.0, 0.1, 100),
         discount=schedule.exponential(0.9, 100),
     )
+    boyan = envs.make("BoyanChain-v0")
+    tiles = features.TileCoding([0] * 4, [1] * 4, tiles=2, tilings=2)
+    yield purerl.LinearSARSA(env=boyan, n=2, features=tiles)
+    yield purerl.LinearQLearning(env=boyan)
     yield purerl.DQN(
         env=envs.make("MinAtar/Breakout-v1"), **small | {"network": networks.ConvNet((4,), (8,))}
     )

@@ -11,6 +11,13 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.linear import (
+    DifferentialSARSA,
+    LinearControl,
+    LinearQLearning,
+    LinearSARSA,
+    LinearState,
+)
 from purerl.agents.pqn import PQN, PQNState
 from purerl.agents.prediction import (
     GTD2,
@@ -71,6 +78,7 @@ __all__ = [
     "Agent",
     "DQNState",
     "DifferentialQLearning",
+    "DifferentialSARSA",
     "DoubleDQN",
     "DoubleQLearning",
     "DuelingDQN",
@@ -82,7 +90,11 @@ __all__ = [
     "GreedyAgent",
     "IncrementalControl",
     "IncrementalPrediction",
+    "LinearControl",
     "LinearPrediction",
+    "LinearQLearning",
+    "LinearSARSA",
+    "LinearState",
     "Method",
     "MonteCarlo",
     "MonteCarloPrediction",

@@ -13,6 +13,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.linear import DifferentialSARSA, LinearQLearning, LinearSARSA
 from purerl.agents.pqn import PQN
 from purerl.agents.prediction import (
     GTD2,
@@ -132,6 +133,15 @@ _ROWS = (
     (TDC, "TD with gradient correction", "Sutton et al. 2009", _ANY, _FIXED),
     (EmphaticTD, "TD with emphasis", "Sutton et al. 2016", _ANY, "emphatic fixed point"),
     (LSTD, "solves for the TD fixed point", "Bradtke & Barto 1996", _ANY, _FIXED),
+    (LinearSARSA, "Sarsa with linear values", "Rummery & Niranjan 1994", _ON, "a region"),
+    (LinearQLearning, "Q-learning with linear values", "Watkins 1989", _OFF, _NONE),
+    (
+        DifferentialSARSA,
+        "average-reward Sarsa with linear values",
+        "Sutton & Barto 2018, 10.3",
+        _ON,
+        _NONE,
+    ),
     (DQN, "network, replay buffer, target network", "Mnih et al. 2015", _OFF, _NONE),
     (DoubleDQN, "the online network chooses", "van Hasselt et al. 2016", _OFF, _NONE),
     (DuelingDQN, "streams for state and actions", "Wang et al. 2016", _OFF, _NONE),

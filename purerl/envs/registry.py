@@ -42,6 +42,7 @@ name                                       observation            actions limit
 ``MaximizationBias-v0``                    int32 in ``[0, 3)``    10      -
 ``RiverSwim-v0``                           int32 in ``[0, 6)``    2       -
 ``Gambler-v0``                             int32 in ``[0, 101)``  51      -
+``AccessControl-v0``                       int32 in ``[0, 44)``   2       -
 ``Garnet-v0``                              int32 in ``[0, 30)``   4       -
 ``Testbed-v0``                             int32 in ``[0, 1)``    10      -
 ``ProbeConstant-v0``                       float32 ``[1]``        1       -
@@ -110,6 +111,7 @@ TabularName = Literal[
     "MaximizationBias-v0",
     "RiverSwim-v0",
     "Gambler-v0",
+    "AccessControl-v0",
     "Garnet-v0",
 ]
 FeaturedName = Literal[

@@ -51,7 +51,8 @@ AGENTS = {
 }
 for name, method in purerl.agents.METHODS.items():
     cls = method.agent
-    if name not in ("DQN", "QLearning"):  # which are there, in two forms each
+    # Those two are there, in two forms each; functions make further DQNs.
+    if name not in ("DQN", "QLearning") and isinstance(cls, type):
         fields = {field.name for field in dataclasses.fields(cls)}
         AGENTS[name] = cls(
             env=FROZEN_LAKE, **({"initial_value": 1.0} if "initial_value" in fields else {})

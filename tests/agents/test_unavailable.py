@@ -34,10 +34,11 @@ def environment():
     return envs.TimeLimit(FiniteEnvironment.of(model), 20)
 
 
-TABULAR = [
+SHALLOW = [
     name
     for name, method in agents.METHODS.items()
-    if issubclass(method.agent, agents.tabular.base.TabularControl)
+    if isinstance(method.agent, type)
+    and issubclass(method.agent, (agents.TabularControl, agents.LinearControl))
 ]
 
 
@@ -58,8 +59,8 @@ def taken(agent, num_steps):
     return curves["wrong"], watched, state
 
 
-@pytest.mark.parametrize("name", TABULAR)
-def test_tables_never_choose_what_is_not_available(name):
+@pytest.mark.parametrize("name", SHALLOW)
+def test_tables_and_weights_never_choose_what_is_not_available(name):
     agent = agents.METHODS[name].agent(env=environment())
     wrong, agent, state = taken(agent, 3000)
     assert wrong == 0

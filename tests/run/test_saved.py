@@ -27,10 +27,15 @@ from tests.run.small import DEEP, TABULAR, bits
 pytestmark = pytest.mark.optimized
 
 GRID = purerl.make("Grid2x3-v0")
+TILES = purerl.features.TileCoding([-1.2, -0.07], [0.6, 0.07], tiles=4, tilings=4)
+LINEAR = purerl.LinearSARSA(env=purerl.make("MountainCar-v0"), features=TILES, n=3)
 SHARED = {"lanes": 4, "impl": "pcg4d", "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, num_steps=2560, points=4, **SHARED),
     "one point": functools.partial(purerl.sweep, TABULAR, num_steps=2560, points=1, **SHARED),
+    "linear": functools.partial(
+        purerl.sweep, LINEAR, num_steps=2560, points=4, evaluation=Episodes(4, 50), **SHARED
+    ),
     "deep": functools.partial(
         purerl.sweep, DEEP, num_steps=25_600, points=4, evaluation=Episodes(4, 50), **SHARED
     ),

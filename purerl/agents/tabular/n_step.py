@@ -17,12 +17,15 @@ from purerl.policy import Policy, check_policies
 from purerl.pytree import static
 from purerl.schedule import at
 
+INDEX = jax.ShapeDtypeStruct((), jnp.int32)  # of an observation that is an index
+
 
 class Window(NamedTuple):
     """The last ``n`` steps, kept until they have been learned from.
 
     Attributes:
-        observations, actions: int32 ``[n]``.
+        observations: int32 ``[n]``; or what else stands for a state, ``[n, ...]``.
+        actions: int32 ``[n]``.
         rewards: float32 ``[n]``.
         ratios: for each entry the product of the importance ratios of the actions after
             it, float32 ``[n]``.
@@ -39,17 +42,19 @@ class Window(NamedTuple):
     next_action: jax.Array
 
     @classmethod
-    def empty(cls, n: int) -> Self:
-        """A window without entries."""
-        zeros = jnp.zeros(n, jnp.int32)
+    def empty(cls, n: int, observation: jax.ShapeDtypeStruct = INDEX) -> Self:
+        """A window without entries, of observations of some shape and dtype."""
+        observations = jnp.zeros((n, *observation.shape), observation.dtype)
+        actions = jnp.zeros(n, jnp.int32)
         rewards = jnp.zeros(n, jnp.float32)
-        return cls(zeros, zeros, rewards, jnp.ones_like(rewards), jnp.int32(0), jnp.int32(-1))
+        ratios = jnp.ones_like(rewards)
+        return cls(observations, actions, rewards, ratios, jnp.int32(0), jnp.int32(-1))
 
     def push(self, observation, action, reward, next_action=-1) -> Self:
         """Add a step, and drop the oldest if the window is full."""
         entries = zip(self[:4], (observation, action, reward, 1.0), strict=True)
         size = jnp.minimum(self.size + 1, len(self.rewards))
-        shifted = [jnp.roll(old, -1).at[-1].set(new) for old, new in entries]
+        shifted = [jnp.roll(old, -1, axis=0).at[-1].set(new) for old, new in entries]
         return self._make([*shifted, size, jnp.int32(next_action)])
 
     def scale_ratios(self, ratio) -> Self:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from purerl.envs.diagnostic.access_control import access_control
 from purerl.envs.diagnostic.baird import BairdStar, baird_star
 from purerl.envs.diagnostic.boyan import boyan_chain
 from purerl.envs.diagnostic.chain import Chain, Featured
@@ -26,6 +27,7 @@ __all__ = [
     "MaximizationBias",
     "Testbed",
     "TestbedState",
+    "access_control",
     "baird_star",
     "boyan_chain",
     "gambler",
@@ -50,6 +52,7 @@ ENVIRONMENTS = {
     "MaximizationBias-v0": (maximization_bias, None),
     "RiverSwim-v0": (river_swim, None),
     "Gambler-v0": (gambler, None),
+    "AccessControl-v0": (access_control, None),
     "Garnet-v0": (garnet, None),
     "Testbed-v0": (Testbed, None),
     "ProbeConstant-v0": (probe_constant, None),

@@ -13,6 +13,7 @@ from purerl import mdp
 from purerl.envs import FiniteEnvironment, drawing
 from purerl.envs.diagnostic import (
     ENVIRONMENTS,
+    access_control,
     baird_star,
     boyan_chain,
     gambler,
@@ -370,3 +371,44 @@ def test_a_gambler_plays_boldly_or_not_at_all():
     )
     mapped = jax.vmap(lambda heads: gambler(heads, goal=4).mdp.probability)(np.array([0.4, 0.5]))
     np.testing.assert_allclose(mapped[0], gambler(0.4, goal=4).mdp.probability)
+
+
+def test_the_access_control_queue_of_example_10_2():
+    """Its law by SciPy's binomial distribution, and the best gain by value iteration in
+    NumPy: cheap customers are sent away before the servers run out."""
+    env = purerl.make("AccessControl-v0")
+    transition, reward = dense(env.mdp)
+    expected = np.zeros((44, 2, 44))
+    for state, action, reached in np.ndindex(44, 2, 44):
+        busy, after = state // 4 + action, reached // 4
+        if busy <= 10:
+            expected[state, action, reached] = stats.binom(busy, 0.06).pmf(busy - after) / 4
+    np.testing.assert_allclose(transition[:, 0], expected[:, 0], atol=1e-7)
+    np.testing.assert_allclose(transition[:40, 1], expected[:40, 1], atol=1e-7)
+    np.testing.assert_allclose(reward[:40], np.tile([[0, 1], [0, 2], [0, 4], [0, 8]], (10, 1)))
+    assert np.asarray(env.mdp.available).tolist() == [[True, True]] * 40 + [[True, False]] * 4
+    assert not np.asarray(env.mdp.terminated).any()
+    assert np.asarray(env.mdp.initial).tolist() == [0.25] * 4 + [0] * 40
+
+    values = np.zeros(44)
+    for _ in range(2000):
+        q = np.where(env.mdp.available, reward + expected @ values, -np.inf)
+        gain, values = q.max(axis=1)[0] - values[0], q.max(axis=1) - q.max(axis=1)[0]
+    best = mdp.optimal_average_reward(env.mdp)
+    assert best.gain == pytest.approx(gain, rel=1e-5) == pytest.approx(2.74764, abs=1e-5)
+    np.testing.assert_array_equal(best.policy, q.argmax(axis=1))
+    assert best.policy.reshape(11, 4)[6:].tolist() == [
+        [0, 1, 1, 1],
+        [0, 0, 1, 1],
+        [0, 0, 1, 1],
+        [0, 0, 1, 1],
+        [0, 0, 0, 0],
+    ]
+    assert access_control(num_servers=2).mdp.num_states == 12
+
+
+@pytest.mark.parametrize("wrong", [{"num_servers": 0}, {"num_servers": 2.5}, {"release": 1.1}])
+def test_queues_that_are_none_are_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"access_control: {name} is {value}; allowed: a"):
+        access_control(**wrong)
