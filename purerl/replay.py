@@ -153,8 +153,8 @@ class PrioritizedBuffer(NamedTuple):
     Attributes:
         ring: the transitions, leaves ``[capacity, ...]``.
         tree: first the priority of each slot to the power of the exponent, zero in
-            slots that must not be drawn, in rows ``[R, 32]``; then the sums of these
-            rows, in rows of 32 again; and so on up to a single row. All float32.
+            slots that must not be drawn, in rows ``[R, F]``; then the sums of these
+            rows, in rows of ``F`` again; and so on up to a single row. All float32.
         largest: the largest priority so far, to the power of the exponent, float32
             ``[]``.
     """
@@ -164,9 +164,8 @@ class PrioritizedBuffer(NamedTuple):
     largest: jax.Array
 
 
-# Children of a node. On CPUs, XLA splits a sum over more than 32 numbers in two; four
-# levels of 32 hold a million slots.
-_FAN_OUT = 32
+# On CPUs, XLA splits a sum over more numbers in two.
+_WIDEST = 32
 
 
 class Prioritized(Uniform):
@@ -182,10 +181,10 @@ class Prioritized(Uniform):
     uniform draw. Schaul, Quan, Antonoglou & Silver, "Prioritized experience replay"
     (ICLR 2016).
 
-    Priorities are the leaves of a tree of sums. A draw descends to one row of 32 slots
-    and takes one of these. Rows are drawn stratified: one from each of ``B`` equal
-    parts of the total. Every sum is computed from its row whenever that changes, so
-    nothing drifts, and a slot of priority zero is never drawn.
+    Priorities are the leaves of a tree of sums. A draw descends to a row of at most 32
+    slots and takes one of these. Rows are drawn stratified: one from each of ``B``
+    equal parts of the total. Every sum is computed from its row whenever that changes,
+    so nothing drifts, and a slot of priority zero is never drawn.
 
     Attributes:
         capacity: transitions that are held. Static.
@@ -217,11 +216,14 @@ class Prioritized(Uniform):
         check_choice(self, normalize=("batch", "buffer", "none"))
 
     def init(self, item, write_size):
-        rows = math.ceil(self.capacity / _FAN_OUT)
-        tree = [jnp.zeros((rows, _FAN_OUT), jnp.float32)]
-        while rows > 1 or len(tree) == 1:
-            rows = math.ceil(rows / _FAN_OUT)
-            tree.append(jnp.zeros((rows, _FAN_OUT), jnp.float32))
+        depth = 2
+        while _WIDEST**depth < self.capacity:
+            depth += 1
+        width = math.ceil(self.capacity ** (1 / depth))
+        rows, tree = self.capacity, []
+        while rows > 1 or len(tree) < 2:
+            rows = math.ceil(rows / width)
+            tree.append(jnp.zeros((rows, width), jnp.float32))
         ring = create(item, self.capacity)
         return PrioritizedBuffer(ring, tuple(tree), jnp.ones((), jnp.float32))
 
@@ -273,14 +275,15 @@ class Prioritized(Uniform):
 
 def _at(level, index):
     """The entries of a level of a tree, counted through its rows."""
-    return level.at[index // _FAN_OUT, index % _FAN_OUT]
+    width = level.shape[1]
+    return level.at[index // width, index % width]
 
 
 def _summed(leaves, tree, index):
     """The tree of the leaves after those at ``index [N]`` have changed."""
     levels = [leaves]
     for above in tree[1:]:
-        index = index // _FAN_OUT
+        index = index // levels[-1].shape[1]
         # Where a row is named twice, both sums are the same.
         levels.append(_at(above, index).set(jnp.sum(levels[-1][index], axis=1)))
     return tuple(levels)
@@ -290,7 +293,7 @@ def _descend(level, row, goal):
     """One step down a tree of sums.
 
     Args:
-        level: float32 ``[R, 32]``.
+        level: float32 ``[R, F]``.
         row: where the step starts, int32 ``[B]``.
         goal: a sum of masses in the row, float32 ``[B]``.
 
@@ -300,16 +303,17 @@ def _descend(level, row, goal):
         of the entries. All ``[B]``.
     """
     masses = level[row]
-    earlier = jnp.triu(jnp.ones((_FAN_OUT, _FAN_OUT), jnp.float32), 1)
+    width = level.shape[1]
+    earlier = jnp.triu(jnp.ones((width, width), jnp.float32), 1)
     before = jnp.matmul(masses, earlier, precision="highest")
     begun = (before <= goal[:, None]) & (masses > 0)
     # Sums that are rounded need not ascend, so the last entry is taken that has begun.
-    entry = jnp.max(jnp.where(begun, jnp.arange(_FAN_OUT, dtype=jnp.int32), 0), axis=1)
+    entry = jnp.max(jnp.where(begun, jnp.arange(width, dtype=jnp.int32), 0), axis=1)
 
     def of_entry(values):
         return jnp.take_along_axis(values, entry[:, None], axis=1)[:, 0]
 
-    return row * _FAN_OUT + entry, goal - of_entry(before), of_entry(masses)
+    return row * width + entry, goal - of_entry(before), of_entry(masses)
 
 
 def n_step(ring: Any, index: jax.Array, n: int, draw: Draw) -> tuple[Transition, jax.Array]:
