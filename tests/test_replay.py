@@ -454,6 +454,17 @@ def test_draws_are_by_priority(capacity, count, n, num_envs):
     assert stats.chisquare(seen, other / other.sum() * seen.sum()).pvalue < 1e-6
 
 
+def test_a_slot_without_mass_is_never_found():
+    """Whatever rounding makes of a goal: at the ends, between two, beyond the total."""
+    level = jnp.array([[9.0] * 5, [0.0, 2.0, 0.0, 3.0, 0.0]])
+    goal = jnp.array([0.0, 1.5, 2.0, 4.5, 5.0, 7.0])
+    row = jnp.ones(6, jnp.int32)
+    entry, left, mass = quick.jit(replay._descend)(level, row, goal)
+    np.testing.assert_array_equal(entry - 5, [1, 1, 3, 3, 3, 3])
+    np.testing.assert_array_equal(left, [0.0, 1.5, 0.0, 2.5, 3.0, 5.0])
+    np.testing.assert_array_equal(mass, [2, 2, 3, 3, 3, 3])
+
+
 def test_draws_are_stratified_by_rows():
     """With equal priorities in 16 rows and 16 draws, each row is drawn once."""
     kind = Prioritized(256)
@@ -533,12 +544,12 @@ def test_a_transition_drawn_twice_gets_the_larger_priority():
 
 
 def test_a_new_transition_has_the_largest_priority_so_far():
-    kind = Prioritized(8, exponent=0.5)
+    kind = Prioritized(8, exponent=0.5, epsilon=0.25)
     buffer = filled(kind, 4)
     assert buffer.tree[0].ravel().tolist() == [1, 1, 1, 1, 0, 0, 0, 0, 0]
     one = jnp.array([2], jnp.int32)
-    for priority in (9.0, 0.25):  # it does not fall
-        buffer = kind.learned(buffer, drawn_batch(one), jnp.array([priority - 1e-6]))
+    for priority in (8.75, 0.0):  # it does not fall
+        buffer = kind.learned(buffer, drawn_batch(one), jnp.array([priority]))
     buffer = add(kind, buffer, numbered(4, 1), 4)
     leaves = buffer.tree[0].ravel()
     np.testing.assert_allclose(leaves, [1, 1, 0.5, 1, 3, 0, 0, 0, 0], rtol=1e-6)
