@@ -84,7 +84,7 @@ class Outer(Node):
     name: str = static(default="p")
 
 
-@pytest.mark.parametrize("paths", itertools.permutations(["pair.low", "pair.high", "name"]))
+@pytest.mark.parametrize("paths", [*itertools.permutations(["pair.low", "pair.high", "name"])])
 def test_fields_valid_only_together_are_set_in_any_order(paths):
     values = {"pair.low": 5.0, "pair.high": 6.0, "name": "q"}
     changed = replace_paths(Outer(), {path: values[path] for path in paths})

@@ -16,6 +16,8 @@ import purerl.random
 from purerl import timescan
 from purerl.envs import interact
 
+pytestmark = pytest.mark.optimized
+
 
 def draw(key, t):
     return jax.random.bits(jax.random.fold_in(key, t), (2,), dtype=jnp.uint32)

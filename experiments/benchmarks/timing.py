@@ -17,7 +17,7 @@ import numpy as np
 
 from purerl.agents.base import Agent
 from purerl.random import Impl
-from purerl.run import chunk
+from purerl.run import program
 from purerl.run.evaluation import Episodes, Evaluation
 from purerl.timescan import block_length
 
@@ -142,7 +142,7 @@ def chunks(
     The call does not include ``init`` and evaluation.
     """
     block = block_length(iterations)
-    settings = chunk.Settings(
+    settings = program.Settings(
         lanes=lanes,
         impl=impl,
         block=block,
@@ -156,9 +156,9 @@ def chunks(
     )
     ids = np.arange(seeds, dtype=np.int32).reshape(-1, lanes)
     blocks = np.int32(iterations // block)
-    task = chunk.Task(settings, agent, batched, 0, ids[0], 0, int(blocks), 1, 1, "nothing")
-    program = chunk.program(task)
-    carries = [program.init(agent, np.int32(0), lane_ids) for lane_ids in ids]
+    task = program.Task(settings, agent, batched, 0, ids[0], 0, int(blocks), 1, 1, "nothing")
+    compiled = program.program(task)
+    carries = [compiled.init(agent, np.int32(0), lane_ids) for lane_ids in ids]
     starts = iter(range(0, 2**31, iterations))
     pool = ThreadPoolExecutor(threads)
 
@@ -167,7 +167,7 @@ def chunks(
 
         def advance(i):
             anew = np.bool_(True)
-            carry, _ = program.advance(agent, carries[i], start, blocks, anew)
+            carry, _ = compiled.advance(agent, carries[i], start, blocks, anew)
             carries[i] = jax.block_until_ready(carry)
 
         list(pool.map(advance, range(len(carries))))

@@ -11,6 +11,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.pqn import PQN, PQNState
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -60,6 +61,7 @@ __all__ = [
     "IQN",
     "LSTD",
     "METHODS",
+    "PQN",
     "PSRL",
     "QRDQN",
     "SARSA",
@@ -89,6 +91,7 @@ __all__ = [
     "NStepTD",
     "OffPolicyMonteCarlo",
     "Offline",
+    "PQNState",
     "PredictionState",
     "PrioritizedSweeping",
     "QLambda",

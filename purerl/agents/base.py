@@ -42,7 +42,8 @@ class Agent(Protocol):
 
         An agent may also have ``fewest_lanes``, by default equal to ``lanes``. If the
         state has the same bits at every width between the two, a sweep of few runs may
-        use a narrower program.
+        use a narrower program. An agent whose ``init`` collects transitions says how
+        many as ``warm_up``: pictures count them on their axes.
         """
         ...
 

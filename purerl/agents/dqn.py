@@ -8,22 +8,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purerl.agents.base import GreedyAgent
+from purerl.agents.deep import DeepAgent, DeepSnapshot
 from purerl.checks import (
-    ABOVE_ZERO,
-    NOT_NEGATIVE,
     UNIT_INTERVAL,
     check_size,
     refusal,
-    shown,
 )
-from purerl.envs.base import Environment, Transition, limits_actions, mask_unavailable
+from purerl.envs.base import Environment, Transition, limits_actions
 from purerl.heads import Head, Output, Scalar, check_head
 from purerl.metrics import Mean
-from purerl.networks import MLP, fitted
-from purerl.networks.fitting import check_network
-from purerl.optimizers import Adam, Optimizer, check_optimizer
-from purerl.policy import EpsilonGreedy, Policy, PolicyInput, check_policies, uniform_among
+from purerl.networks import MLP
+from purerl.optimizers import Adam, Optimizer
+from purerl.policy import Policy, PolicyInput, uniform_among
 from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.replay import Batch, Draw, Uniform, check_replay
@@ -31,7 +27,7 @@ from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, check_schedules, linear
 from purerl.targets import ActionValues, QLearning, Target, check_target
 from purerl.timescan import time_scan
-from purerl.updates import clip_by_norm
+from purerl.updates import descend
 
 
 class DQNState(NamedTuple):
@@ -55,19 +51,7 @@ class DQNState(NamedTuple):
     buffer: Any
 
 
-class DQNSnapshot(NamedTuple):
-    """Snapshot of DQN: all that acting needs.
-
-    Attributes:
-        params: of the network.
-        env_state: state of the first environment.
-    """
-
-    params: Any
-    env_state: Any
-
-
-class DQN(GreedyAgent):
+class DQN(DeepAgent):
     r"""Deep Q-learning: a Q-network trained on replayed transitions.
 
     .. math::
@@ -141,23 +125,12 @@ class DQN(GreedyAgent):
     batch_size: int = static(default=128)
     learning_starts: int = static(default=1_000)
 
-    lanes = 4
-
     def __post_init__(self):
         super().__post_init__()
-        check_schedules(
-            self,
-            learning_rate=NOT_NEGATIVE,
-            discount=UNIT_INTERVAL,
-            epsilon=UNIT_INTERVAL,
-            target_step_size=UNIT_INTERVAL,
-            max_grad_norm=ABOVE_ZERO,
-        )
-        check_policies(self, "behavior")
+        check_schedules(self, target_step_size=UNIT_INTERVAL)
         check_head(self, "head")
         check_target(self, "target")
         check_replay(self, "replay")
-        check_optimizer(self, "optimizer")
         check_size(self, "train_period", "num_envs", "batch_size")
         check_size(self, "target_period", "learning_starts", multiple_of=self.transitions_per_step)
         self._check_parts()
@@ -177,51 +150,26 @@ class DQN(GreedyAgent):
             raise refusal("DQN", "replay.n", n, allowed)
         if n > 1 and self.target.one_step:
             raise refusal("DQN", "replay.n", n, f"1 with the target {self.target}")
-        if self.behavior is not None and self.behavior.needs_visits:
-            allowed = "a policy that needs no visit counts"
-            raise refusal("DQN", "behavior", self.behavior, allowed)
-        seen = self.env.observation
-        is_index = seen.shape == () and jnp.issubdtype(seen.dtype, jnp.integer)
-        if is_index and self._num_states is None:
-            what = f"{shown(self.env)}, which observes one integer"
-            allowed = "only with env.num_states, or inside OneHot(env, size)"
-            raise refusal("DQN", "env", what, allowed)
-        if not isinstance(self.network, nn.Module):
-            allowed = "a flax module, such as MLP((120, 84))"
-            raise refusal("DQN", "network", shown(self.network), allowed)
         fractions = self.head.fractions(None)
         size = self.env.num_actions * self.head.num_outputs
         if fractions is None:
-            check_network("DQN", self.q_network, seen.shape, seen.dtype, size)
+            self.check_network(size)
         else:
-            count = len(fractions)
-            check_network("DQN", self.q_network, seen.shape, seen.dtype, size * count, (count,))
+            self.check_network(size * len(fractions), fractions.shape)
 
     @property
     def transitions_per_step(self) -> int:
         return self.train_period * self.num_envs
 
     @property
+    def warm_up(self) -> int:
+        """Transitions that ``init`` collects."""
+        return self.learning_starts
+
+    @property
     def q_network(self) -> nn.Module:
         """The network as the head and the environment need it."""
-        actions = self.env.num_actions
-        return fitted(
-            self.head.network(self.network),
-            self.env.observation,
-            self._num_states,
-            num_actions=actions,
-            num_outputs=actions * self.head.num_outputs,
-        )
-
-    @property
-    def _num_states(self) -> int | None:
-        """The number of values of an observation that consists of indices of states."""
-        is_integer = jnp.issubdtype(self.env.observation.dtype, jnp.integer)
-        return getattr(self.env, "num_states", None) if is_integer else None
-
-    @property
-    def _needs_noise(self) -> bool:
-        return getattr(self.q_network, "needs_noise", False)
+        return self.fit(self.head.network(self.network), self.head.num_outputs)
 
     @property
     def _item(self) -> Any:
@@ -243,9 +191,8 @@ class DQN(GreedyAgent):
         params_key, reset_key, warm_up_key, collect_key, sample_key = jax.random.split(
             as_key(key), 5
         )
-        observation = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
         fractions = self.head.fractions(None)
-        inputs = (observation,) if fractions is None else (observation, fractions)
+        inputs = (self.blank,) if fractions is None else (self.blank, fractions)
         params = self.q_network.init(params_key, *inputs)
         actors = Actors.start(self.env, reset_key, self.num_envs)
         state = DQNState(
@@ -274,18 +221,18 @@ class DQN(GreedyAgent):
     def step(self, state: DQNState, t: jax.Array):
         clock = t * self.transitions_per_step
         added = self.learning_starts + clock
-        policy = EpsilonGreedy(self.epsilon) if self.behavior is None else self.behavior
 
         def behavior(key, observation):
             noise = None
-            if self._needs_noise:
+            if self.needs_noise:
                 noise, key = jax.random.split(key)
             values = self._values(state.params, observation, noise)
-            return policy.sample(key, PolicyInput(observation, values, None, clock))
+            policy_input = PolicyInput(observation, values, None, clock)
+            return self.behavior_policy.sample(key, policy_input)
 
         state, metrics = self._collect(state, behavior, state.collect_key, t, added)
         sample_key = jax.random.fold_in(state.sample_key, t)
-        if self._needs_noise or self.head.fractions(None) is not None:
+        if self.needs_noise or self.head.fractions(None) is not None:
             sample_key, loss_key = jax.random.split(sample_key)
         else:
             loss_key = None
@@ -302,12 +249,13 @@ class DQN(GreedyAgent):
         (loss, (q, priority)), gradient = jax.value_and_grad(self.loss, has_aux=True)(
             state.params, state.target_params, batch, loss_key
         )
-        gradient = clip_by_norm(gradient, at(self.max_grad_norm, clock))
-        direction, opt_state = self.optimizer.transformation().update(
-            gradient, state.opt_state, state.params
-        )
-        params = optax.apply_updates(
-            state.params, jax.tree.map(lambda d: -at(self.learning_rate, clock) * d, direction)
+        params, opt_state = descend(
+            self.optimizer,
+            state.params,
+            state.opt_state,
+            gradient,
+            at(self.learning_rate, clock),
+            at(self.max_grad_norm, clock),
         )
         target_params = jax.lax.cond(
             (clock + self.transitions_per_step) % self.target_period == 0,
@@ -339,7 +287,7 @@ class DQN(GreedyAgent):
             the priorities ``[B]``.
         """
         keys = [None] * 6 if key is None else jax.random.split(key, 6)
-        noise = keys[:4] if self._needs_noise else [None] * 4
+        noise = keys[:4] if self.needs_noise else [None] * 4
         draws = self.head.fractions(None) is not None
         size = batch.index.shape[0]
 
@@ -357,7 +305,7 @@ class DQN(GreedyAgent):
             seen = self.head.values(next_output)
             values = ActionValues(
                 # Drawn fractions would now and then make another action the best.
-                target_values(later, noise[1]) if draws else self._masked(seen, later),
+                target_values(later, noise[1]) if draws else self.masked(seen, later),
                 lambda: self._values(params, later, noise[2]),
                 lambda: target_values(observation, noise[3]),
             )
@@ -375,15 +323,8 @@ class DQN(GreedyAgent):
         )
         return jnp.mean(batch.weight * losses), (jnp.mean(q), jax.lax.stop_gradient(priority))
 
-    def snapshot(self, state: DQNState) -> DQNSnapshot:
-        return DQNSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))
-
-    def values(self, snapshot: DQNSnapshot, observation: jax.Array) -> jax.Array:
+    def values(self, snapshot: DeepSnapshot, observation: jax.Array) -> jax.Array:
         return self._values(snapshot.params, observation)
-
-    def env_state(self, snapshot: DQNSnapshot) -> Any:
-        """The first environment's state, from which evaluations start."""
-        return snapshot.env_state
 
     def _output(self, params, observation, noise=None, key=None, of_target=False) -> Output:
         """What a network says of an observation."""
@@ -395,10 +336,7 @@ class DQN(GreedyAgent):
 
     def _values(self, params, observation, noise=None) -> jax.Array:
         """Action values, ``-inf`` for an action that is not available, ``[A]``."""
-        return self._masked(self.head.values(self._output(params, observation, noise)), observation)
-
-    def _masked(self, values: jax.Array, observation: jax.Array) -> jax.Array:
-        return mask_unavailable(self.env, values, observation)
+        return self.masked(self.head.values(self._output(params, observation, noise)), observation)
 
     def _collect(self, state, choose, key, t, added):
         """Act for ``train_period`` steps in every environment, filling the buffer."""

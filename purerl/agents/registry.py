@@ -13,6 +13,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.pqn import PQN
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -138,6 +139,7 @@ _ROWS = (
     (QRDQN, "quantiles of the return", "Dabney et al. 2018a", _OFF, _NONE),
     (IQN, "the quantile function of the return", "Dabney et al. 2018b", _OFF, _NONE),
     (MunchausenDQN, "log-probabilities as rewards", "Vieillard et al. 2020", _OFF, _NONE),
+    (PQN, "many environments instead of replay", "Gallici et al. 2025", _OFF, _NONE),
     (Rainbow, "six extensions of DQN", "Hessel et al. 2018", _OFF, _NONE),
 )
 METHODS = {row[0].__name__: Method(*row) for row in _ROWS}

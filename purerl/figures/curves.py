@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Log = Literal["", "x", "y", "xy"]  # the axes that are logarithmic
 _DECADES = 10**1.5  # a range from which a logarithmic axis helps
 _FEW_DECADES = 10**3  # a range within which numbers are read more easily than powers
+_LABELS, _PANEL_LABELS = 9, 4  # numbers that fit below a picture, and below a panel
 _PANEL_TITLE = 34  # characters in a line
 _NAMES = {"iqm": "IQM", "mean": "mean", "median": "median"}  # of statistics
 
@@ -89,7 +90,7 @@ def learning_curves_figure(
         ylabel, xlabel, title: texts.
         statistic: ``[..., M, N] -> [...]``, see :mod:`purerl.figures.statistics`.
         reference: a value and its label, drawn as a horizontal dashed line.
-        log: the axes that are logarithmic.
+        log: the axes that are logarithmic, where a curve has positive values.
         slope: on two logarithmic axes, a dashed line proportional to
             ``steps ** slope``, just above the end of the first curve.
         styles: for each curve the numbers of its color and of its line style, among
@@ -99,11 +100,9 @@ def learning_curves_figure(
         ValueError: no curves, shapes that do not fit together, or a slope on other than
             two logarithmic axes.
     """
-    steps = np.asarray(steps, dtype=np.float64)
-    arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
-    _check_curves(arrays, steps, log, slope)
-
+    arrays, steps = _checked(curves, steps, log, slope)
     bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
+    scales = _possible(log, steps, bands)
     labels = {label: with_seeds(label, values, bands[label]) for label, values in arrays.items()}
     extra = [reference[1]] if reference is not None else []
     longest = max(map(len, [*labels.values(), *extra]))
@@ -111,7 +110,7 @@ def learning_curves_figure(
     entries = len(labels) + (reference is not None) + (slope is not None)
     figure = new_figure(WIDTH, 3.7 + 0.2 * -(-entries // columns))
     axes = figure.add_subplot()
-    _scale(axes, steps, log)
+    _scale(axes, steps, scales)
     styles = default_styles(len(bands)) if styles is None else styles
     for (label, band), (color, dash) in zip(bands.items(), styles, strict=True):
         _draw_curve(axes, steps, band, COLORS[color], labels[label], DASHES[dash])
@@ -119,7 +118,7 @@ def learning_curves_figure(
         _draw_reference(axes, reference)
     if slope is not None:
         _draw_slope(axes, slope, steps, next(iter(bands.values()))[0])
-    _mark_decades(axes, log)
+    _mark_decades(axes, scales, _LABELS)
 
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.annotate(
@@ -159,16 +158,14 @@ def small_multiples_figure(
         ylabel, xlabel, title: texts.
         statistic: ``[..., M, N] -> [...]``, see :mod:`purerl.figures.statistics`.
         reference: a value and its label, drawn as a horizontal dashed line.
-        log: the axes that are logarithmic.
+        log: the axes that are logarithmic, where a curve has positive values.
 
     Raises:
         ValueError: no curves, or shapes that do not fit together.
     """
-    steps = np.asarray(steps, dtype=np.float64)
-    arrays = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
-    _check_curves(arrays, steps, log, None)
-
+    arrays, steps = _checked(curves, steps, log, None)
     bands = {label: bootstrap_band(values, statistic) for label, values in arrays.items()}
+    scales = _possible(log, steps, bands)
     across = min(4, math.ceil(math.sqrt(len(bands))))
     down = -(-len(bands) // across)
     figure = new_figure(2.3 * across + 0.5, 1.75 * down + 0.9)
@@ -177,11 +174,11 @@ def small_multiples_figure(
         for other in bands.values():
             drawn = np.isfinite(other[0])
             axes.plot(steps[drawn], other[0][drawn], color="#d5d5d5", linewidth=0.8, zorder=1)
-        _scale(axes, steps, log)
+        _scale(axes, steps, scales)
         _draw_curve(axes, steps, band, COLORS[0], None, "-")
         if reference is not None:
             _draw_reference(axes, reference)
-        _mark_decades(axes, log)
+        _mark_decades(axes, scales, _PANEL_LABELS)
         here = with_seeds(label, arrays[label], band) if np.isnan(arrays[label]).any() else label
         axes.set_title(wrapped(here, _PANEL_TITLE), fontsize="small")
         axes.tick_params(labelsize="small")
@@ -252,16 +249,28 @@ def _scale(axes, steps, log):
     axes.tick_params(which="both", color=GRAY)
 
 
-def _mark_decades(axes, log):
-    """Plain numbers on logarithmic axes of few decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _mark_decades(axes, log, across):
+    """Plain numbers on logarithmic axes of few decades, as many as fit."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    for side, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+    for side, axis, room in (("x", axes.xaxis, across), ("y", axes.yaxis, _LABELS)):
         low, high = axis.get_view_interval()
         if side in log and high < _FEW_DECADES * low:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_locator(_locator(math.log10(high / low), room))
             axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
             axis.set_minor_formatter(NullFormatter())
+
+
+def _locator(decades, room):
+    """Ticks of a logarithmic axis with room for so many numbers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    if decades < 2 / 3:  # it may have no two of 1, 2, 5
+        return MaxNLocator(room // 2 + 1, steps=(1, 2, 5, 10))
+    for subs in ((1, 2, 5), (1, 3)):
+        if len(subs) * decades <= room:
+            return LogLocator(subs=subs)
+    return LogLocator()
 
 
 def _draw_curve(axes, steps, band, color, label, dash):
@@ -284,9 +293,17 @@ def _draw_reference(axes, reference):
     axes.axhline(value, color=GRAY, linestyle=(0, (5, 3)), linewidth=1.1, label=label, zorder=1)
 
 
-def _check_curves(
-    curves: Mapping[str, np.ndarray], steps: np.ndarray, log: str, slope: float | None
-) -> None:
+def _possible(log, steps, bands):
+    """The logarithmic axes, without those on which no curve has a positive value."""
+    values = {"x": steps, "y": np.stack([point for point, _, _ in bands.values()])}
+    there = {side: ((x > 0) & (x < np.inf)).any() for side, x in values.items()}
+    return "".join(side for side in log if there[side])
+
+
+def _checked(curves, steps, log, slope):
+    """Curves and steps as arrays of float64 whose shapes fit together."""
+    steps = np.asarray(steps, dtype=np.float64)
+    curves = {label: np.asarray(values, dtype=np.float64) for label, values in curves.items()}
     if not curves:
         raise ValueError("curves is empty; it needs at least one label")
     if steps.ndim != 1 or not steps.size:
@@ -304,6 +321,7 @@ def _check_curves(
             f"slope is {slope} and log is {log!r}; allowed: a slope only with log='xy', "
             "where it is a straight line"
         )
+    return curves, steps
 
 
 def with_seeds(label: str, values: np.ndarray, band: np.ndarray) -> str:

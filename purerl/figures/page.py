@@ -32,6 +32,7 @@ class Chart(NamedTuple):
         name: of the measure.
         note: what line and band are.
         steps: ``[points]``.
+        xlabel: what the steps are.
         bands: by label, point, low and high ``[3, points]``; NaN where there is none.
         log: the axes that are logarithmic.
         reference: a value and its label, drawn as a dashed line.
@@ -42,6 +43,7 @@ class Chart(NamedTuple):
     note: str
     steps: np.ndarray
     bands: Mapping[str, np.ndarray]
+    xlabel: str = "environment steps"
     log: str = ""
     reference: tuple[float, str] | None = None
     styles: Sequence[tuple[int, int]] | None = None
@@ -143,7 +145,7 @@ def _figure(chart):
     up = _Axis(values, "y" in chart.log, _HEIGHT - _BOTTOM, _TOP)
     styles = chart.styles or default_styles(len(chart.bands))
     looks = [(COLORS[color], _SVG_DASHES[dash]) for color, dash in styles]
-    parts = _frame(across, up)
+    parts = _frame(across, up, chart.xlabel)
     if chart.reference is not None:
         height = float(up(chart.reference[0]))
         parts.append(_line(_LEFT, height, _WIDTH - _RIGHT, height, GRAY, ' stroke-dasharray="5 3"'))
@@ -189,7 +191,7 @@ def _figure(chart):
     )
 
 
-def _frame(across, up):
+def _frame(across, up, xlabel):
     """Grid, ticks and the label of the horizontal axis."""
     parts = []
     for tick in across.ticks():
@@ -201,7 +203,7 @@ def _frame(across, up):
         parts.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, PALE))
         parts.append(_label(_LEFT - 6, y + 4, short(tick), "end"))
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(_label(middle, _HEIGHT - 6, "environment steps", "middle"))
+    parts.append(_label(middle, _HEIGHT - 6, xlabel, "middle"))
     return parts
 
 

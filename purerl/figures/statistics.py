@@ -15,187 +15,45 @@ a failed seed counts, and no seed is dropped silently. An infinite score, such a
 value of a policy that loses without end, is a result: it counts like any other.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from purerl.checks import refusal
+from purerl.figures.scores import (
+    FEW,
+    Band,
+    Interval,
+    Statistic,
+    checked_scores,
+    iqm,
+    mean,
+    median,
+    optimality_gap,
+)
 
-Statistic = Callable[[np.ndarray], np.ndarray]
-
-FEW = 10  # seeds below which a percentile bootstrap interval is clearly too short
+__all__ = [
+    "FEW",
+    "Band",
+    "Interval",
+    "Statistic",
+    "aggregates",
+    "bootstrap_curves",
+    "improvement_interval",
+    "iqm",
+    "mean",
+    "median",
+    "normal_band",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+    "profile_band",
+    "stratified_bootstrap",
+]
 
 _BATCH = 2**18  # resampled scores held at once: 2 MiB of float64, which fit a core's cache
-_NAMED = 8  # missing scores, named in an error before "..."
 _NORMAL_95 = 1.96  # the 97.5% quantile of the standard normal distribution
-
-
-class Interval(NamedTuple):
-    """An estimate, its confidence interval, and the number of seeds behind it.
-
-    ``str`` shows four significant digits of the largest number, and the others to the
-    same decimal place; a format specification applies to each number. Fewer than 10
-    seeds are said to be too few: see :func:`bootstrap_curves`.
-
-    Attributes:
-        point: the statistic of the scores themselves.
-        low: lower end; nan for a single seed, which has no spread.
-        high: upper end; likewise.
-        n: number of seeds (of each task).
-
-    >>> print(Interval(498.23, 495.08, 500.0, n=64))
-    498.2 [495.1, 500.0] (n=64)
-    >>> f"{Interval(0.125, 0.0625, 0.25, n=8):.2e}"
-    '1.25e-01 [6.25e-02, 2.50e-01] (n=8: too few)'
-    """
-
-    point: float
-    low: float
-    high: float
-    n: int
-
-    def __format__(self, spec: str) -> str:
-        numbers = self[:3]
-        if not spec:
-            largest = max((abs(x) for x in numbers if math.isfinite(x)), default=0.0)
-            decimals = 3 - math.floor(math.log10(largest)) if largest else 1
-            spec = f".{max(decimals, 0)}f" if decimals <= 6 else ".3e"
-        point, low, high = (format(x, spec) for x in numbers)
-        few = ": too few" if self.n < FEW else ""
-        return f"{point} [{low}, {high}] (n={self.n}{few})"
-
-    def __str__(self) -> str:
-        return format(self)
-
-
-class Band(NamedTuple):
-    """Estimates with their confidence intervals, arrays of one shape.
-
-    Attributes:
-        point: the estimates.
-        low: lower ends.
-        high: upper ends.
-    """
-
-    point: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def _numbers(values: ArrayLike, name: str, ndims: tuple[int, ...] | None = None) -> np.ndarray:
-    """``values`` as float64, checked: no NaN, not empty, of ``ndims`` axes (or any)."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.size == 0 or values.ndim == 0 or (ndims and values.ndim not in ndims):
-        allowed = " or ".join(map(str, ndims)) if ndims else "at least 1"
-        raise ValueError(
-            f"{name} has shape {values.shape}; it needs {allowed} axes, none of them empty"
-        )
-    missing = np.argwhere(np.isnan(values))
-    if len(missing):
-        named = ", ".join(str(i.tolist()) for i in missing[:_NAMED])
-        more = ", ..." if len(missing) > _NAMED else ""
-        raise ValueError(
-            f"{len(missing)} of {values.size} {name} are NaN (at {named}{more}); "
-            "decide first how a failed seed counts"
-        )
-    return values
-
-
-def _strata(scores: ArrayLike) -> np.ndarray:
-    scores = _numbers(scores, "scores")
-    return scores[None] if scores.ndim == 1 else scores
-
-
-def _pooled(scores: ArrayLike) -> np.ndarray:
-    scores = _strata(scores)
-    return scores.reshape(*scores.shape[:-2], -1)
-
-
-def mean(scores: ArrayLike) -> np.ndarray:
-    """The mean over all runs.
-
-    Args:
-        scores: ``[N]`` or ``[..., M, N]``.
-
-    Returns:
-        ``[...]``, float64.
-
-    Raises:
-        ValueError: a score is NaN, or there is none.
-    """
-    return _pooled(scores).mean(axis=-1)
-
-
-def median(scores: ArrayLike) -> np.ndarray:
-    """The median over tasks of each task's mean; for one task, that over its seeds.
-
-    Args:
-        scores: ``[N]`` or ``[..., M, N]``.
-
-    Returns:
-        ``[...]``, float64.
-
-    Raises:
-        ValueError: a score is NaN, or there is none.
-    """
-    scores = _strata(scores)
-    return np.median(scores[..., 0, :] if scores.shape[-2] == 1 else scores.mean(axis=-1), axis=-1)
-
-
-def iqm(scores: ArrayLike) -> np.ndarray:
-    r"""The interquartile mean: the mean of the middle half of all runs.
-
-    Of the ``n = M N`` scores of all tasks together, sorted as
-    :math:`x_{(1)} \le \dots \le x_{(n)}`,
-
-    .. math:: \frac{1}{n - 2k} \sum_{i=k+1}^{n-k} x_{(i)},
-              \qquad k = \lfloor n / 4 \rfloor.
-
-    It is more robust than the mean to single failed or lucky runs, and more efficient
-    than the median (Agarwal et al., 2021, section 4.3).
-
-    Args:
-        scores: ``[N]`` or ``[..., M, N]``.
-
-    Returns:
-        ``[...]``, float64.
-
-    Raises:
-        ValueError: a score is NaN, or there is none.
-
-    >>> float(iqm([0, 1, 2, 3, 4, 5, 6, 1000]))
-    3.5
-    """
-    ordered = np.sort(_pooled(scores), axis=-1)
-    cut = ordered.shape[-1] // 4
-    return ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
-
-
-def optimality_gap(scores: ArrayLike, target: float = 1.0) -> np.ndarray:
-    r"""The amount by which runs fall short of a target, on average.
-
-    .. math:: \gamma - \frac{1}{M N} \sum_{m=1}^M \sum_{n=1}^N \min(x_{m,n}, \gamma)
-
-    What a run has above the target :math:`\gamma` makes up for nothing. Less is better
-    (Agarwal et al., 2021, section 4.3).
-
-    Args:
-        scores: ``[N]`` or ``[..., M, N]``.
-        target: :math:`\gamma`, such as 1 for scores that are 1 at a human's level.
-
-    Returns:
-        ``[...]``, float64.
-
-    Raises:
-        ValueError: a score is NaN, or there is none.
-
-    >>> float(optimality_gap([0.5, 1.0, 3.0, 0.5]))
-    0.25
-    """
-    return target - np.minimum(_pooled(scores), target).mean(axis=-1)
 
 
 def _check_bootstrap(generator, samples, confidence):
@@ -275,7 +133,7 @@ def bootstrap_curves(
     (array([0.66, 0.4 ]), array([0.83, 0.6 ]))
     """
     _check_bootstrap(generator, samples, confidence)
-    curves = _numbers(curves, "curves", ndims=(2, 3))
+    curves = checked_scores(curves, "curves", ndims=(2, 3))
     tasks, seeds, points = (1, *curves.shape)[-3:]
     runs = np.ascontiguousarray(np.moveaxis(curves, -1, 0)).reshape(points, tasks * seeds)
 
@@ -329,7 +187,7 @@ def stratified_bootstrap(
     >>> print(stratified_bootstrap(np.arange(101), iqm, np.random.default_rng(0)))
     50.00 [42.22, 57.69] (n=101)
     """
-    scores = _numbers(scores, "scores", ndims=(1, 2))
+    scores = checked_scores(scores, "scores", ndims=(1, 2))
     ends = bootstrap_curves(
         scores[..., None], statistic, generator, samples=samples, confidence=confidence
     )
@@ -374,7 +232,7 @@ def aggregates(
     """
     if not scores:
         raise refusal("aggregates", "scores", "empty", "at least one environment")
-    rows = [_numbers(row, f"scores[{name!r}]", ndims=(1,)) for name, row in scores.items()]
+    rows = [checked_scores(row, f"scores[{name!r}]", ndims=(1,)) for name, row in scores.items()]
     _check_bootstrap(generator, samples, confidence)
     drawn = [row[generator.integers(len(row), size=(samples, len(row)))] for row in rows]
     pooled, replicates = np.concatenate(rows), np.concatenate(drawn, axis=1)
@@ -442,8 +300,8 @@ def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> np.ndarray:
     >>> performance_profile([1, 2, 2, 3], [0, 1, 2, 3])
     array([1.  , 0.75, 0.25, 0.  ])
     """
-    ordered = np.sort(_numbers(scores, "scores", ndims=(1, 2)), axis=None)
-    thresholds = _numbers(thresholds, "thresholds", ndims=(1,))
+    ordered = np.sort(checked_scores(scores, "scores", ndims=(1, 2)), axis=None)
+    thresholds = checked_scores(thresholds, "thresholds", ndims=(1,))
     return 1 - np.searchsorted(ordered, thresholds, side="right") / ordered.size
 
 
@@ -477,8 +335,8 @@ def profile_band(
     >>> band.point, band.low.round(2), band.high.round(2)
     (array([0.75, 0.5 ]), array([0.66, 0.4 ]), array([0.83, 0.6 ]))
     """
-    scores = _numbers(scores, "scores", ndims=(1, 2))
-    above = scores[..., None] > _numbers(thresholds, "thresholds", ndims=(1,))
+    scores = checked_scores(scores, "scores", ndims=(1, 2))
+    above = scores[..., None] > checked_scores(thresholds, "thresholds", ndims=(1,))
     ends = bootstrap_curves(above, mean, generator, samples=samples, confidence=confidence)
     return Band(*ends)
 
@@ -506,7 +364,8 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
     >>> probability_of_improvement([1, 2, 3], [0, 2])
     0.75
     """
-    x, y = (np.atleast_2d(_numbers(v, name, ndims=(1, 2))) for v, name in ((x, "x"), (y, "y")))
+    x = np.atleast_2d(checked_scores(x, "x", ndims=(1, 2)))
+    y = np.atleast_2d(checked_scores(y, "y", ndims=(1, 2)))
     if len(x) != len(y):
         raise ValueError(f"x has {len(x)} tasks and y has {len(y)}; they must have the same")
     wins = 0.0

@@ -103,8 +103,8 @@ def policy_iteration(
     """Optimal values by alternating policy evaluation and policy improvement.
 
     The first policy is greedy for the next reward; at ``discount == 1`` it is the one
-    found by :func:`value_iteration` in ``WARM_UP`` sweeps. Howard, *Dynamic Programming
-    and Markov Processes* (1960); Puterman, section 6.4.
+    found by :func:`~purerl.mdp.optimal.value_iteration` in ``WARM_UP`` sweeps. Howard,
+    *Dynamic Programming and Markov Processes* (1960); Puterman, section 6.4.
 
     An action is replaced only by one that is better by more than rounding errors, so
     that iteration ends among ties. At ``discount == 1`` a policy that ends episodes is

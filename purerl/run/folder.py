@@ -10,78 +10,25 @@ import contextlib
 import datetime
 import hashlib
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import filelock
-import jax
 import numpy as np
 
-import purerl
 from purerl.checks import shown
 from purerl.figures.files import sweep_away, write_atomically
 from purerl.run import plain
 from purerl.run.archive import Owner, Place, Shapes
 from purerl.run.checkpoint import read_arrays, write_arrays
+from purerl.run.provenance import differences, git_state, provenance
 from purerl.run.spec import Layout, Spec
 
 FORMAT = 3
 LARGEST = 2**26  # bytes of a manifest
 MOST_RUNS = 10**7
-
-
-def provenance() -> dict[str, Any]:
-    """Everything besides the run that its bits may depend on: code, versions, machine,
-    flags."""
-    packages = ("jax", "jaxlib", "flax", "optax", "numpy", "purerl")
-    return {
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in packages},
-        "source": _source(),
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
-        "cpu": _cpu(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "x64": bool(jax.config.read("jax_enable_x64")),
-    }
-
-
-def _source():
-    """A digest of purerl's own source code."""
-    folder = Path(str(purerl.__file__)).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _cpu():
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
-
-
-def git_state() -> dict[str, Any] | None:
-    """The commit of the working directory, and whether it has changes."""
-
-    def git(*words):
-        return subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return None  # no repository here, or no git
 
 
 def new_manifest(spec: Spec, layout: Layout, label: str, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +49,7 @@ def new_manifest(spec: Spec, layout: Layout, label: str, arrays: dict[str, Any])
         "keep": spec.keep,
         "groups": layout.groups,
         "parts": layout.parts,
+        "warm_ups": [int(getattr(agent, "warm_up", 0)) for agent in spec.agents],
         "shapes": [],
         "origins": [provenance() | {"programs": []}],
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -225,6 +173,9 @@ def _check(manifest):
             raise ValueError(f"{name} has no distinct whole numbers")
     if sorted(members) != list(range(len(members))):
         raise ValueError("groups does not have each configuration once")
+    warm_ups = manifest.get("warm_ups", [0] * len(members))  # missing in older folders
+    if len(warm_ups) != len(members) or not all(type(n) is int and n >= 0 for n in warm_ups):
+        raise ValueError("warm_ups does not have a whole number for each configuration")
     if len(seeds) * len(members) > MOST_RUNS:
         raise ValueError(f"it has more than {MOST_RUNS} runs")
     for origin in manifest["origins"]:
@@ -430,23 +381,3 @@ def _extended(folder, there, here, accept_changes):
     if extended != there:
         write_manifest(folder, extended)
     return extended
-
-
-def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
-    """The differences between two JSON values, in words."""
-    both = isinstance(there, dict) and isinstance(here, dict)
-    if both and there.get("class") == here.get("class"):
-        for key in sorted(there.keys() | here.keys()):
-            inner = name if key in ("fields", "dict") else f"{name}.{key}".lstrip(".")
-            yield from differences(there.get(key), here.get(key), inner)
-    elif there != here:
-        note = _PROGRAM if name == "programs" else ""
-        yield f"{name}: {_short(there)} there, {_short(here)} here{note}"
-
-
-_PROGRAM = ", so the code of the agent, its environment or the library is another"
-
-
-def _short(value):
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -92,14 +92,15 @@ def execute(
     and waited for, but not for long.
 
     Args:
-        jobs: by the number of their chunk. On the default threads each is called with a
-            function that it calls now and then, and that raises ``CancelledError`` when
-            the job should stop; elsewhere it is called without arguments.
+        jobs: by the number of their chunk. On threads of this process, the default ones
+            or those of a ``ThreadPoolExecutor``, each is called with a function that it
+            calls now and then, and that raises ``CancelledError`` when the job should
+            stop; elsewhere it is called without arguments.
         executor: by default a thread for each core on a CPU, for each device elsewhere.
             A function makes an executor, and another one if that breaks; these are shut
             down here, but not an executor of the caller's.
         advance: called with the number of a job and what it reports, by one thread at a
-            time.
+            time; jobs of other processes report nothing.
 
     Returns:
         An iterator over ``(number, result)`` as jobs finish, in any order.
@@ -124,10 +125,11 @@ def _results(jobs, executor, advance, conditions):
     def submit(name):
         """The future of a job; a failed one where the pool turns out to be broken."""
         try:
-            if executor is None:
-                job = functools.partial(jobs[name], functools.partial(report, name))
-                return pool.submit(worker.attempt, job, conditions)
-            return pool.submit(worker.remote, jobs[name], conditions)
+            job = jobs[name]
+            if isinstance(pool, concurrent.futures.ThreadPoolExecutor):
+                job = functools.partial(job, functools.partial(report, name))
+            where = worker.attempt if executor is None else worker.remote
+            return pool.submit(where, job, conditions)
         except concurrent.futures.BrokenExecutor as error:
             future = concurrent.futures.Future()
             future.set_exception(error)

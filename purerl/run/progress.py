@@ -1,6 +1,5 @@
 """The progress of sweeps, on standard error: a bar in a terminal, lines elsewhere."""
 
-import collections
 import contextlib
 import sys
 import threading
@@ -8,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Set
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 # Seconds until the first line, and between two lines: a short sweep prints none.
 FIRST, EVERY = 10.0, 30.0
@@ -22,13 +21,16 @@ def bar(
     points: int,
     num_steps: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Callable[[int, int], None]]:
-    """Show the points of all runs: runs done, transitions a second, time left.
+) -> Iterator[Callable[[int, float], None]]:
+    """Show the progress of all runs: runs done, speed, time taken and time left.
+
+    It says that it compiles until a chunk says how far it is.
 
     Where standard error is no terminal, as in notebooks and in the logs of a cluster, a
     line is written now and then: ``purerl: 12/64 runs, 3.1 M steps/s, 40 s left``.
 
-    Yields ``advance(chunk, points)``, which any thread may call.
+    Yields ``advance(chunk, points)``, which any thread may call with the number of
+    points that a chunk has, parts of one included.
 
     Args:
         show: whether to show anything.
@@ -44,33 +46,38 @@ def bar(
         BarColumn(),
         "{task.fields[seeds]}",
         "{task.fields[speed]}",
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     lines = show and not console.is_terminal
     lock = threading.Lock()
     with Progress(*columns, console=console, disable=lines or not show) as progress:
         total = sum(runs.values())
-        done = collections.Counter(dict.fromkeys(stored, points))
+        done: dict[int, float] = dict.fromkeys(stored, points)
         skipped = sum(runs[index] for index in stored)
         task = progress.add_task(
             "compiling", total=total * points, seeds=f"{skipped}/{total} runs", speed=""
         )
         began = clock()
-        since, base, due = began, skipped * points, began + FIRST  # for the speed
+        # For the speed: what there was at what time.
+        since, base, due = began, float(skipped * points), began + FIRST
 
-        def advance(index, more):
+        def advance(index, reached):
             nonlocal since, base, due
             with lock:
-                first = done.total() == len(stored) * points
-                done[index] += more
+                if done.get(index) == reached:
+                    return
+                now = clock()
+                if index not in done and reached < points:
+                    base += runs[index] * reached  # that was saved on the way
+                    if len(done) == len(stored):  # before it was mostly the compiler
+                        since, due = now, now + FIRST
+                done[index] = reached
                 passed = sum(runs[i] * n for i, n in done.items())
                 finished = sum(runs[i] for i, n in done.items() if n == points)
                 complete = passed == total * points
-                now = clock()
-                if first and more < points:  # before it was mostly the compiler
-                    since, base, due = now, passed, now + FIRST
                 rate = (passed - base) / max(now - since, 1e-9)  # points a second
-                line = lines and now >= (began + FIRST if complete else due)
+                line = lines and passed > base and now >= (began + FIRST if complete else due)
                 if line:
                     due = now + EVERY
             seeds = f"{finished}/{total} runs"

@@ -51,7 +51,9 @@ class SweepResult:
             that ends there, or an evaluation made there. NaN where there was nothing to
             average, and from the point on at which a seed failed.
         steps: ``{name: [points]}``, the environment transitions at which a curve has
-            its points.
+            its points. They count from the end of the warm-up, as ``num_steps`` and
+            schedules do, and so do the steps of tables and files. Pictures add the
+            warm-up, see :meth:`figure`.
         failures: the runs whose state became infinite or NaN:
             ``{"configuration": c, "seed": i, "point": p, "reason": ...}``.
         manifest: what was run, with which versions, on what.
@@ -61,6 +63,8 @@ class SweepResult:
         make_agents: builds :attr:`agents`.
         counts: ``{name: [C, N, points]}`` for metrics of training, not for evaluations:
             how many terms, such as episodes, each point is the mean of.
+        warm_ups: transitions that each configuration's agent takes before it learns,
+            ``[C]``; empty if there are none.
     """
 
     configurations: list[dict[str, Any]]
@@ -73,6 +77,7 @@ class SweepResult:
     kept: dict[tuple[int, int], dict[str, np.ndarray]] = dataclasses.field(default_factory=dict)
     stopped: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
     make_agents: Callable[[], list[Any]] = list
+    warm_ups: Sequence[int] = ()
 
     @functools.cached_property
     def agents(self) -> list[Any]:
@@ -369,6 +374,9 @@ class SweepResult:
         are a heat map of the final interquartile means if two hyperparameters vary, and
         otherwise a panel each.
 
+        The horizontal axis counts all environment steps, those of the warm-up included.
+        Where configurations differ in their warm-ups, it counts the steps after them.
+
         Args:
             name: of the measure; by default the most telling one with several points.
             optimum: drawn as a line; known by itself beside an exact regret.
@@ -386,10 +394,16 @@ class SweepResult:
         many = len(self.configurations) > _IN_ONE_PICTURE
         if many and _is_grid(varied, len(self.configurations)):
             return self._heat_map(name, varied, {"label": f"{words}, final IQM"} | options)
-        curves, steps = self._by_label(name), self.steps[whole(name)]
+        curves = self._by_label(name)
+        steps, xlabel = self._across(name)
         optimum = self._optimum(name) if optimum is None else optimum
         reference = None if optimum is None else (optimum, "optimum")
-        options = {"ylabel": words, "log": self._log(name), "reference": reference} | options
+        options = {
+            "xlabel": xlabel,
+            "ylabel": words,
+            "log": self._log(name),
+            "reference": reference,
+        } | options
         if many:
             return drawing.small_multiples_figure(curves, steps, **options)
         options = {"styles": self._styles(varied)} | options
@@ -421,10 +435,12 @@ class SweepResult:
         few = len(curves) <= _IN_ONE_PICTURE
         bands = {k: drawing.bootstrap_band(values, intervals=few) for k, values in curves.items()}
         optimum = self._optimum(name)
+        steps, xlabel = self._across(name)
         return Chart(
             name=name,
             note=drawing.about_bands(statistics.iqm, list(curves.values())) if few else "IQM",
-            steps=self.steps[whole(name)],
+            steps=steps,
+            xlabel=xlabel,
             bands={drawing.with_seeds(k, curves[k], band): band for k, band in bands.items()},
             log=self._log(name),
             reference=None if optimum is None else (optimum, "optimum"),
@@ -436,9 +452,16 @@ class SweepResult:
         curves = separated(self.curves, 3)[name].astype(np.float64)
         return dict(zip(labels(self.configurations), curves, strict=True))
 
+    def _across(self, name):
+        """The steps at which the points of a measure are drawn, and their label."""
+        steps = self.steps[whole(name)]
+        if len(set(self.warm_ups)) > 1:  # one axis cannot count them all
+            return steps, "environment steps after the warm-up"
+        return steps + max(self.warm_ups, default=0), "environment steps"
+
     def _log(self, name):
         error = name.endswith(_ERRORS)
-        return drawing.log_axes(self.curves[name], self.steps[name]) if error else ""
+        return drawing.log_axes(self.curves[name], self._across(name)[0]) if error else ""
 
     def _styles(self, varied):
         """Color and line style of each configuration, where two factors vary."""

@@ -15,10 +15,10 @@ from purerl.checks import check_choice, check_size, meant, refusal, shown, whole
 from purerl.pytree import replace_paths
 from purerl.random import IMPLEMENTATIONS, Impl
 from purerl.run import plain, training
-from purerl.run.chunk import Settings, Task
 from purerl.run.evaluation import Evaluation, Exact, check_evaluation
 from purerl.run.evaluation import default as default_evaluation
 from purerl.run.over_seeds import deal, num_cores
+from purerl.run.program import Settings, Task
 from purerl.timescan import block_length
 
 Keep = Literal["snapshot", "state", "nothing"]  # of the final states

@@ -88,14 +88,16 @@ def sweep(
         label: the name of the run in tables and pictures; by default the agent and its
             environment.
         on_point: called with ``(configuration, seed, step, values)`` at each point of
-            each run, for loggers; by one thread at a time. With an executor of the
-            caller's it is called when a chunk is finished.
+            each run, for loggers; ``step`` counts as ``num_steps``; by one thread at a
+            time. Where chunks run in other processes it is called for all points of a
+            chunk when that is finished.
         stop_when: ends training early. A chunk ends at the first evaluation up to which
             ``stop_when(values)`` has been true for each of its runs; ``values`` are the
             numbers of one run at a point with an evaluation. What would have come later
             is NaN, and final scores are those at the end. Part of the run's identity;
             for other processes a function that can be imported.
-        progress: whether to show progress on standard error.
+        progress: whether to show progress on standard error. Where chunks run in other
+            processes it is that of whole chunks.
 
     Raises:
         ValueError: an argument out of its range, or ``out`` holds something else.
@@ -184,7 +186,7 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
     chunks = {} if out is None else _finished(out, manifest)
     todo = [index for index in range(len(planned)) if index not in chunks]
     unsaved: dict[int, OSError] = {}
-    shown_of: collections.Counter[int] = collections.Counter()
+    logged: collections.Counter[int] = collections.Counter()
 
     def log(index, point, values):
         step = (point + 1) * manifest["identity"]["steps_per_point"]
@@ -192,11 +194,13 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
             mine = {name: value[lane] for name, value in values.items()}
             on_point(configuration, seed, step, mine)
 
-    def advance(index, point, values):
-        if on_point is not None:
-            log(index, point, values)
-        show(index, point + 1 - shown_of[index])  # more than one where a part was saved
-        shown_of[index] = point + 1
+    def advance(index, at, values=None):
+        """Take what a chunk reports: how many points it has, or the values of one."""
+        if values is None:
+            show(index, at)
+        elif on_point is not None:
+            log(index, at, values)
+            logged[index] = at + 1
 
     sizes = {index: len(runs) for index, runs in enumerate(runs_of)}
     with bar(progress, sizes, set(chunks), spec.points, spec.num_steps) as show:
@@ -211,9 +215,9 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
             jobs[index] = functools.partial(_run, planned[index], described)
         for index, finished in execute(jobs, executor, advance):
             chunks[index] = finished
-            if executor is not None:
-                show(index, spec.points)
-                for point in range(int(finished["computed"])) if on_point is not None else ():
+            show(index, spec.points)
+            if executor is not None and on_point is not None:
+                for point in range(logged[index], int(finished["computed"])):
                     log(index, point, values_at(finished, point, planned[index].every))
             if out is not None:
                 error = _written(planned[index], finished)
@@ -481,6 +485,7 @@ def _gather(manifest, chunks, found, make_agents) -> SweepResult:
         },
         failures=failures,
         manifest=manifest,
+        warm_ups=manifest.get("warm_ups", []),
         kept=kept,
         stopped=stopped,
         make_agents=make_agents,

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from purerl.run.chunk import Task
+from purerl.run.program import Task
 
 # Settings that change results, or where a run stops. Each has a context manager of its
 # name in `jax`, which sets it for one thread: another thread may serve another caller.
@@ -168,8 +168,8 @@ def remote(job: Callable[[], Any], caller: Conditions) -> Outcome:
 
     Args:
         job: called without arguments. If it is a ``functools.partial`` with a
-            :class:`~purerl.run.chunk.Task`, the task runs on the device of this process
-            that has the fewest jobs: the caller's may have other devices.
+            :class:`~purerl.run.program.Task`, the task runs on the device of this
+            process that has the fewest jobs: the caller's may have other devices.
         caller: the caller's conditions.
     """
 

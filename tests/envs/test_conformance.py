@@ -237,7 +237,7 @@ def slow_where_alike(name):
     )
 
 
-@pytest.mark.parametrize("name", map(slow_where_alike, FAULTS))
+@pytest.mark.parametrize("name", [*map(slow_where_alike, FAULTS)])
 def test_faults_are_named(name):
     env, says = FAULTS[name]
     with pytest.raises(ValueError, match=says) as error:

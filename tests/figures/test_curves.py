@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -151,8 +153,43 @@ def test_the_slope_lies_just_above_a_curve_of_that_slope():
 
 
 def test_a_curve_that_ends_at_zero_has_no_slope_beside_it():
-    figure, _ = curve_axes({"exact": np.zeros((4, len(STEPS)))}, STEPS, log="xy", slope=-0.5)
+    figure, axes = curve_axes({"exact": np.zeros((4, len(STEPS)))}, STEPS, log="xy", slope=-0.5)
     assert legend(figure) == ["exact (n=4)"]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")  # zero is seen
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, -1.0, np.inf, np.nan])
+def test_nothing_to_show_on_a_logarithmic_axis_is_no_warning(value):
+    nothing = {"a": np.full((4, len(STEPS)), value)}
+    _, axes = curve_axes(nothing, STEPS, log="xy")
+    assert axes.get_yscale() == "linear"
+    figure = figures.small_multiples_figure(nothing, STEPS, ylabel="error", log="xy")
+    assert figure.axes[0].get_yscale() == "linear"
+
+
+def numbers_below(axes):
+    """Boxes and texts of the numbers below a picture, within its axis."""
+    low, high = axes.get_xlim()
+    labels = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    labels = [label for label in labels if label.get_visible()]
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
+    return [(label.get_window_extent(), label.get_text()) for label in labels]
+
+
+@pytest.mark.parametrize("decades", [0.1, 0.3, 0.6, 1, 1.2, 1.7, 2, 2.7])
+@pytest.mark.parametrize("labels", [1, 10])
+def test_numbers_below_a_logarithmic_axis_do_not_overlap(labels, decades):
+    steps = 50_000 * np.logspace(0, decades, 20)
+    curves = {f"{i}": np.ones((1, 20)) for i in range(labels)}
+    draw = figures.learning_curves_figure if labels == 1 else figures.small_multiples_figure
+    figure = draw(curves, steps, ylabel="error", log="x")
+    figure.canvas.draw()
+    shown = numbers_below(figure.axes[labels - 1])
+    assert 2 <= len(shown) <= 12
+    for (box, _), (other, _) in itertools.pairwise(shown):
+        assert other.x0 > box.x1
+    assert {text[-1] for _, text in shown} <= {"k", "M", "G"}  # no powers
 
 
 def test_many_labels_are_told_apart_and_all_in_the_picture():

@@ -207,6 +207,7 @@ def test_many_models_times_many_policies_in_one_program():
     subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
 
 
+@pytest.mark.optimized
 @given(SEEDS, DISCOUNTS)
 def test_value_iteration_finds_the_linear_programs_optimum(seed, discount):
     mdp = random_model(seed)
@@ -287,6 +288,7 @@ def test_toy_text_at_discount(name):
 # Error bounds.
 
 
+@pytest.mark.optimized
 @given(SEEDS, st.sampled_from([0.5, 0.9, 0.99, 0.999]), st.sampled_from([0.0, 1e-3, 0.3]))
 def test_error_bounds_hold_in_float32(seed, discount, tolerance):
     mdp, policy = random_model(seed), random_policy(seed)

@@ -97,6 +97,7 @@ def scaled(seed, low, high):
     return random_model(rng, rng.choice([-1, 1], (S, A, 1)) * size * rng.random((S, A, K)))
 
 
+@pytest.mark.optimized
 @given(
     st.integers(0, 2**31 - 1),
     st.sampled_from([(-8, -8), (0, 0), (9, 9), (-8, 9), (-3, 3)]),

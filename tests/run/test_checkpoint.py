@@ -19,6 +19,8 @@ from purerl.run import checkpoint, training
 from purerl.schedule import linear
 from tests import quick
 
+pytestmark = pytest.mark.optimized
+
 NAN_WITH_PAYLOAD = np.array([0x7FC00000, 0x7FC12345, 0xFFC00001, 0x7F800001], np.uint32).view(
     np.float32
 )

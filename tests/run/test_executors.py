@@ -19,9 +19,9 @@ import pytest
 import purerl
 from experiments.cluster import executors
 from purerl.run import over_seeds, worker
-from purerl.run.checkpoint import flatten
-from purerl.run.chunk import Task
 from purerl.run.over_seeds import execute
+from purerl.run.program import Task
+from tests.run.small import DEEP, TABULAR, bits
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -219,7 +219,7 @@ def fails(name):
 def test_an_error_of_a_job_is_final_and_names_the_chunk():
     calls = []
 
-    def job(name):
+    def job(name, report):
         calls.append(name)
         if name == 2:
             fails(name)
@@ -239,7 +239,7 @@ def test_an_error_of_a_job_is_final_and_names_the_chunk():
 def test_an_error_drops_the_jobs_that_wait():
     begun = []
 
-    def job(name):
+    def job(name, report):
         begun.append(name)
         if name == 0:
             fails(name)
@@ -426,17 +426,8 @@ def test_errors_cross_processes_with_their_traceback(error, kind, text):
 
 # ---- real workers --------------------------------------------------------------------
 
-AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-)
 SWEEPS = {
-    "tabular": functools.partial(purerl.sweep, AGENT),
+    "tabular": functools.partial(purerl.sweep, TABULAR),
     "deep": functools.partial(purerl.sweep, DEEP),
 }
 
@@ -446,9 +437,8 @@ def sweep(case, **options):
     return SWEEPS[case](options.pop("seeds", 12), impl="pcg4d", progress=False, **options)
 
 
-def bits(result):
-    leaves = flatten((result.curves, result.state))
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in leaves.items()}
+def outcome(result):
+    return bits(result.curves, result.state)
 
 
 def spawned():
@@ -472,8 +462,8 @@ def test_a_spawned_worker_takes_over_settings():
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SWEEPS)
 def test_spawned_workers_give_the_same_bits(case, compiled):
-    here = bits(sweep(case))
-    assert bits(sweep(case, executor=spawned)) == here
+    here = outcome(sweep(case))
+    assert outcome(sweep(case, executor=spawned)) == here
 
 
 @pytest.fixture
@@ -506,16 +496,16 @@ def test_a_killed_worker_costs_nothing(tmp_path, compiled, killed):
         made.append(spawned())
         return made[-1]
 
-    here = bits(sweep("deep", **LONGER))
+    here = outcome(sweep("deep", **LONGER))
     gone = killed(lambda: list(made[0]._processes))
-    assert bits(sweep("deep", executor=pool, out=tmp_path, **LONGER)) == here
+    assert outcome(sweep("deep", executor=pool, out=tmp_path, **LONGER)) == here
     assert gone and len(made) == 2
 
 
 @pytest.mark.slow
 def test_a_killed_worker_of_dask_costs_nothing(tmp_path, compiled, killed):
     distributed = pytest.importorskip("distributed", reason="needs dask.distributed")
-    here = bits(sweep("deep", **LONGER))
+    here = outcome(sweep("deep", **LONGER))
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
@@ -523,7 +513,7 @@ def test_a_killed_worker_of_dask_costs_nothing(tmp_path, compiled, killed):
         client.wait_for_workers(2)
         gone = killed(lambda: list(client.run(os.getpid).values()))
         executor = client.get_executor()
-        assert bits(sweep("deep", executor=executor, out=tmp_path, **LONGER)) == here
+        assert outcome(sweep("deep", executor=executor, out=tmp_path, **LONGER)) == here
     assert gone
 
 

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import pytest
 
@@ -25,7 +26,7 @@ def clock():
 
 
 def shown(clock, capsys, advances, stored=(), show=True, runs=RUNS):
-    """What is written after each advance, ``(seconds, chunk, points)``."""
+    """What is written as chunks come to points, ``(seconds, chunk, points)``."""
     lines = []
     with bar(show, runs, set(stored), 5, 1000, clock) as advance:
         for seconds, chunk, points in advances:
@@ -37,7 +38,7 @@ def shown(clock, capsys, advances, stored=(), show=True, runs=RUNS):
 
 
 def test_lines_come_after_ten_seconds_and_then_every_thirty(clock, capsys):
-    advances = [(60, 0, 1), (69.9, 0, 1), (70, 0, 1), (99.9, 0, 1), (100, 0, 1), (130, 1, 5)]
+    advances = [(60, 0, 1), (69.9, 0, 2), (70, 0, 3), (99.9, 0, 4), (100, 0, 5), (130, 1, 5)]
     lines = shown(clock, capsys, advances)
     assert [bool(line) for line in lines] == [False, False, True, False, True, True]
     # The first point comes after 60 s, most of which went to the compiler. In the 10 s
@@ -49,6 +50,40 @@ def test_lines_come_after_ten_seconds_and_then_every_thirty(clock, capsys):
     assert lines[5] == "purerl: 8/10 runs, 103 steps/s, 19 s left\n"
 
 
+def test_a_part_of_a_point_is_progress(clock, capsys):
+    lines = shown(clock, capsys, [(60, 0, 0.0), (69, 0, 0.25), (70, 0, 0.5)])
+    # In 10 s 2 of 50 points, 200 transitions each.
+    assert lines == ["", "", "purerl: 0/10 runs, 40 steps/s, 4 min left\n"]
+
+
+def test_points_that_were_saved_on_the_way_are_not_fast(clock, capsys):
+    lines = shown(clock, capsys, [(5, 0, 2.5), (10, 1, 4.5), (15, 0, 3.0)])
+    # In 10 s 2 points; 10 + 18 were there, and 20 are left.
+    assert lines == ["", "", "purerl: 0/10 runs, 40 steps/s, 2 min left\n"]
+
+
+def test_nothing_new_is_no_line(clock, capsys):
+    lines = shown(clock, capsys, [(5, 0, 0), (50, 1, 0), (90, 0, 0)])
+    assert lines == ["", "", ""]
+
+
+def test_the_last_line_is_written_once(clock, capsys):
+    lines = shown(clock, capsys, [(1, 0, 5), (2, 1, 5), (20, 2, 5), (60, 2, 5)])
+    assert [bool(line) for line in lines] == [False, False, True, False]
+
+
+def test_a_terminal_says_compiling_until_a_chunk_has_begun(clock, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with bar(True, RUNS, set(), 1, 1000, clock) as advance:
+        time.sleep(0.3)  # it is drawn ten times a second
+        before = capsys.readouterr().err
+        advance(0, 0)
+        time.sleep(0.3)
+        after = capsys.readouterr().err
+    assert "compiling" in before and "training" not in before
+    assert "training" in after.rpartition("compiling")[2]
+
+
 def test_whole_chunks_count_from_the_beginning(clock, capsys):
     """As they come from other processes, where the first ends nothing but itself."""
     lines = shown(clock, capsys, [(9.9, 0, 5), (10, 1, 5)])
@@ -56,7 +91,7 @@ def test_whole_chunks_count_from_the_beginning(clock, capsys):
 
 
 def test_two_lines_are_thirty_seconds_apart_after_a_long_pause_too(clock, capsys):
-    lines = shown(clock, capsys, [(75, 0, 5), (104, 1, 3), (105, 1, 1)])
+    lines = shown(clock, capsys, [(75, 0, 5), (104, 1, 3), (105, 1, 4)])
     assert [bool(line) for line in lines] == [True, False, True]
 
 
@@ -67,7 +102,7 @@ def test_the_last_line_says_how_long_it_took(clock, capsys):
 
 
 def test_stored_chunks_count_as_done_but_not_as_fast(clock, capsys):
-    lines = shown(clock, capsys, [(20, 2, 1), (30, 2, 1)], stored=[0])
+    lines = shown(clock, capsys, [(20, 2, 1), (30, 2, 2)], stored=[0])
     # 2 points in 10 s, 26 of them left.
     assert lines == ["", "purerl: 4/10 runs, 40 steps/s, 2 min left\n"]
 

@@ -169,6 +169,8 @@ def test_curves_of_the_page_are_the_curves(written):
     result = made()
     page = Elements(written(result))
     (data,) = [word for word in page.words if word.startswith('{"steps"')]
+    assert json.loads(data)["steps"][:2] == ["50", "100"]
+    assert "environment steps" in page.words
     first, second = json.loads(data)["curves"]
     assert [first["label"], second["label"]] == ["eps 0.1 (n=11 of 12)", "eps 0.2 (n=12)"]
     band = result.chart("policy_value").bands["eps 0.1 (n=11 of 12)"]
@@ -183,6 +185,14 @@ def test_curves_of_the_page_are_the_curves(written):
     # Higher values are drawn higher.
     y = np.array(first["y"])
     np.testing.assert_array_equal(np.argsort(-y), np.argsort(band[0]))
+
+
+def test_steps_of_the_page_count_the_warm_up(written):
+    result = dataclasses.replace(made(), warm_ups=[10_000, 10_000])
+    (data,) = [word for word in Elements(written(result)).words if word.startswith('{"steps"')]
+    assert json.loads(data)["steps"][:2] == ["10050", "10.1k"]
+    result = dataclasses.replace(made(), warm_ups=[10_000, 0])
+    assert "environment steps after the warm-up" in Elements(written(result)).words
 
 
 def test_many_curves_have_no_intervals():

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,19 +22,16 @@ import pytest
 import purerl
 from purerl.run import chunk
 from purerl.run.checkpoint import flatten
-from purerl.run.evaluation import Episodes
+from purerl.run.evaluation import Episodes, Exact
+from purerl.run.program import lowered
+from purerl.run.spec import Layout, Spec, groups, tasks
 from purerl.schedule import linear
+from tests.run import small
+from tests.run.small import TABULAR, bits
 
-TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-    epsilon=linear(1.0, 0.1, 200),
-)
+pytestmark = pytest.mark.optimized
+
+DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, impl="pcg4d", **SHARED),
@@ -43,11 +41,6 @@ CASES = {
     "threefry": functools.partial(purerl.sweep, TABULAR, impl="threefry", **SHARED),
 }
 SEEDS = 30
-
-
-def bits(tree):
-    """All there is to compare: names, dtypes, shapes, bytes; of keys their words."""
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(tree).items()}
 
 
 def runs(result, columns=slice(None), configuration=0):
@@ -103,6 +96,25 @@ def test_the_order_of_seeds_does_not_matter(run, whole):
     assert runs(result) == runs(whole, order)
 
 
+def test_one_lane_is_a_run_without_a_batch_axis():
+    """It is no batch of one, which XLA multiplies slowly, and computes the same."""
+    agent = small.DEEP.replace(network=purerl.networks.MLP((8,)), learning_starts=100)
+    several, alone = (
+        purerl.sweep(agent, [0, 3], impl="pcg4d", **SHARED | {"lanes": lanes, "num_steps": 40})
+        for lanes in (4, 1)
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        several.state.params,
+        alone.state.params,
+    )
+    np.testing.assert_array_equal(several.state.buffer.action, alone.state.buffer.action)
+    spec = Spec.new(agent, 1, None, num_steps=40, points=4, lanes=1)
+    task = tasks(spec, Layout(1, groups(spec), [[0]]))[0]
+    products = re.findall(r"dot_general.*-> tensor<([^>]*)>", lowered(task).advance.as_text())
+    assert {shape.count("x") for shape in products} == {2}  # matrices, not batches of them
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_do_not_matter(run, whole, threads):
     with concurrent.futures.ThreadPoolExecutor(threads) as executor:
@@ -151,9 +163,14 @@ def test_a_run_in_a_grid_is_the_run_on_its_own(case, run, whole):
     assert len(set(singles)) > 4  # that the values reach the runs
 
 
-def test_a_swept_environment_is_the_environment_on_its_own():
+@pytest.mark.parametrize(
+    "evaluation",
+    [Episodes(2, 20), pytest.param(Exact(), marks=pytest.mark.slow)],
+    ids=["episodes", "exact"],
+)
+def test_a_swept_environment_is_the_environment_on_its_own(evaluation):
     cliffs = [purerl.make("CliffWalking-v1", slip=slip) for slip in (0.2, 0.4)]
-    run = functools.partial(CASES["tabular"], [1, 2])
+    run = functools.partial(CASES["tabular"], [1, 2], evaluation=evaluation)
     both = run(over={"env": cliffs})
     assert runs(both, configuration=0) != runs(both, configuration=1)
     for c, cliff in enumerate(cliffs):

@@ -21,20 +21,13 @@ import scipy.stats
 import purerl
 from purerl.figures import files
 from purerl.run import chunk, folder, plain
-from purerl.run.checkpoint import flatten, read_archive, write_arrays
+from purerl.run.checkpoint import read_archive, write_arrays
 from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import exponential, linear, power
+from tests.run import small
+from tests.run.small import TABULAR, bits
 
-TABULAR = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-    epsilon=linear(1.0, 0.1, 200),
-)
+DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {
     "num_steps": 400,
     "points": 4,
@@ -47,10 +40,6 @@ CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, 5, {"learning_rate": [0.3, 0.1]}, **SHARED),
     "deep": functools.partial(purerl.sweep, DEEP, 5, evaluation=Episodes(4, 50), **SHARED),
 }
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
 
 
 def same(a, b):
@@ -93,6 +82,7 @@ def test_what_is_loaded_is_what_was_returned(stored):
     loaded = purerl.load(folder)
     assert same(loaded, result)
     assert loaded.manifest == result.manifest
+    assert loaded.warm_ups == result.warm_ups
     keys = [
         x for x in jax.tree.leaves(loaded.state) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
     ]
@@ -318,6 +308,20 @@ def test_a_manifest_of_another_format_is_refused(copy):
     refused(copy, r"manifest\.json has format 99; this version reads")
 
 
+@pytest.mark.parametrize("warm_ups", [[0], [0, -1], [0, True], [0, 1.5], "00", None])
+def test_warm_ups_that_do_not_fit_are_damage(copy, warm_ups):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"warm_ups": warm_ups}))
+    refused(copy, r"manifest\.json is damaged")
+
+
+def test_a_folder_without_warm_ups_is_read(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["warm_ups"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert purerl.load(copy).figure("q_error").axes[0].get_xlabel() == "environment steps"
+
+
 def test_a_folder_without_a_run(tmp_path):
     for reader in (purerl.load, functools.partial(purerl.rerun, seed=0)):
         for place in (tmp_path, tmp_path / "nowhere"):
@@ -390,6 +394,7 @@ def test_the_manifest_says_what_was_run_and_where(tabular):
     assert identity["lanes"] == 4
     assert identity["impl"] == "pcg4d"
     assert manifest["num_steps"] == 400
+    assert manifest["warm_ups"] == [0, 0]
     assert origin["backend"] == jax.default_backend()
     assert origin["device"] == jax.devices()[0].device_kind
     assert origin["xla_flags"] == os.environ.get("XLA_FLAGS", "")
@@ -403,6 +408,13 @@ def test_compile_time_is_part_of_the_time():
     for _ in range(2):  # the second time there is nothing to compile
         manifest = CASES["tabular"]().manifest
         assert manifest["compile_seconds"] <= manifest["seconds"]
+
+
+def test_warm_ups_are_recorded_by_configuration():
+    over = {"learning_starts": [20, 40], "learning_rate": [0.1, 0.2]}
+    result = purerl.sweep(DEEP, 1, over, evaluation=Episodes(1, 5), **SHARED | {"num_steps": 40})
+    assert result.warm_ups == [20, 20, 40, 40]
+    assert result.steps["episode_return"].tolist() == [10, 20, 30, 40]
 
 
 def test_the_manifest_names_the_commit_and_whether_it_is_what_ran(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Runs that go on where they were: states saved on the way, more seeds, more steps."""
 
 import concurrent.futures
+import contextlib
 import errno
 import functools
 import os
@@ -17,19 +18,15 @@ import pytest
 
 import purerl
 from purerl.run import chunk
+from purerl.run.archive import Place
 from purerl.run.checkpoint import flatten
 from purerl.run.evaluation import Episodes
+from tests import quick
+from tests.run.small import DEEP, TABULAR, bits
+
+pytestmark = pytest.mark.optimized
 
 GRID = purerl.make("Grid2x3-v0")
-TABULAR = purerl.QLearning(env=GRID, learning_rate=0.3)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-)
 SHARED = {"lanes": 4, "impl": "pcg4d", "keep": "state", "progress": False}
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, num_steps=2560, points=4, **SHARED),
@@ -38,10 +35,6 @@ CASES = {
         purerl.sweep, DEEP, num_steps=25_600, points=4, evaluation=Episodes(4, 50), **SHARED
     ),
 }
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
 
 
 def everything(result):
@@ -140,7 +133,7 @@ def test_saving_takes_a_small_share_of_the_time(slices, tmp_path, monkeypatch):
         written.append((clock[0], part.blocks))
         clock[0] += 2.0
 
-    monkeypatch.setattr(chunk.Place, "write_part", write_part)
+    monkeypatch.setattr(Place, "write_part", write_part)
     ready = jax.block_until_ready
     monkeypatch.setattr(
         chunk.jax, "block_until_ready", lambda x: (clock.__setitem__(0, clock[0] + 30), ready(x))[1]
@@ -167,14 +160,14 @@ def test_a_part_that_cannot_be_written_costs_nothing(slices, tmp_path, monkeypat
     with pytest.raises(Interrupted):
         case(3, out=tmp_path, save_every=0)
     end[0] = 10**9
-    monkeypatch.setattr(chunk.Place, "write_part", full)
+    monkeypatch.setattr(Place, "write_part", full)
     result = case(3, out=tmp_path, save_every=0, resume=True)
     assert len(tries) > 10 and everything(result) == everything(whole)
 
 
 def killed_with_a_part(folder):
     """A sweep in a process of its own, killed once there is a part."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen([sys.executable, __file__, folder], env=env, stderr=subprocess.PIPE)
     while process.poll() is None and not list(folder.glob("chunks/*.part")):
         time.sleep(0.005)
@@ -336,6 +329,38 @@ def test_each_point_of_each_run_is_logged_once(on_an_executor, tmp_path):
             assert values["q_error"] == result.curves["q_error"][c, seed, point // 2]
 
 
+def test_threads_of_the_caller_log_on_the_way(monkeypatch):
+    """The first point is logged while its chunk has not come to the second."""
+    at, original = [], chunk._satisfied
+
+    def reached(task, point, values):
+        at.append(point)
+        return original(task, point, values)
+
+    monkeypatch.setattr(chunk, "_satisfied", reached)  # called when a point was reported
+    logged = []
+
+    def on_point(configuration, seed, step, values):
+        logged.append((step // 640 - 1, len(at)))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        CASES["tabular"](2, executor=pool, on_point=on_point)
+    assert logged == [(point, point) for point in range(4) for _ in range(2)]
+
+
+def test_slices_are_progress(slices, monkeypatch):
+    shown = []
+
+    @contextlib.contextmanager
+    def bar(*_):
+        yield lambda index, points: shown.append((index, points))
+
+    monkeypatch.setattr(sys.modules["purerl.run.sweep"], "bar", bar)
+    CASES["tabular"](2)
+    assert shown[:-1] == [(0, block / 5) for block in range(21)]  # five blocks a point
+    assert shown[-1] == (0, 4)
+
+
 def test_a_list_of_configurations(tmp_path):
     table = [{"learning_rate": 0.3, "discount": 0.9}, {"epsilon": 0.5}, {}]
     result = CASES["tabular"](2, table, out=tmp_path)
@@ -393,12 +418,12 @@ def test_a_chunk_stops_when_all_its_runs_may(tmp_path, slices):
 if __name__ == "__main__":  # a process to be killed in the middle of a chunk
     chunk._Pace.fit = lambda self, left: 1
     chunk.SHARE = 0
-    write_part = chunk.Place.write_part
+    write_part = Place.write_part
 
     def slowly(*args):
         write_part(*args)
         time.sleep(0.2)
 
-    chunk.Place.write_part = slowly
+    Place.write_part = slowly
     name = sys.argv[2] if len(sys.argv) > 2 else "deep"
     CASES[name](3, out=sys.argv[1], save_every=0, resume=Path(sys.argv[1]).exists())

@@ -18,7 +18,7 @@ from purerl import policy, schedule
 from purerl.run.result import SweepResult
 
 
-def made(curves, over=None, counts=None, failures=(), num_steps=1000, label="a run"):
+def made(curves, over=None, counts=None, failures=(), num_steps=1000, label="a run", warm_ups=()):
     """A result with the curves ``{name: [C, N, points, ...]}``."""
     curves = {name: np.asarray(curve, np.float32) for name, curve in curves.items()}
     over = over or {}
@@ -37,6 +37,7 @@ def made(curves, over=None, counts=None, failures=(), num_steps=1000, label="a r
         ],
         manifest={"label": label},
         counts={name: np.asarray(count, np.float32) for name, count in (counts or {}).items()},
+        warm_ups=warm_ups,
     )
 
 
@@ -395,6 +396,41 @@ def test_the_picture_says_what_it_shows():
     assert legend(axes.figure) == ["n=12", "optimum"]
     few = made({"episode_return": rng().normal(size=(1, 5, 10))}).figure()
     assert "n < 10 is too few for 95%" in few.axes[0].texts[0].get_text()
+
+
+def test_the_axis_counts_the_warm_up():
+    curves = {"episode_return": rng().normal(size=(2, 12, 10))}
+    over = {"epsilon": [0.1, 0.2]}
+    steps = np.arange(1, 11) * 100
+    for warm_ups, at, label in (
+        ([], steps, "environment steps"),
+        ([0, 0], steps, "environment steps"),
+        ([5_000, 5_000], 5_000 + steps, "environment steps"),
+        ([5_000, 0], steps, "environment steps after the warm-up"),
+    ):
+        result = made(curves, over, warm_ups=warm_ups)
+        (axes,) = result.figure().axes
+        for line in lines(axes.figure).values():
+            np.testing.assert_array_equal(line.get_xdata(), at)
+        assert axes.get_xlabel() == label
+        chart = result.chart("episode_return")
+        assert chart.steps.tolist() == at.tolist() and chart.xlabel == label
+        # The clock of tables and files is that of num_steps.
+        assert {row["step"] for row in result.records()} == set(steps.tolist())
+    many = made(
+        {"episode_return": rng().normal(size=(13, 12, 10))},
+        {"epsilon": [i / 100 for i in range(13)]},
+        warm_ups=[5_000] * 13,
+    ).figure()
+    assert many.axes[0].get_lines()[-1].get_xdata().tolist() == (5_000 + steps).tolist()
+    assert many.get_supxlabel() == "environment steps"
+
+
+def test_decades_of_an_axis_count_the_warm_up():
+    errors = {"q_error": np.tile(np.logspace(0, -2, 100), (1, 12, 1))}
+    for warm_up, scale in ((0, "log"), (500, "linear")):  # 10 to 1000, or 510 to 1500
+        (axes,) = made(errors, warm_ups=[warm_up]).figure().axes
+        assert (axes.get_xscale(), axes.get_yscale()) == (scale, "log")
 
 
 def test_the_optimum_is_known_beside_an_exact_regret():

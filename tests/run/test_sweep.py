@@ -22,13 +22,13 @@ import pytest
 import purerl
 from purerl.figures import files
 from purerl.random import seed_key
-from purerl.run import chunk, spec
-from purerl.run.checkpoint import flatten
+from purerl.run import chunk, program, spec
 from purerl.run.evaluation import Episodes
 from purerl.run.sweep import NotSaved
 from purerl.schedule import linear
+from tests import quick
+from tests.run.small import DEEP, TABULAR, bits
 
-AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 SHARED = {
     "num_steps": 400,
     "points": 4,
@@ -37,7 +37,7 @@ SHARED = {
     "keep": "state",
     "progress": False,
 }
-run = functools.partial(purerl.sweep, AGENT, **SHARED)
+run = functools.partial(purerl.sweep, TABULAR, **SHARED)
 
 
 class Unchecked(purerl.QLearning):
@@ -49,23 +49,11 @@ class Unchecked(purerl.QLearning):
 
 UNCHECKED = Unchecked(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 unchecked = functools.partial(purerl.sweep, UNCHECKED, **SHARED)
-DEEP = purerl.DQN(
-    env=purerl.make("CartPole-v1"),
-    network=purerl.networks.MLP((8,)),
-    batch_size=8,
-    replay=purerl.replay.Uniform(200),
-    learning_starts=20,
-    target_period=50,
-)
 CASES = {
     "tabular": run,
     "deep": functools.partial(purerl.sweep, DEEP, evaluation=Episodes(4, 50), **SHARED),
 }
 SEEDS = 18  # five chunks, the last one half empty
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
 
 
 def column(result, n, configuration=0):
@@ -129,20 +117,21 @@ class Inherited(purerl.QLearning):
 
 def test_the_width_belongs_to_the_agent_and_is_inherited(monkeypatch):
     monkeypatch.setattr(spec, "num_cores", lambda: 2)
-    mine = Inherited(env=AGENT.env)
+    mine = Inherited(env=TABULAR.env)
     sizes = 1, 3, 4, 5, 10, 128, 129, 1_000, 10_000
-    widths = [spec.fitting_lanes(AGENT, size) for size in sizes]
+    widths = [spec.fitting_lanes(TABULAR, size) for size in sizes]
     assert widths == [2, 2, 2, 4, 8, 64, 128, 512, 512]
     assert [spec.fitting_lanes(mine, size) for size in sizes] == widths
     assert [spec.fitting_lanes(DEEP, size) for size in sizes] == [4] * len(sizes)
-    assert spec.fitting_lanes(purerl.PSRL(env=AGENT.env), 1) == 4
+    assert spec.fitting_lanes(purerl.PSRL(env=TABULAR.env), 1) == 4
 
 
+@pytest.mark.optimized
 def test_a_seed_has_the_same_bits_in_sweeps_of_every_size(monkeypatch):
     """Evaluations included, though programs differ in width."""
     monkeypatch.setattr(spec, "num_cores", lambda: 2)
     settings = {name: value for name, value in SHARED.items() if name != "lanes"}
-    small, large = (purerl.sweep(AGENT, seeds, **settings) for seeds in (2, 40))
+    small, large = (purerl.sweep(TABULAR, seeds, **settings) for seeds in (2, 40))
     widths = [result.manifest["identity"]["lanes"] for result in (small, large)]
     assert widths == [2, 32]
     assert "q_error" in small.curves and "policy_value" in small.curves
@@ -153,9 +142,9 @@ def test_a_seed_has_the_same_bits_in_sweeps_of_every_size(monkeypatch):
 def test_a_resumed_sweep_keeps_its_width(tmp_path, monkeypatch):
     settings = {name: value for name, value in SHARED.items() if name != "lanes"}
     monkeypatch.setattr(spec, "num_cores", lambda: 2)
-    first = purerl.sweep(AGENT, 40, **settings, out=tmp_path)
+    first = purerl.sweep(TABULAR, 40, **settings, out=tmp_path)
     monkeypatch.setattr(spec, "num_cores", lambda: 16)  # on another machine
-    again = purerl.sweep(AGENT, 40, **settings, out=tmp_path, resume=True)
+    again = purerl.sweep(TABULAR, 40, **settings, out=tmp_path, resume=True)
     assert bits(again.curves) == bits(first.curves)
 
 
@@ -187,7 +176,7 @@ def test_a_result_has_a_place_for_every_run(whole):
 def test_the_curves_are_those_of_training_by_hand(whole):
     def by_hand(seed):
         return purerl.train(
-            AGENT,
+            TABULAR,
             seed_key(0, seed, "pcg4d"),
             400,
             points=4,
@@ -224,7 +213,7 @@ def test_base_seeds_are_other_runs(whole):
     }
     largest = run(1, base_seed=2**31 - 1)
     words = jax.random.key_data(largest.state.key[0, 0])
-    expected = AGENT.init(purerl.run.training.run_keys(seed_key(2**31 - 1, 0, "pcg4d"))[0]).key
+    expected = TABULAR.init(purerl.run.training.run_keys(seed_key(2**31 - 1, 0, "pcg4d"))[0]).key
     np.testing.assert_array_equal(words, jax.random.key_data(expected))
 
 
@@ -257,8 +246,8 @@ def test_a_leaf_never_recompiles_and_a_static_field_does_once_for_each_value(who
 
 def test_dotted_names_reach_inside():
     short = run(3, over={"env.limit": [50, 2]})
-    env = purerl.envs.TimeLimit(AGENT.env.env, 2)
-    assert column(purerl.sweep(AGENT.replace(env=env), 3, **SHARED), 2) == column(
+    env = purerl.envs.TimeLimit(TABULAR.env.env, 2)
+    assert column(purerl.sweep(TABULAR.replace(env=env), 3, **SHARED), 2) == column(
         short, 2, configuration=1
     )
     # In two steps nobody reaches the goal, three away: an episode yields -0.2, or less
@@ -333,7 +322,7 @@ def test_wrong_arguments_are_named(arguments, message, tmp_path, compilations):
 
 def test_exact_evaluation_of_a_scheduled_discount_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="discount"):
-        purerl.sweep(AGENT.replace(discount=linear(0.5, 0.9, 100)), 2, **SHARED)
+        purerl.sweep(TABULAR.replace(discount=linear(0.5, 0.9, 100)), 2, **SHARED)
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +340,7 @@ OTHER_RUNS = {
     "points_per_evaluation": {"evaluations": 1},
     "evaluation": {"evaluation": Episodes(2, 20), "evaluations": 4},
     "over": {"over": {"discount": [0.9]}},
-    "learning_rate": {"agent": AGENT.replace(learning_rate=0.2)},
+    "learning_rate": {"agent": TABULAR.replace(learning_rate=0.2)},
 }
 
 
@@ -359,7 +348,7 @@ OTHER_RUNS = {
 @pytest.mark.parametrize(("name", "changes"), OTHER_RUNS.items(), ids=OTHER_RUNS)
 def test_another_runs_folder_is_refused(finished, counted, name, changes, resume):
     before = chunks(finished), (finished / "manifest.json").read_bytes()
-    arguments = {"agent": AGENT, "seeds": 6, "out": finished, "resume": resume} | SHARED | changes
+    arguments = {"agent": TABULAR, "seeds": 6, "out": finished, "resume": resume} | SHARED | changes
     with pytest.raises(ValueError, match=f"holds another run .*{name}"):
         purerl.sweep(**arguments)
     assert (chunks(finished), (finished / "manifest.json").read_bytes()) == before
@@ -371,7 +360,7 @@ FEWER = {"seeds": {"seeds": 5}, "num_steps": {"num_steps": 200, "points": 2}}
 
 @pytest.mark.parametrize(("name", "changes"), FEWER.items(), ids=FEWER)
 def test_a_run_is_not_made_smaller(finished, counted, name, changes):
-    arguments = {"agent": AGENT, "seeds": 6, "out": finished, "resume": True} | SHARED | changes
+    arguments = {"agent": TABULAR, "seeds": 6, "out": finished, "resume": True} | SHARED | changes
     with pytest.raises(ValueError, match=f"holds another run .*{name}.*, or more"):
         purerl.sweep(**arguments)
     assert not counted
@@ -391,7 +380,7 @@ def test_chunks_without_a_manifest_are_nobodys(tmp_path):
     """Whose they are cannot be known, so they must not pass for this run's."""
     run(4, out=tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()
-    other = functools.partial(purerl.sweep, AGENT.replace(learning_rate=0.05), 4, **SHARED)
+    other = functools.partial(purerl.sweep, TABULAR.replace(learning_rate=0.05), 4, **SHARED)
     try:
         found = other(out=tmp_path / "run")
     except ValueError as error:
@@ -414,7 +403,7 @@ def test_a_folder_that_cannot_be(tmp_path, path, counted):
 def killed(case, folder, more_than=0):
     """Run or resume a sweep in a process of its own, and kill it without warning
     once another chunk is on disk."""
-    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])}
+    env = os.environ | {"PYTHONPATH": str(Path(purerl.__file__).parents[1])} | quick.environment()
     process = subprocess.Popen(
         [sys.executable, __file__, case, folder], env=env, stderr=subprocess.PIPE
     )
@@ -425,6 +414,7 @@ def killed(case, folder, more_than=0):
     process.stderr.close()
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("case", "times"), [("tabular", 1), pytest.param("deep", 2, marks=pytest.mark.slow)]
 )
@@ -500,6 +490,8 @@ def test_an_error_in_one_chunk_keeps_the_finished_ones(tmp_path, monkeypatch):
     def fails(task, *args):
         if task.seeds[0] == 8:
             raise MemoryError("no room for this chunk")
+        if task.seeds[0] > 8:
+            time.sleep(0.5)  # the thread was faster than the caller, which now sees the error
         return original(task, *args)
 
     monkeypatch.setattr(chunk, "run", fails)
@@ -508,7 +500,7 @@ def test_an_error_in_one_chunk_keeps_the_finished_ones(tmp_path, monkeypatch):
         pytest.raises(MemoryError, match="no room for this chunk"),
     ):
         run(SEEDS, out=tmp_path / "run", executor=executor)
-    assert sorted(chunks(tmp_path / "run")) == ["00000.npz", "00001.npz"]
+    assert chunks(tmp_path / "run").keys() - {"00003.npz"} == {"00000.npz", "00001.npz"}
 
 
 @pytest.fixture
@@ -656,7 +648,7 @@ def test_progress_from_many_threads(monkeypatch):
         }
 
     monkeypatch.setattr(chunk, "run", nothing)
-    monkeypatch.setattr(chunk, "program", lambda task: chunk.Program(None, None, None, None))
+    monkeypatch.setattr(chunk, "program", lambda task: program.Program(None, None, None, None))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -682,12 +674,14 @@ def test_functions_of_time_sweep_like_schedules(tmp_path):
     """Those of optax too, which are no pytrees; and fields of NumPy's kinds."""
     forms = [optax.linear_schedule(0.5, 0.1, 100), purerl.schedule.linear(0.5, 0.1, 100)]
     result = purerl.sweep(
-        AGENT, np.int64(2), {"learning_rate": forms}, num_steps=200, points=2, progress=False
+        TABULAR, np.int64(2), {"learning_rate": forms}, num_steps=200, points=2, progress=False
     )
     np.testing.assert_array_equal(*result.curves["q_error"])
     assert np.isfinite(result.curves["q_error"]).all()
     with pytest.warns(UserWarning, match="<locals>.schedule is not found by importing"):
-        purerl.sweep(AGENT.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run")
+        purerl.sweep(
+            TABULAR.replace(learning_rate=forms[0]), 2, num_steps=200, out=tmp_path / "run"
+        )
     found = purerl.load(tmp_path / "run")
     np.testing.assert_array_equal(found.curves["q_error"][0, :, -1], result.final["q_error"][0])
     with pytest.raises(ValueError, match=r"polynomial_schedule\.<locals>"):

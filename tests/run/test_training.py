@@ -90,6 +90,7 @@ CUTS = {
 }
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     "name",
     [
@@ -116,6 +117,7 @@ def test_a_run_cut_into_segments_is_the_run(name):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+@pytest.mark.optimized
 def test_a_run_cut_into_segments_is_the_run_with_any_jax_key():
     agent = AGENTS["q_learning"]
     start = init(agent, jax.random.key(0, impl="rbg"))
@@ -123,12 +125,14 @@ def test_a_run_cut_into_segments_is_the_run_with_any_jax_key():
     assert_same_bits(state, segment(agent, start, 0, 202)[0])
 
 
+@pytest.mark.optimized
 def test_a_segment_may_begin_at_a_traced_time():
     agent = AGENTS["q_learning with schedules"]
     start = init(agent, KEY)
     assert_same_bits(segment(agent, start, jnp.int32(40), 10), segment(agent, start, 40, 10))
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("name", ["q_learning", "dqn"])
 def test_training_is_the_segments_one_after_another(name):
     agent = AGENTS[name]

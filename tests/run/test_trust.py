@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -18,16 +19,12 @@ import pytest
 import purerl
 from purerl.pytree import Node, static
 from purerl.run import chunk, folder, plain
-from purerl.run.checkpoint import flatten
+from tests import quick
 from tests.run.mutations import MUTATIONS
+from tests.run.small import TABULAR, bits
 
-AGENT = purerl.QLearning(env=purerl.make("Grid2x3-v0"), learning_rate=0.3)
 SHARED = {"num_steps": 400, "points": 4, "lanes": 4, "impl": "pcg4d", "progress": False}
-run = functools.partial(purerl.sweep, AGENT, **SHARED)
-
-
-def bits(*trees):
-    return {name: (x.dtype.str, x.shape, x.tobytes()) for name, x in flatten(trees).items()}
+run = functools.partial(purerl.sweep, TABULAR, **SHARED)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +87,7 @@ def test_only_nodes_and_networks_are_found():
                 except ValueError:
                     refused += 1
     assert refused > 100
-    assert AGENT.__class__ in found and purerl.networks.MLP in found
+    assert TABULAR.__class__ in found and purerl.networks.MLP in found
     allowed = Node, nn.Module, purerl.mdp.FiniteMDP
     assert all(issubclass(kind, allowed) for kind in found)
     assert plain.find("jax._src.nn.functions:relu") is jax.nn.relu
@@ -280,7 +277,8 @@ def scripted(tmp_path, factor, *words):
     path = tmp_path / "mine.py"
     path.write_text(textwrap.dedent(SCRIPT).replace("FACTOR", factor))
     command = [sys.executable, str(path), str(tmp_path / "run"), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    env = os.environ | quick.environment(quick.UNOPTIMIZED)
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_changed_program_is_not_resumed_unless_it_is_accepted(tmp_path):
@@ -316,7 +314,7 @@ def test_a_method_that_is_replaced_is_compiled_anew():
         def values(self, snapshot, observation):
             return super().values(snapshot, observation) * 1.0
 
-    agent = Mine(env=AGENT.env, learning_rate=0.3)
+    agent = Mine(env=TABULAR.env, learning_rate=0.3)
     first = purerl.sweep(agent, 2, **SHARED).final["q_error"]
 
     def values(self, snapshot, observation):
@@ -368,7 +366,7 @@ class Hopeless(Hopeful):
 
 def test_only_what_is_to_be_finite_is_judged():
     settings = SHARED | {"keep": "state"}
-    hopeful = purerl.sweep(Hopeful(env=AGENT.env), 2, **settings)
+    hopeful = purerl.sweep(Hopeful(env=TABULAR.env), 2, **settings)
     assert not hopeful.failures and np.isinf(hopeful.state.memory).all()
-    hopeless = purerl.sweep(Hopeless(env=AGENT.env), 2, **settings)
+    hopeless = purerl.sweep(Hopeless(env=TABULAR.env), 2, **settings)
     assert [failure["point"] for failure in hopeless.failures] == [0, 0]

@@ -1,0 +1,1 @@
+"""Scores on MinAtar beside the published ones."""
