@@ -232,7 +232,9 @@ class Prioritized(Uniform):
         too_new = (self.n - 1) * num_envs
         order = jnp.arange(count + too_new, dtype=jnp.int32)
         place = added - too_new + order
-        value = jnp.where((order < count) & (place >= 0), buffer.largest, 0)
+        # Older ones are no longer held, or were never there.
+        oldest = jnp.maximum(added + count - self.capacity, 0)
+        value = jnp.where((order < count) & (place >= oldest), buffer.largest, 0)
         index = place % self.capacity
         leaves = _at(buffer.tree[0], index).set(value)
         return buffer._replace(

@@ -410,6 +410,7 @@ SHAPES = pytest.mark.parametrize(
         (1100, 4, 4, 1),  # three levels of sums
         (512, 128, 2, 64),  # writes of several rows
         (1152, 384, 1, 128),
+        (64, 64, 2, 16),  # the whole ring at once
     ],
 )
 

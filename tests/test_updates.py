@@ -1,12 +1,15 @@
-"""Clipping against optax's, and its derivatives where optax's are not finite."""
+"""Clipping against optax's, and its derivatives where optax's are not finite; steps and
+minibatches."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import stats
 
-from purerl.updates import clip_by_norm
+from purerl.optimizers import RMSProp
+from purerl.updates import clip_by_norm, descend, minibatches
 from tests import quick
 
 GRADIENT = {"w": jnp.array([[3.0, 0.0], [-4.0, 0.0]]), "b": jnp.array([12.0])}  # of norm 13
@@ -46,3 +49,29 @@ def test_derivatives_are_finite(max_norm, factor):
     # What is clipped does not depend on how long it was.
     assert by_factor == pytest.approx(0 if clipped else sums, abs=1e-5)
     assert by_norm == pytest.approx(sums / 13 if clipped else 0, abs=1e-5)
+
+
+def test_a_step_clips_and_then_scales():
+    """The clipped gradient is halved; one step of RMSProp, by hand."""
+    params = {"w": jnp.ones((2, 2)), "b": jnp.zeros(1)}
+    optimizer = RMSProp(decay=0.9, eps=0.1, centered=False)
+    opt_state = optimizer.transformation().init(params)
+    new, opt_state = quick.jit(descend)(optimizer, params, opt_state, GRADIENT, 0.01, 6.5)
+    for name in params:
+        half = np.asarray(GRADIENT[name]) / 2
+        direction = half / (np.sqrt(0.1 * half**2) + 0.1)
+        np.testing.assert_allclose(new[name], params[name] - 0.01 * direction, rtol=1e-5)
+        np.testing.assert_allclose(opt_state.nu[name], 0.1 * half**2, rtol=1e-5)
+
+
+def test_minibatches_go_through_all_items_in_each_epoch():
+    keys = jax.random.split(jax.random.key(0), 500)
+    found = np.asarray(quick.jit(jax.vmap(lambda key: minibatches(key, 12, 3, 2)))(keys))
+    assert found.shape == (500, 6, 4) and found.dtype == np.int32
+    epochs = found.reshape(500, 2, 12)
+    np.testing.assert_array_equal(np.sort(epochs), np.broadcast_to(np.arange(12), (500, 2, 12)))
+    # Each item is as likely first as another, and epochs have orders of their own.
+    for epoch in range(2):
+        assert stats.chisquare(np.bincount(epochs[:, epoch, 0], minlength=12)).pvalue > 1e-6
+    same = (epochs[:, 0] == epochs[:, 1]).mean()
+    assert abs(same - 1 / 12) < 0.02
