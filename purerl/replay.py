@@ -118,17 +118,21 @@ class Uniform(Node):
 
     def sample(self, buffer: Buffer, key: jax.Array, draw: Draw) -> Batch:
         """Transitions drawn from the buffer. The key is consumed."""
-        filled = jnp.minimum(draw.added, self.capacity)
-        held = filled - (self.n - 1) * draw.num_envs
+        held = self._held(draw)
         index = jax.random.randint(key, (draw.batch_size,), 0, held, jnp.int32)
         if self.n > 1:  # counted from the oldest, so that the newest are left out
-            index = (draw.added - filled + index) % self.capacity
+            oldest = draw.added - jnp.minimum(draw.added, self.capacity)
+            index = (oldest + index) % self.capacity
         transition, discount = n_step(buffer, index, self.n, draw)
         return Batch(transition, discount, jnp.ones(draw.batch_size, jnp.float32), index)
 
     def learned(self, buffer: Buffer, batch: Batch, priority: jax.Array) -> Buffer:
         """The buffer after a batch was learned from, with priorities ``[B]``."""
         return buffer
+
+    def _held(self, draw):
+        """The number of transitions that may be drawn, int32 ``[]``."""
+        return jnp.minimum(draw.added, self.capacity) - (self.n - 1) * draw.num_envs
 
 
 def check_replay(node: object, field: str) -> None:
@@ -146,21 +150,22 @@ def check_replay(node: object, field: str) -> None:
 class PrioritizedBuffer(NamedTuple):
     """Buffer of :class:`Prioritized`.
 
-    The ``capacity`` slots are cut into ``R`` blocks of ``K``.
-
     Attributes:
         ring: the transitions, leaves ``[capacity, ...]``.
-        priority: of each slot, to the power of the exponent; zero in slots that must
-            not be drawn, float32 ``[R * K]``.
-        blocks: sums of the blocks, float32 ``[R]``.
+        tree: first the priority of each slot to the power of the exponent, zero in
+            slots that must not be drawn, in rows ``[R, F]``; then the sums of these
+            rows, in rows of ``F`` again; and so on up to a single row. All float32.
         largest: the largest priority so far, to the power of the exponent, float32
             ``[]``.
     """
 
     ring: Buffer
-    priority: jax.Array
-    blocks: jax.Array
+    tree: tuple[jax.Array, ...]
     largest: jax.Array
+
+
+# On CPUs, XLA splits a sum over more numbers in two.
+_WIDEST = 32
 
 
 class Prioritized(Uniform):
@@ -171,20 +176,20 @@ class Prioritized(Uniform):
         w_i = \left( N \, P(i) \right)^{-\beta}, \qquad p_i = \delta_i + \epsilon,
 
     where :math:`\delta_i` is the priority that the agent's head gave the transition
-    when it was last learned from; a new one has the largest so far. Draws are
-    stratified: one from each of ``B`` equal parts of the total. With :math:`\beta = 1`
-    and no normalization the weighted loss has the expectation of a uniform draw.
-    Schaul, Quan, Antonoglou & Silver, "Prioritized experience replay" (ICLR 2016).
+    when it was last learned from; a new one has the largest so far. With
+    :math:`\beta = 1` and no normalization the weighted loss has the expectation of a
+    uniform draw. Schaul, Quan, Antonoglou & Silver, "Prioritized experience replay"
+    (ICLR 2016).
 
-    Priorities lie in blocks of about the root of the capacity: a draw looks through the
-    sums of blocks, and then through one block. Every sum is computed from its block
-    whenever that changes, so nothing drifts, and a slot of priority zero is never
-    drawn.
+    Priorities are the leaves of a tree of sums. A draw descends to a row of at most 32
+    slots and takes one of these. Rows are drawn stratified: one from each of ``B``
+    equal parts of the total. Every sum is computed from its row whenever that changes,
+    so nothing drifts, and a slot of priority zero is never drawn.
 
     Attributes:
         capacity: transitions that are held. Static.
         n: steps of a return. Static. Where it is above 1, a transition has priority
-            zero until the iteration in which those steps are known.
+            zero until those steps are known.
         exponent: :math:`\alpha` in ``[0, 1]``.
         correction: :math:`\beta` in ``[0, 1]``; a schedule is evaluated at the number
             of transitions since the warm-up.
@@ -211,57 +216,50 @@ class Prioritized(Uniform):
         check_choice(self, normalize=("batch", "buffer", "none"))
 
     def init(self, item, write_size):
-        # A write then lies within one block.
-        size = write_size * math.ceil(math.sqrt(self.capacity) / write_size)
-        count = math.ceil(self.capacity / size)
-        return PrioritizedBuffer(
-            ring=create(item, self.capacity),
-            priority=jnp.zeros(count * size, jnp.float32),
-            blocks=jnp.zeros(count, jnp.float32),
-            largest=jnp.ones((), jnp.float32),
-        )
-
-    def _delay(self, num_envs, write_size):
-        """Transitions that are too new to be drawn, whole writes."""
-        return write_size * math.ceil((self.n - 1) * num_envs / write_size)
+        depth = 2
+        while _WIDEST**depth < self.capacity:
+            depth += 1
+        width = math.ceil(self.capacity ** (1 / depth))
+        rows, tree = self.capacity, []
+        while rows > 1 or len(tree) < 2:
+            rows = math.ceil(rows / width)
+            tree.append(jnp.zeros((rows, width), jnp.float32))
+        ring = create(item, self.capacity)
+        return PrioritizedBuffer(ring, tuple(tree), jnp.ones((), jnp.float32))
 
     def write(self, buffer, items, added, num_envs):
         count = items.reward.shape[0]
-        delay = self._delay(num_envs, count)
-        buffer = buffer._replace(ring=write(buffer.ring, items, added))
-        if delay:
-            buffer = self._set(buffer, added, jnp.zeros(count, jnp.float32))
-        # Before enough have been added, this is a place that is not filled.
-        value = jnp.where(added >= delay, buffer.largest, 0)
-        return self._set(buffer, added - delay, jnp.full(count, value, jnp.float32))
-
-    def _set(self, buffer, added, values):
-        """Priorities of one write, at ``added``."""
-        position = added % self.capacity
-        priority = _write_along(0)(position, buffer.priority, values)
-        size = priority.shape[0] // buffer.blocks.shape[0]
-        row = position // size
-        block = jax.lax.dynamic_slice_in_dim(priority, row * size, size)
-        blocks = _write_along(0)(row, buffer.blocks, jnp.sum(block, keepdims=True))
-        return buffer._replace(priority=priority, blocks=blocks)
+        too_new = (self.n - 1) * num_envs
+        order = jnp.arange(count + too_new, dtype=jnp.int32)
+        place = added - too_new + order
+        # Older ones are no longer held, or were never there.
+        oldest = jnp.maximum(added + count - self.capacity, 0)
+        value = jnp.where((order < count) & (place >= oldest), buffer.largest, 0)
+        index = place % self.capacity
+        leaves = _at(buffer.tree[0], index).set(value)
+        return buffer._replace(
+            ring=write(buffer.ring, items, added), tree=_summed(leaves, buffer.tree, index)
+        )
 
     def sample(self, buffer, key, draw):
         count = draw.batch_size
-        table = buffer.priority.reshape(buffer.blocks.shape[0], -1)
-        part = jnp.arange(count, dtype=jnp.float32) + jax.random.uniform(key, (count,), jnp.float32)
-        row, within = jax.vmap(_find, (None, 0))(buffer.blocks, part / count)
-        column, _ = jax.vmap(_find)(table[row], within)
-        index = row * table.shape[1] + column
+        stratum, within = jax.random.uniform(key, (2, count), jnp.float32)
+        total = jnp.sum(buffer.tree[-1])
+        goal = total * ((jnp.arange(count, dtype=jnp.float32) + stratum) / count)
+        index = jnp.zeros(count, jnp.int32)
+        for level in buffer.tree[:0:-1]:
+            index, goal, mass = _descend(level, index, goal)
+        # What is left of the goal has few digits, too few to tell slots apart.
+        index, _, mass = _descend(buffer.tree[0], index, within * mass)
 
-        filled = jnp.minimum(draw.added, self.capacity)
-        held = filled - self._delay(draw.num_envs, draw.write_size)
-        mean = jnp.sum(buffer.blocks) / held.astype(jnp.float32)
+        mean = total / self._held(draw).astype(jnp.float32)
         correction = at(self.correction, draw.t)
-        weight = (buffer.priority[index] / mean) ** -correction
+        weight = (mass / mean) ** -correction
         if self.normalize == "batch":
             weight = weight / jnp.max(weight)
         elif self.normalize == "buffer":
-            least = jnp.min(jnp.where(buffer.priority > 0, buffer.priority, jnp.inf))
+            leaves = buffer.tree[0]
+            least = jnp.min(jnp.where(leaves > 0, leaves, jnp.inf))
             weight = weight / (least / mean) ** -correction
         transition, discount = n_step(buffer.ring, index, self.n, draw)
         return Batch(transition, discount, weight, index)
@@ -269,28 +267,55 @@ class Prioritized(Uniform):
     def learned(self, buffer, batch, priority):
         new = (priority + self.epsilon) ** self.exponent
         # A transition drawn twice gets the larger one, whatever the order.
-        flat = buffer.priority.at[batch.index].set(0.0).at[batch.index].max(new)
-        table = flat.reshape(buffer.blocks.shape[0], -1)
-        row = batch.index // table.shape[1]
+        leaves = _at(buffer.tree[0], batch.index).set(0.0)
+        leaves = _at(leaves, batch.index).max(new)
         return buffer._replace(
-            priority=flat,
-            blocks=buffer.blocks.at[row].set(jnp.sum(table[row], axis=1)),
+            tree=_summed(leaves, buffer.tree, batch.index),
             largest=jnp.maximum(buffer.largest, jnp.max(new)),
         )
 
 
-def _find(masses, fraction):
-    """The entry of ``masses [K]`` in which a fraction of their total lies, never one
-    without mass; and which fraction of that entry."""
-    after = jnp.cumsum(masses)
-    before = jnp.concatenate([jnp.zeros(1, masses.dtype), after[:-1]])
-    goal = fraction * after[-1]
-    # Sums that are rounded need not ascend, so the last entry is taken that has a mass
-    # and begins in time.
-    begun = (before <= goal) & (masses > 0)
-    entry = jnp.max(jnp.where(begun, jnp.arange(len(masses), dtype=jnp.int32), 0))
-    below_one = jnp.float32(1 - 2**-24)
-    return entry, jnp.clip((goal - before[entry]) / masses[entry], 0, below_one)
+def _at(level, index):
+    """The entries of a level of a tree, counted through its rows."""
+    width = level.shape[1]
+    return level.at[index // width, index % width]
+
+
+def _summed(leaves, tree, index):
+    """The tree of the leaves after those at ``index [N]`` have changed."""
+    levels = [leaves]
+    for above in tree[1:]:
+        index = index // levels[-1].shape[1]
+        # Where a row is named twice, both sums are the same.
+        levels.append(_at(above, index).set(jnp.sum(levels[-1][index], axis=1)))
+    return tuple(levels)
+
+
+def _descend(level, row, goal):
+    """One step down a tree of sums.
+
+    Args:
+        level: float32 ``[R, F]``.
+        row: where the step starts, int32 ``[B]``.
+        goal: a sum of masses in the row, float32 ``[B]``.
+
+    Returns:
+        The entries, counted through all rows, in which the sums from the left reach
+        the goals, never one without mass; what is left of the goals; and the masses
+        of the entries. All ``[B]``.
+    """
+    masses = level[row]
+    width = level.shape[1]
+    earlier = jnp.triu(jnp.ones((width, width), jnp.float32), 1)
+    before = jnp.matmul(masses, earlier, precision="highest")
+    begun = (before <= goal[:, None]) & (masses > 0)
+    # Sums that are rounded need not ascend, so the last entry is taken that has begun.
+    entry = jnp.max(jnp.where(begun, jnp.arange(width, dtype=jnp.int32), 0), axis=1)
+
+    def of_entry(values):
+        return jnp.take_along_axis(values, entry[:, None], axis=1)[:, 0]
+
+    return row * width + entry, goal - of_entry(before), of_entry(masses)
 
 
 def n_step(ring: Any, index: jax.Array, n: int, draw: Draw) -> tuple[Transition, jax.Array]:

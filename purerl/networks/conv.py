@@ -67,7 +67,7 @@ class ConvNet(nn.Module):
                 if len(value) != len(self.channels):
                     allowed = f"None, or {len(self.channels)} numbers, as many as channels"
                     raise refusal("ConvNet", field, repr(value), allowed)
-        check_choice(self, layer_norm=(False, True))
+        check_choice(self, layer_norm=(False, True), noisy=(False, True))
         check_numbers(self, scale=POSITIVE)
         super().__post_init__()
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import check_size, check_sizes, refusal
+from purerl.checks import check_choice, check_size, check_sizes, refusal
 from purerl.networks.mlp import MLP
 
 
@@ -40,6 +40,7 @@ class Dueling(nn.Module):
 
     def __post_init__(self):
         check_sizes(self, "features")
+        check_choice(self, noisy=(False, True))
         check_size(self, "num_actions")
         check_size(self, "num_outputs", multiple_of=self.num_actions)
         if not isinstance(self.torso, nn.Module):

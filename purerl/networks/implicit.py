@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from purerl.checks import check_size, check_sizes, refusal
 from purerl.networks.mlp import MLP, dense
 
 
@@ -24,6 +25,11 @@ class ImplicitQuantiles(nn.Module):
         features: sizes of hidden layers of :math:`f`.
         num_outputs: the number of actions.
 
+    Raises:
+        ValueError: at construction, a size that is not a positive integer or a torso
+            that is no flax module; when called, several observations, or fractions that
+            are not ``[K]``.
+
     >>> import jax, jax.numpy as jnp
     >>> network = ImplicitQuantiles(MLP((8,)), embedding=16, num_outputs=2)
     >>> fractions = jnp.array([0.1, 0.5, 0.9])
@@ -37,6 +43,14 @@ class ImplicitQuantiles(nn.Module):
     features: tuple[int, ...] = ()
     num_outputs: int = 1
 
+    def __post_init__(self):
+        check_size(self, "embedding", "num_outputs")
+        check_sizes(self, "features")
+        if not isinstance(self.torso, nn.Module):
+            allowed = "a flax module, such as MLP((64,))"
+            raise refusal("ImplicitQuantiles", "torso", self.torso, allowed)
+        super().__post_init__()
+
     @property
     def needs_noise(self) -> bool:
         """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
@@ -45,7 +59,13 @@ class ImplicitQuantiles(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array, fractions: jax.Array) -> jax.Array:
         """Map an observation and ``[K]`` fractions to float32 ``[num_outputs, K]``."""
+        if jnp.ndim(fractions) != 1:
+            shape = list(jnp.shape(fractions))
+            raise refusal("ImplicitQuantiles", "fractions", shape, "[K]", "has shape")
         psi = self.torso(observation)
+        if psi.ndim != 1:
+            allowed = "[F], of one observation"
+            raise refusal("ImplicitQuantiles", "torso", list(psi.shape), allowed, "gives")
         frequencies = jnp.arange(1, self.embedding + 1, dtype=jnp.float32)
         cosines = jnp.cos(jnp.pi * frequencies * fractions[:, None])
         phi = nn.relu(dense(psi.shape[-1])(cosines))
