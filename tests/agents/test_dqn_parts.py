@@ -1,0 +1,768 @@
+"""Every head of deep Q-learning with every target, against exact fixed points.
+
+A network without hidden layer is a table on the states of a finite model. Over a batch
+that enumerates all paths of ``n`` steps, weighted by their probabilities, the gradient
+of the agent's own loss is an expectation, and at the exact fixed point it is zero. The
+fixed points are found here by dynamic programming in NumPy.
+"""
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax, logsumexp, softmax
+
+import purerl
+import purerl.random
+from purerl import heads, replay, targets
+from purerl.envs import FiniteEnvironment, Transition
+from purerl.mdp import FiniteMDP
+from purerl.networks import MLP
+from tests import quick
+
+S, A, GAMMA = 6, 3, 0.9
+ALL = np.arange(S)
+
+
+def noisy_model(rng):
+    """Two outcomes of every action, a sixth of which end the episode."""
+    shape = (S, A, 2)
+    return FiniteMDP(
+        probability=np.broadcast_to([5 / 16, 11 / 16], shape),
+        next_state=rng.integers(S, size=shape),
+        reward=rng.normal(0, 0.5, shape),
+        terminated=rng.random(shape) < 1 / 6,
+        initial=np.full(S, 1 / S),
+    )
+
+
+def binary_model(rng):
+    """Rewards of a coin, 0 or 1, beside fixed ones: discounted by a half, their sum is
+    uniform on an interval of length 2, whatever is done."""
+    fixed = rng.normal(size=(S, A, 1))
+    next_state = rng.integers(S, size=(S, A, 1))
+    return FiniteMDP(
+        probability=np.full((S, A, 2), 0.5),
+        next_state=np.broadcast_to(next_state, (S, A, 2)),
+        reward=fixed + [0.0, 1.0],
+        terminated=np.zeros((S, A, 2), bool),
+        initial=np.full(S, 1 / S),
+    )
+
+
+class Paths(NamedTuple):
+    """All paths of up to ``n`` steps from every pair, arrays ``[P]``."""
+
+    state: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray  # discounted sum
+    discount: np.ndarray  # gamma to the power of the steps taken
+    terminated: np.ndarray
+    next_state: np.ndarray
+    probability: np.ndarray  # given the pair
+
+
+def paths(model, discount, n, behavior):
+    """Paths on which the actions after the first follow ``behavior``, ``[S, A]``."""
+    table = {
+        name: np.asarray(getattr(model, name))
+        for name in ("probability", "next_state", "reward", "terminated")
+    }
+    found = []
+
+    def walk(pair, reward, factor, probability, state, action, steps):
+        for k in range(table["probability"].shape[2]):
+            place = state, action, k
+            total = reward + factor * float(table["reward"][place])
+            chance = probability * float(table["probability"][place])
+            reached, ended = int(table["next_state"][place]), bool(table["terminated"][place])
+            if ended or steps == n:
+                found.append((*pair, total, factor * discount, ended, reached, chance))
+                continue
+            for following in np.flatnonzero(behavior[reached]):
+                p = chance * behavior[reached, following]
+                walk(pair, total, factor * discount, p, reached, following, steps + 1)
+
+    for pair in itertools.product(range(S), range(A)):
+        walk(pair, 0.0, 1.0, 1.0, *pair, 1)
+    return Paths(*(np.array(column) for column in zip(*found, strict=True)))
+
+
+def batch_of(path, size):
+    """The paths as a batch whose mean loss is the expectation, summed over pairs,
+    filled up with entries of no weight."""
+
+    def filled(x):
+        return np.concatenate([x, np.zeros(size - len(x), x.dtype)])
+
+    transition = Transition(
+        observation=filled(path.state.astype(np.int32)),
+        action=filled(path.action.astype(np.int32)),
+        reward=filled(path.reward),
+        terminated=filled(path.terminated),
+        truncated=np.zeros(size, bool),
+        next_observation=filled(path.next_state.astype(np.int32)),
+    )
+    weight = filled(path.probability) * size
+    return replay.Batch(transition, filled(path.discount), weight, np.arange(size))
+
+
+# Targets, as the paper writes them: weights of the next actions, what is added to the
+# value of the next state, and to the reward, from action values [S, A].
+
+
+class Rule(NamedTuple):
+    weights: np.ndarray  # [S, A]
+    entropy: np.ndarray  # [S]
+    bonus: np.ndarray  # [S, A]
+
+
+def greedy(q):
+    return Rule(np.eye(A)[q.argmax(axis=1)], np.zeros(S), np.zeros((S, A)))
+
+
+def munchausen(q, temperature, scale, clip):
+    log_pi = log_softmax(q / temperature, axis=1)
+    entropy = -temperature * (np.exp(log_pi) * log_pi).sum(axis=1)
+    bonus = scale * np.clip(temperature * log_pi, clip, 0)
+    return Rule(np.exp(log_pi), entropy, bonus)
+
+
+TEMPERATURE, SCALE, CLIP = 0.3, 0.6, -0.25
+TARGETS = {
+    "q_learning": targets.QLearning(),
+    "double_q": targets.DoubleQ(),
+    "munchausen": targets.Munchausen(TEMPERATURE, SCALE, CLIP),
+}
+RULES = {
+    "q_learning": greedy,
+    "double_q": greedy,  # where the two networks are equal
+    "munchausen": functools.partial(
+        munchausen, temperature=TEMPERATURE, scale=SCALE, clip=CLIP
+    ),
+}
+
+
+def expectation(path, values):
+    """The expectation of ``values [P, ...]`` for each pair, ``[S, A, ...]``."""
+    total = np.zeros((S, A, *values.shape[1:]))
+    weight = path.probability.reshape(-1, *[1] * (values.ndim - 1))
+    np.add.at(total, (path.state, path.action), weight * values)
+    return total
+
+
+def going_on(path):
+    """The factor of what comes after a path, ``[P]``."""
+    return np.where(path.terminated, 0, path.discount)
+
+
+def mean_fixed_point(path, rule):
+    """Action values, by iteration of the operator."""
+    q = np.zeros((S, A))
+    for _ in range(400):
+        now = rule(q)
+        next_value = (now.weights * q).sum(axis=1) + now.entropy
+        q = now.bonus + expectation(path, path.reward + going_on(path) * next_value[path.next_state])
+    return q
+
+
+def moved(path, now, z):
+    """Where a path takes each of the numbers ``z [..., K]`` said of the next state,
+    ``[P, K]``."""
+    z = np.broadcast_to(z, (S, z.shape[-1])) + now.entropy[:, None]
+    reward = path.reward + now.bonus[path.state, path.action]
+    return reward[:, None] + going_on(path)[:, None] * z[path.next_state]
+
+
+def shares(x, atoms):
+    """The part of a mass at ``x`` that each atom gets, ``[..., K]``: a mass between two
+    atoms is cut so that the mean stays."""
+    position = (x - atoms[0]) / (atoms[1] - atoms[0])
+    below = np.clip(np.floor(position), 0, len(atoms) - 2).astype(int)
+    above = (position - below)[..., None]
+    return np.eye(len(atoms))[below] * (1 - above) + np.eye(len(atoms))[below + 1] * above
+
+
+def categorical_fixed_point(path, rule, atoms):
+    """Probabilities ``[S, A, K]``: with the weights known from the means, a linear
+    system."""
+    now = rule(mean_fixed_point(path, rule))
+    count = len(atoms)
+    x = moved(path, now, atoms)
+    assert x.min() > atoms[0] and x.max() < atoms[-1]  # so that means are kept
+    share = shares(x, atoms)  # [P, K of the next, K]
+    one = path.probability[:, None, None, None] * now.weights[path.next_state][:, :, None, None]
+    # Of each path, from the next state's actions and atoms to the pair's atoms.
+    flow = one * share[:, None]
+    system = np.zeros((S, A, count, S, A, count))  # to, from
+    place = path.state, path.action, slice(None), path.next_state
+    np.add.at(system, place, flow.transpose(0, 3, 1, 2))
+    system = system.reshape(S * A * count, -1)
+    # The first atom's equation says that probabilities add up to one.
+    matrix, right = np.eye(len(system)) - system, np.zeros(len(system))
+    for pair in range(S * A):
+        row = pair * count
+        matrix[row] = 0
+        matrix[row, row : row + count] = 1
+        right[row] = 1
+    return np.linalg.solve(matrix, right).reshape(S, A, count)
+
+
+def samples(path, now, theta):
+    """The samples towards which the quantiles of each pair are regressed, and their
+    probabilities, ``[S, A, N]``, filled up with probability zero."""
+    quantiles = np.einsum("sa,sak->sk", now.weights, theta)
+    y = moved(path, now, quantiles)
+    longest = max(np.bincount(path.state * A + path.action)) * y.shape[1]
+    values, chances = np.zeros((2, S, A, longest))
+    for s, a in itertools.product(range(S), range(A)):
+        mine = (path.state == s) & (path.action == a)
+        size = mine.sum() * y.shape[1]
+        values[s, a, :size] = y[mine].ravel()
+        chances[s, a, :size] = np.repeat(path.probability[mine], y.shape[1]) / y.shape[1]
+    return values, chances
+
+
+def exact_quantiles(y, p, fractions):
+    """Of weighted samples: the least with at least this part of the mass below or on it."""
+    order = np.argsort(np.where(p > 0, y, np.inf), axis=-1)
+    y, p = np.take_along_axis(y, order, -1), np.take_along_axis(p, order, -1)
+    first = (np.cumsum(p, axis=-1)[..., None, :] < fractions[:, None]).sum(axis=-1)
+    return np.take_along_axis(y, first, -1)
+
+
+def smooth_quantiles(y, p, fractions, kappa):
+    """The zeros of the smoothed loss's derivative, by bisection."""
+    low = np.broadcast_to(y.min(axis=-1)[..., None], (S, A, len(fractions))).copy()
+    high = np.broadcast_to(y.max(axis=-1)[..., None], low.shape).copy()
+    for _ in range(52):
+        middle = (low + high) / 2
+        error = y[..., None, :] - middle[..., None]
+        weight = np.where(error < 0, 1 - fractions[:, None], fractions[:, None])
+        pull = (p[..., None, :] * weight * np.clip(error / kappa, -1, 1)).sum(axis=-1)
+        low, high = np.where(pull > 0, middle, low), np.where(pull > 0, high, middle)
+    return (low + high) / 2
+
+
+def quantile_fixed_point(path, rule, fractions, kappa):
+    """Quantiles ``[S, A, K]``, by iteration of the operator."""
+    theta = np.zeros((S, A, len(fractions)))
+    for _ in range(300):
+        y, p = samples(path, rule(theta.mean(axis=-1)), theta)
+        found = smooth_quantiles(y, p, fractions, kappa) if kappa else exact_quantiles(y, p, fractions)
+        change = np.abs(found - theta).max()
+        theta = found
+        if change < 1e-14:
+            break
+    return theta
+
+
+# Agents whose network is a table.
+
+
+class Lines(nn.Module):
+    """A quantile function for each pair that is a line."""
+
+    num_outputs: int = 1
+    num_states: int = 1
+
+    @nn.compact
+    def __call__(self, observation, fractions):
+        start = nn.Embed(self.num_states, self.num_outputs, name="start")(observation)
+        slope = nn.Embed(self.num_states, self.num_outputs, name="slope")(observation)
+        return start[:, None] + slope[:, None] * fractions
+
+
+class Drawn(heads.Implicit):
+    def network(self, network):
+        return Lines()
+
+
+class Spaced(Drawn):
+    """At evenly spaced fractions in place of drawn ones, which make sums of integrals:
+    sums that are exact where the quantile functions are lines."""
+
+    def fractions(self, key, of_target=False):
+        return heads.midpoints(self.target_count if of_target else self.count)
+
+
+ATOMS = np.arange(-32.0, 33.0, 2.0)
+COUNT = 4
+MIDPOINTS = (np.arange(COUNT) + 0.5) / COUNT
+KAPPA = 0.7
+HEADS = {
+    "scalar": heads.Scalar(),
+    "huber": heads.Scalar(heads.Huber(KAPPA)),
+    "categorical": heads.Categorical(-32.0, 32.0, len(ATOMS)),
+    "quantile": heads.Quantile(COUNT, kappa=0.0),
+    "smooth quantile": heads.Quantile(COUNT, KAPPA),
+    "implicit": Spaced(8, 0.0, 8),
+}
+BINARY = {"implicit"}  # heads that are seen on that model
+
+
+def agent_of(model, head, target):
+    return purerl.DQN(
+        env=FiniteEnvironment.of(model), head=head, target=target, network=MLP(())
+    )
+
+
+def table(numbers):
+    """Parameters with which the network says ``numbers [S, A, K]``."""
+    return {"params": {"Dense_0": {"kernel": numbers.reshape(S, -1), "bias": np.zeros(numbers[0].size)}}}
+
+
+def lines(start, slope):
+    return {"params": {"start": {"embedding": start}, "slope": {"embedding": slope}}}
+
+
+@quick.jit
+def loss_and_gradient(agent, params, target_params, batch, key):
+    return jax.value_and_grad(agent.loss, has_aux=True)(params, target_params, batch, key)
+
+
+def gradient(agent, params, batch, target_params=None):
+    """The expected gradient of the loss, in float64, one array."""
+    target_params = params if target_params is None else target_params
+    with jax.enable_x64(True):
+        key = purerl.random.key(0) if isinstance(agent.head, heads.Implicit) else None
+        _, found = loss_and_gradient(agent, params, target_params, batch, key)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found)]
+    assert all(leaf.dtype == np.float64 and np.isfinite(leaf).all() for leaf in leaves)
+    return np.concatenate([leaf.ravel() for leaf in leaves])
+
+
+UNIFORM = np.full((S, A), 1 / A)
+FIRST = np.eye(A)[np.zeros(S, int)]
+
+
+@functools.cache
+def example(binary, n):
+    """A model and its paths. Lines are closed under one action's returns, and not under
+    mixtures of several."""
+    rng = np.random.default_rng(0)
+    if binary:
+        model = binary_model(rng)
+        return model, paths(model, 0.5, n, FIRST)
+    model = noisy_model(rng)
+    return model, paths(model, GAMMA, n, UNIFORM)
+
+
+@functools.cache
+def fixed_point(head, rule, n):
+    """Parameters at the exact fixed point."""
+    _, path = example(head in BINARY, n)
+    if head == "scalar":
+        return table(mean_fixed_point(path, rule)[..., None])
+    if head == "categorical":
+        law = categorical_fixed_point(path, rule, ATOMS)
+        return table(np.log(np.maximum(law, 1e-30)))
+    if head == "implicit":
+        q = mean_fixed_point(path, rule)
+        return lines(q - 1, np.full((S, A), 2.0))
+    if head == "huber":  # twice the loss of a smoothed median
+        return table(quantile_fixed_point(path, rule, np.array([0.5]), KAPPA))
+    kappa = KAPPA if head == "smooth quantile" else 0
+    return table(quantile_fixed_point(path, rule, MIDPOINTS, kappa))
+
+
+SIZE = 1100  # of all batches, so that one program serves all
+
+
+def gradient_at(head, target, n, params, head_node=None, target_node=None, change=None):
+    """The expected gradient at parameters, of the parts by name or of others."""
+    model, path = example(head in BINARY, n)
+    batch = batch_of(path, SIZE)
+    if change is not None:
+        batch = change(batch)
+    return gradient(
+        agent_of(model, head_node or HEADS[head], target_node or TARGETS[target]), params, batch
+    )
+
+
+def is_stationary(head, target, n, params, **parts):
+    """Whether the expected gradient is zero; where it jumps, whether it changes sign."""
+    if head != "quantile":
+        return np.abs(gradient_at(head, target, n, params, **parts)).max() < 1e-10
+    model, path = example(False, n)
+    agent = agent_of(model, parts.get("head_node", HEADS[head]), TARGETS[target])
+    nudged = [jax.tree.map(lambda x: x + by, params) for by in (-1e-7, 1e-7)]
+    left, right = (gradient(agent, p, batch_of(path, SIZE), params) for p in nudged)
+    return bool(((left < 0) & (right > 0)).all())
+
+
+COMBINATIONS = [
+    (head, target, n)
+    for head in HEADS
+    for target in TARGETS
+    for n in (1, 3)
+    if n == 1 or target != "munchausen"
+]
+
+
+@pytest.mark.parametrize(("head", "target", "n"), COMBINATIONS)
+def test_the_gradient_is_zero_at_the_fixed_point_and_not_beside_it(head, target, n):
+    params = fixed_point(head, RULES[target], n)
+    assert is_stationary(head, target, n, params)
+    beside = jax.tree.map(lambda x: x * 1.1, params)
+    assert not is_stationary(head, target, n, beside)
+
+
+def test_fixed_points_are_those_known_otherwise():
+    """What the tests above rest on."""
+    _, path = example(False, 1)
+    q = mean_fixed_point(path, greedy)
+    # With n steps: n - 1 backups of the behavior, one of the best action.
+    three = mean_fixed_point(example(False, 3)[1], greedy)
+    value = three.max(axis=1)
+    for _ in range(3):
+        backed = expectation(path, path.reward + going_on(path) * value[path.next_state])
+        value = backed.mean(axis=1)
+    np.testing.assert_allclose(three, backed, atol=1e-12)
+    assert np.abs(three - q).max() > 0.5  # the bias of returns that are not corrected
+
+    # Munchausen without clipping is soft Q-learning at a lower temperature.
+    soft = np.zeros((S, A))
+    temperature = (1 - SCALE) * TEMPERATURE
+    for _ in range(400):
+        value = temperature * logsumexp(soft / temperature, axis=1)
+        soft = expectation(path, path.reward + going_on(path) * value[path.next_state])
+    log_pi = log_softmax(soft / temperature, axis=1)
+    rule = functools.partial(munchausen, temperature=TEMPERATURE, scale=SCALE, clip=-1000.0)
+    closed = soft + SCALE * TEMPERATURE * log_pi
+    np.testing.assert_allclose(mean_fixed_point(path, rule), closed, atol=1e-12)
+    unclipped = targets.Munchausen(TEMPERATURE, SCALE, -1000.0)
+    found = gradient_at("scalar", None, 1, table(closed[..., None]), target_node=unclipped)
+    assert np.abs(found).max() < 1e-12
+
+
+@pytest.mark.parametrize("target", ["q_learning", "munchausen"])
+def test_the_projection_keeps_the_mean_and_widens_the_law_as_computed(target):
+    _, path = example(False, 1)
+    rule = RULES[target]
+    law = categorical_fixed_point(path, rule, ATOMS)
+    q = mean_fixed_point(path, rule)
+    np.testing.assert_allclose(law @ ATOMS, q, atol=1e-12)
+
+    def variance(widening):
+        """By the law of total variance, the parts about the pair's mean."""
+        now, spread = rule(q), np.zeros((S, A))
+        for _ in range(400):
+            second = spread + q**2
+            first, second = ((now.weights * x).sum(axis=1) for x in (q, second))
+            mean = path.reward + now.bonus[path.state, path.action]
+            mean = mean + going_on(path) * (first + now.entropy)[path.next_state]
+            within = going_on(path) ** 2 * (second - first**2)[path.next_state]
+            about = mean - q[path.state, path.action]
+            spread = expectation(path, about**2 + within) + widening
+        return spread
+
+    x = moved(path, rule(q), ATOMS)
+    chance = np.einsum("sa,sak->sk", rule(q).weights, law)[path.next_state]
+    beyond = x % 2.0
+    widening = expectation(path, (chance * beyond * (2.0 - beyond)).sum(axis=1))
+    found = law @ ATOMS**2 - q**2
+    np.testing.assert_allclose(found, variance(widening), atol=1e-10)
+    assert (found > variance(0 * widening) + 0.3).all()
+
+
+def test_more_quantiles_come_nearer_to_the_mean():
+    _, path = example(False, 1)
+    q = mean_fixed_point(path, greedy)
+    fractions = [(np.arange(count) + 0.5) / count for count in (4, 16, 64)]
+    errors = [np.abs(quantile_fixed_point(path, greedy, f, 0).mean(-1) - q).max() for f in fractions]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 0.1
+
+
+# Mistakes that others made, or could.
+
+
+class WithoutTemperature(targets.Munchausen):
+    """The bonus is the log-probability, not times the temperature."""
+
+    def backup(self, values, action):
+        found = super().backup(values, action)
+        log_pi = jax.nn.log_softmax(values.target() / self.temperature)[action]
+        return found._replace(bonus=self.scale * jnp.clip(log_pi, self.clip, 0))
+
+
+class ClipsTheLogarithm(targets.Munchausen):
+    """The clip is on the log-probability before it is multiplied."""
+
+    def backup(self, values, action):
+        found = super().backup(values, action)
+        log_pi = jax.nn.log_softmax(values.target() / self.temperature)[action]
+        bonus = self.scale * self.temperature * jnp.clip(log_pi, self.clip, 0)
+        return found._replace(bonus=bonus)
+
+
+class MaximumOfSoftValues(targets.Munchausen):
+    """The largest value in the place of the soft one."""
+
+    def backup(self, values, action):
+        best = targets.QLearning().backup(values, action)
+        return best._replace(bonus=super().backup(values, action).bonus)
+
+
+class WithoutEntropy(targets.Munchausen):
+    def backup(self, values, action):
+        return super().backup(values, action)._replace(entropy=0.0)
+
+
+class BonusOfTheNextState(targets.Munchausen):
+    def backup(self, values, action):
+        return super().backup(values._replace(target=lambda: values.next_target), action)
+
+
+class MeanOverActions(targets.QLearning):
+    def backup(self, values, action):
+        weights = jnp.full(values.next_target.shape, 1 / A)
+        return targets.Backup(weights)
+
+
+class ThroughTheEnd(heads.Scalar):
+    """Bootstraps from terminal states."""
+
+    def target(self, reward, terminated, discount, next_output, backup):
+        going_on = jnp.zeros_like(terminated)
+        return super().target(reward, going_on, discount, next_output, backup)
+
+
+class NearestAtom(heads.Categorical):
+    def target(self, reward, terminated, discount, next_output, backup):
+        probabilities = backup.weights @ jax.nn.softmax(next_output.numbers)
+        going_on = discount * jnp.where(terminated, 0, 1)
+        moved = reward + backup.bonus + going_on * (self.support + backup.entropy)
+        nearest = jnp.argmin(jnp.abs(moved[:, None] - self.support), axis=1)
+        return jnp.zeros(self.atoms).at[nearest].add(probabilities)
+
+
+class ReverseDivergence(heads.Categorical):
+    def loss(self, output, action, target):
+        log_p = jax.nn.log_softmax(output.numbers[action])
+        loss = jnp.sum(jnp.exp(log_p) * (log_p - jnp.log(jnp.maximum(target, 1e-30))))
+        return loss, loss
+
+
+class OtherQuantiles(heads.Quantile):
+    """Quantile regression to other fractions, or of errors of the other sign."""
+
+    shift: float = 0.0
+    sign: float = 1.0
+
+    def loss(self, output, action, target):
+        fractions = heads.midpoints(self.count) + self.shift
+        theta = output.numbers[action]
+        error = self.sign * (target[None] - theta[:, None])
+        weight = jnp.abs(fractions[:, None] - (error < 0))
+        return jnp.sum(jnp.mean(weight * jnp.abs(error), axis=1)), jnp.zeros(())
+
+
+class Symmetric(heads.Quantile):
+    """The loss of Huber without the weights of quantiles."""
+
+    def loss(self, output, action, target):
+        error = target[None] - output.numbers[action][:, None]
+        return jnp.mean(heads.Huber(self.kappa)(error, 0.0)), jnp.zeros(())
+
+
+class FlooredFractions(Spaced):
+    """The left ends of the parts, not their midpoints."""
+
+    def loss(self, output, action, target):
+        fractions = output.fractions - 0.5 / self.count
+        return super().loss(output._replace(fractions=fractions), action, target)
+
+
+def one_discount(batch):
+    """Bootstraps after n steps with the discount of one."""
+    return batch._replace(discount=np.full_like(batch.discount, GAMMA))
+
+
+MUNCHAUSEN = TARGETS["munchausen"]
+NUMBERS = (TEMPERATURE, SCALE, CLIP)
+MISTAKES = {
+    "log-probability not times temperature": (
+        "scalar", "munchausen", 1, {"target_node": WithoutTemperature(*NUMBERS)}
+    ),
+    "clip before the temperature": (
+        "scalar", "munchausen", 1, {"target_node": ClipsTheLogarithm(*NUMBERS)}
+    ),
+    "maximum for the soft value": (
+        "scalar", "munchausen", 1, {"target_node": MaximumOfSoftValues(*NUMBERS)}
+    ),
+    "no entropy": ("scalar", "munchausen", 1, {"target_node": WithoutEntropy(*NUMBERS)}),
+    "bonus of the next state": (
+        "scalar", "munchausen", 1, {"target_node": BonusOfTheNextState(*NUMBERS)}
+    ),
+    "no clip": (
+        "scalar", "munchausen", 1, {"target_node": targets.Munchausen(TEMPERATURE, SCALE, -1000.0)}
+    ),
+    "mean over actions": ("scalar", "q_learning", 1, {"target_node": MeanOverActions()}),
+    "bootstrap from terminal states": (
+        "scalar", "q_learning", 1, {"head_node": ThroughTheEnd()}
+    ),
+    "one step's discount after three": ("scalar", "q_learning", 3, {"change": one_discount}),
+    "nearest atom": (
+        "categorical", "q_learning", 1, {"head_node": NearestAtom(-32.0, 32.0, len(ATOMS))}
+    ),
+    "divergence of the wrong direction": (
+        "categorical", "q_learning", 1, {"head_node": ReverseDivergence(-32.0, 32.0, len(ATOMS))}
+    ),
+    "right ends of the parts": (
+        "quantile", "q_learning", 1, {"head_node": OtherQuantiles(COUNT, 0.0, 0.5 / COUNT)}
+    ),
+    "errors of the other sign": (
+        "quantile", "q_learning", 1, {"head_node": OtherQuantiles(COUNT, 0.0, sign=-1.0)}
+    ),
+    "no weights of quantiles": (
+        "smooth quantile", "q_learning", 1, {"head_node": Symmetric(COUNT, KAPPA)}
+    ),
+    "another kappa": (
+        "smooth quantile", "q_learning", 1, {"head_node": heads.Quantile(COUNT, 1.5 * KAPPA)}
+    ),
+    "left ends of the parts": (
+        "implicit", "q_learning", 1, {"head_node": FlooredFractions(8, 0.0, 8)}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_have_another_fixed_point(name):
+    head, target, n, parts = MISTAKES[name]
+    assert not is_stationary(head, target, n, fixed_point(head, RULES[target], n), **parts)
+
+
+def test_drawn_fractions_give_the_same_in_the_mean():
+    """Over many draws by the head itself, to 4.5 standard errors."""
+    model, path = example(True, 1)
+    batch = batch_of(path, len(path.state))
+    agent = agent_of(model, Drawn(32, 0.0, 32), targets.QLearning())
+    keys = jax.random.split(purerl.random.key(0, "pcg4d"), 400)
+
+    @quick.jit
+    def gradients(params):
+        def one(key):
+            return jax.grad(agent.loss, has_aux=True)(params, params, batch, key)[0]
+
+        found = jax.vmap(one)(keys)
+        return jnp.concatenate([x.reshape(len(keys), -1) for x in jax.tree.leaves(found)], axis=1)
+
+    def largest(slope):
+        start = mean_fixed_point(path, greedy) - slope / 2
+        params = jax.tree.map(np.float32, lines(start, np.full((S, A), slope)))
+        found = np.asarray(gradients(params), float)
+        return np.abs(found.mean(0) / found.std(0, ddof=1) * np.sqrt(len(keys))).max()
+
+    assert largest(2.0) < 4.5
+    assert largest(1.8) > 10  # the same means
+
+
+# Single losses, where the two networks differ.
+
+
+def by_hand(head, target, online, frozen, batch):
+    """Losses and priorities of transitions, from numbers ``[S, A, K]`` of the networks."""
+    values = {
+        "categorical": lambda x: softmax(x, axis=-1) @ ATOMS,
+        "implicit": lambda x: x[..., 0] + x[..., 1] / 2,
+    }.get(head, lambda x: x.mean(axis=-1))
+    next_q, losses, priorities = values(frozen), [], []
+    transition = batch.transition
+    for i in range(len(batch.index)):
+        s, a = transition.observation[i], transition.action[i]
+        later = transition.next_observation[i]
+        factor = 0 if transition.terminated[i] else batch.discount[i]
+        reward, entropy, weights = transition.reward[i], 0, np.zeros(A)
+        if target == "munchausen":
+            weights = softmax(next_q[later] / TEMPERATURE)
+            entropy = -TEMPERATURE * np.sum(weights * np.log(weights))
+            log_pi = TEMPERATURE * np.log(softmax(next_q[s] / TEMPERATURE)[a])
+            reward = reward + SCALE * min(max(log_pi, CLIP), 0)
+        else:
+            chooses = values(online) if target == "double_q" else next_q
+            weights[chooses[later].argmax()] = 1
+        if head == "categorical":
+            law = weights @ softmax(frozen[later], axis=-1)
+            x = np.clip(reward + factor * (ATOMS + entropy), ATOMS[0], ATOMS[-1])
+            goal = law @ shares(x, ATOMS)
+            log_p = log_softmax(online[s, a])
+            some = goal > 0
+            loss = np.sum(goal[some] * (np.log(goal[some]) - log_p[some]))
+            priority = loss
+        elif head in ("scalar", "huber"):
+            error = reward + factor * (weights @ next_q[later] + entropy) - online[s, a, 0]
+            size = abs(error)
+            smooth = size**2 / 2 if size <= KAPPA else KAPPA * (size - KAPPA / 2)
+            loss = error**2 if head == "scalar" else smooth
+            priority = size
+        else:
+            kappa = {"quantile": 0.0, "smooth quantile": KAPPA, "implicit": 0.0}[head]
+            now, then = online[s, a], frozen[later]
+            fractions = MIDPOINTS
+            if head == "implicit":
+                fractions = (np.arange(8) + 0.5) / 8
+                now = now[0] + now[1] * fractions
+                then = then[:, :1] + then[:, 1:] * fractions
+            y = reward + factor * (weights @ then + entropy)
+            loss = 0.0
+            for tau, theta in zip(fractions, now, strict=True):
+                error = y - theta
+                size = np.abs(error)
+                smooth = size
+                if kappa:
+                    smooth = np.where(size <= kappa, size**2 / 2 / kappa, size - kappa / 2)
+                loss += np.mean(np.where(error < 0, 1 - tau, tau) * smooth)
+            priority = abs(y.mean() - now.mean())
+        losses.append(loss)
+        priorities.append(priority)
+    return np.array(losses), np.array(priorities)
+
+
+def random_batch(rng, size=24):
+    transition = Transition(
+        observation=rng.integers(S, size=size).astype(np.int32),
+        action=rng.integers(A, size=size).astype(np.int32),
+        reward=rng.normal(size=size),
+        terminated=rng.random(size) < 0.25,
+        truncated=np.ones(size, bool),  # which stops nothing
+        next_observation=rng.integers(S, size=size).astype(np.int32),
+    )
+    return replay.Batch(
+        transition, rng.choice([0.9, 0.729], size), rng.uniform(0.2, 2, size), np.arange(size)
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("head", HEADS)
+def test_losses_and_priorities_are_those_written_out(head, target):
+    rng = np.random.default_rng(3)
+    batch = random_batch(rng)
+    agent = agent_of(example(False, 1)[0], HEADS[head], TARGETS[target])
+    numbers = {"scalar": 1, "huber": 1, "categorical": len(ATOMS), "implicit": 2}.get(head, COUNT)
+    online, frozen, step = rng.normal(size=(3, S, A, numbers))
+    as_params = (lambda x: lines(x[..., 0], x[..., 1])) if head == "implicit" else table
+    key = purerl.random.key(0) if head == "implicit" else None
+    with jax.enable_x64(True):
+        (loss, (q, priority)), found = loss_and_gradient(
+            agent, as_params(online), as_params(frozen), batch, key
+        )
+    losses, priorities = by_hand(head, target, online, frozen, batch)
+    np.testing.assert_allclose(loss, np.mean(batch.weight * losses), rtol=1e-12)
+    np.testing.assert_allclose(priority, priorities, rtol=1e-10, atol=1e-12)
+
+    def nudged(by):
+        """Only what is learned moves, and not what it is compared with."""
+        moved = by_hand(head, target, online + by * step, frozen, batch)[0]
+        return np.mean(batch.weight * moved)
+
+    slope = jax.tree.map(lambda g, x: np.sum(np.asarray(g) * x), found, as_params(step))
+    expected = (nudged(1e-6) - nudged(-1e-6)) / 2e-6
+    np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-6)
+    swapped = by_hand(head, target, frozen, online, batch)[0]
+    assert abs(np.mean(batch.weight * swapped) - loss) > 1e-2
