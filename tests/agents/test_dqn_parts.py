@@ -15,18 +15,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy import integrate, stats
+from scipy.special import entr, log_softmax, logsumexp, softmax
 
 import purerl
 import purerl.random
 from purerl import heads, replay, targets
-from purerl.envs import FiniteEnvironment, Transition
+from purerl.envs import FiniteEnvironment, OneHot, TimeLimit, Transition
 from purerl.mdp import FiniteMDP
-from purerl.networks import MLP
+from purerl.networks import MLP, Dueling
+from purerl.run import training
 from tests import quick
+from tests.agents.test_dqn import PROBES
 
 S, A, GAMMA = 6, 3, 0.9
-ALL = np.arange(S)
+KEY = purerl.random.key(0, "pcg4d")
 
 
 def noisy_model(rng):
@@ -49,7 +52,7 @@ def binary_model(rng):
     return FiniteMDP(
         probability=np.full((S, A, 2), 0.5),
         next_state=np.broadcast_to(next_state, (S, A, 2)),
-        reward=fixed + [0.0, 1.0],
+        reward=fixed + np.array([0.0, 1.0]),
         terminated=np.zeros((S, A, 2), bool),
         initial=np.full(S, 1 / S),
     )
@@ -123,7 +126,7 @@ class Rule(NamedTuple):
 
 
 def greedy(q):
-    return Rule(np.eye(A)[q.argmax(axis=1)], np.zeros(S), np.zeros((S, A)))
+    return Rule(np.eye(q.shape[1])[q.argmax(axis=1)], np.zeros(len(q)), np.zeros(q.shape))
 
 
 def munchausen(q, temperature, scale, clip):
@@ -142,9 +145,7 @@ TARGETS = {
 RULES = {
     "q_learning": greedy,
     "double_q": greedy,  # where the two networks are equal
-    "munchausen": functools.partial(
-        munchausen, temperature=TEMPERATURE, scale=SCALE, clip=CLIP
-    ),
+    "munchausen": functools.partial(munchausen, temperature=TEMPERATURE, scale=SCALE, clip=CLIP),
 }
 
 
@@ -167,7 +168,9 @@ def mean_fixed_point(path, rule):
     for _ in range(400):
         now = rule(q)
         next_value = (now.weights * q).sum(axis=1) + now.entropy
-        q = now.bonus + expectation(path, path.reward + going_on(path) * next_value[path.next_state])
+        q = now.bonus + expectation(
+            path, path.reward + going_on(path) * next_value[path.next_state]
+        )
     return q
 
 
@@ -229,7 +232,7 @@ def samples(path, now, theta):
 
 
 def exact_quantiles(y, p, fractions):
-    """Of weighted samples: the least with at least this part of the mass below or on it."""
+    """Of weighted samples, the least that has such a part of the mass up to it."""
     order = np.argsort(np.where(p > 0, y, np.inf), axis=-1)
     y, p = np.take_along_axis(y, order, -1), np.take_along_axis(p, order, -1)
     first = (np.cumsum(p, axis=-1)[..., None, :] < fractions[:, None]).sum(axis=-1)
@@ -254,7 +257,9 @@ def quantile_fixed_point(path, rule, fractions, kappa):
     theta = np.zeros((S, A, len(fractions)))
     for _ in range(300):
         y, p = samples(path, rule(theta.mean(axis=-1)), theta)
-        found = smooth_quantiles(y, p, fractions, kappa) if kappa else exact_quantiles(y, p, fractions)
+        found = (
+            smooth_quantiles(y, p, fractions, kappa) if kappa else exact_quantiles(y, p, fractions)
+        )
         change = np.abs(found - theta).max()
         theta = found
         if change < 1e-14:
@@ -307,14 +312,13 @@ BINARY = {"implicit"}  # heads that are seen on that model
 
 
 def agent_of(model, head, target):
-    return purerl.DQN(
-        env=FiniteEnvironment.of(model), head=head, target=target, network=MLP(())
-    )
+    return purerl.DQN(env=FiniteEnvironment.of(model), head=head, target=target, network=MLP(()))
 
 
 def table(numbers):
     """Parameters with which the network says ``numbers [S, A, K]``."""
-    return {"params": {"Dense_0": {"kernel": numbers.reshape(S, -1), "bias": np.zeros(numbers[0].size)}}}
+    kernel = numbers.reshape(len(numbers), -1)
+    return {"params": {"Dense_0": {"kernel": kernel, "bias": 0 * kernel[0]}}}
 
 
 def lines(start, slope):
@@ -322,19 +326,25 @@ def lines(start, slope):
 
 
 @quick.jit
-def loss_and_gradient(agent, params, target_params, batch, key):
+def differentiated(agent, params, target_params, batch, key):
     return jax.value_and_grad(agent.loss, has_aux=True)(params, target_params, batch, key)
 
 
-def gradient(agent, params, batch, target_params=None):
-    """The expected gradient of the loss, in float64, one array."""
-    target_params = params if target_params is None else target_params
+def in_double(agent, params, target_params, batch):
+    """``(loss, (q, priorities)), gradient`` in float64, as NumPy arrays."""
+    key = KEY if isinstance(agent.head, heads.Implicit) else None
     with jax.enable_x64(True):
-        key = purerl.random.key(0) if isinstance(agent.head, heads.Implicit) else None
-        _, found = loss_and_gradient(agent, params, target_params, batch, key)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(found)]
-    assert all(leaf.dtype == np.float64 and np.isfinite(leaf).all() for leaf in leaves)
-    return np.concatenate([leaf.ravel() for leaf in leaves])
+        found = differentiated(agent, params, target_params, batch, key)
+        found = jax.tree.map(np.asarray, found)
+    for leaf in jax.tree.leaves(found):
+        assert leaf.dtype == np.float64 and np.isfinite(leaf).all()
+    return found
+
+
+def gradient(agent, params, batch, target_params=None):
+    """The expected gradient of the loss, one array."""
+    _, found = in_double(agent, params, params if target_params is None else target_params, batch)
+    return np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(found)])
 
 
 UNIFORM = np.full((S, A), 1 / A)
@@ -386,13 +396,14 @@ def gradient_at(head, target, n, params, head_node=None, target_node=None, chang
 
 
 def is_stationary(head, target, n, params, **parts):
-    """Whether the expected gradient is zero; where it jumps, whether it changes sign."""
+    """Whether the expected gradient is zero, or where it jumps changes its sign."""
     if head != "quantile":
         return np.abs(gradient_at(head, target, n, params, **parts)).max() < 1e-10
     model, path = example(False, n)
     agent = agent_of(model, parts.get("head_node", HEADS[head]), TARGETS[target])
-    nudged = [jax.tree.map(lambda x: x + by, params) for by in (-1e-7, 1e-7)]
-    left, right = (gradient(agent, p, batch_of(path, SIZE), params) for p in nudged)
+    batch = batch_of(path, SIZE)
+    left = gradient(agent, jax.tree.map(lambda x: x - 1e-7, params), batch, params)
+    right = gradient(agent, jax.tree.map(lambda x: x + 1e-7, params), batch, params)
     return bool(((left < 0) & (right > 0)).all())
 
 
@@ -475,7 +486,9 @@ def test_more_quantiles_come_nearer_to_the_mean():
     _, path = example(False, 1)
     q = mean_fixed_point(path, greedy)
     fractions = [(np.arange(count) + 0.5) / count for count in (4, 16, 64)]
-    errors = [np.abs(quantile_fixed_point(path, greedy, f, 0).mean(-1) - q).max() for f in fractions]
+    errors = [
+        np.abs(quantile_fixed_point(path, greedy, f, 0).mean(-1) - q).max() for f in fractions
+    ]
     assert errors[0] > errors[1] > errors[2] and errors[2] < 0.1
 
 
@@ -588,46 +601,80 @@ MUNCHAUSEN = TARGETS["munchausen"]
 NUMBERS = (TEMPERATURE, SCALE, CLIP)
 MISTAKES = {
     "log-probability not times temperature": (
-        "scalar", "munchausen", 1, {"target_node": WithoutTemperature(*NUMBERS)}
+        "scalar",
+        "munchausen",
+        1,
+        {"target_node": WithoutTemperature(*NUMBERS)},
     ),
     "clip before the temperature": (
-        "scalar", "munchausen", 1, {"target_node": ClipsTheLogarithm(*NUMBERS)}
+        "scalar",
+        "munchausen",
+        1,
+        {"target_node": ClipsTheLogarithm(*NUMBERS)},
     ),
     "maximum for the soft value": (
-        "scalar", "munchausen", 1, {"target_node": MaximumOfSoftValues(*NUMBERS)}
+        "scalar",
+        "munchausen",
+        1,
+        {"target_node": MaximumOfSoftValues(*NUMBERS)},
     ),
     "no entropy": ("scalar", "munchausen", 1, {"target_node": WithoutEntropy(*NUMBERS)}),
     "bonus of the next state": (
-        "scalar", "munchausen", 1, {"target_node": BonusOfTheNextState(*NUMBERS)}
+        "scalar",
+        "munchausen",
+        1,
+        {"target_node": BonusOfTheNextState(*NUMBERS)},
     ),
     "no clip": (
-        "scalar", "munchausen", 1, {"target_node": targets.Munchausen(TEMPERATURE, SCALE, -1000.0)}
+        "scalar",
+        "munchausen",
+        1,
+        {"target_node": targets.Munchausen(TEMPERATURE, SCALE, -1000.0)},
     ),
     "mean over actions": ("scalar", "q_learning", 1, {"target_node": MeanOverActions()}),
-    "bootstrap from terminal states": (
-        "scalar", "q_learning", 1, {"head_node": ThroughTheEnd()}
-    ),
+    "bootstrap from terminal states": ("scalar", "q_learning", 1, {"head_node": ThroughTheEnd()}),
     "one step's discount after three": ("scalar", "q_learning", 3, {"change": one_discount}),
     "nearest atom": (
-        "categorical", "q_learning", 1, {"head_node": NearestAtom(-32.0, 32.0, len(ATOMS))}
+        "categorical",
+        "q_learning",
+        1,
+        {"head_node": NearestAtom(-32.0, 32.0, len(ATOMS))},
     ),
     "divergence of the wrong direction": (
-        "categorical", "q_learning", 1, {"head_node": ReverseDivergence(-32.0, 32.0, len(ATOMS))}
+        "categorical",
+        "q_learning",
+        1,
+        {"head_node": ReverseDivergence(-32.0, 32.0, len(ATOMS))},
     ),
     "right ends of the parts": (
-        "quantile", "q_learning", 1, {"head_node": OtherQuantiles(COUNT, 0.0, 0.5 / COUNT)}
+        "quantile",
+        "q_learning",
+        1,
+        {"head_node": OtherQuantiles(COUNT, 0.0, 0.5 / COUNT)},
     ),
     "errors of the other sign": (
-        "quantile", "q_learning", 1, {"head_node": OtherQuantiles(COUNT, 0.0, sign=-1.0)}
+        "quantile",
+        "q_learning",
+        1,
+        {"head_node": OtherQuantiles(COUNT, 0.0, sign=-1.0)},
     ),
     "no weights of quantiles": (
-        "smooth quantile", "q_learning", 1, {"head_node": Symmetric(COUNT, KAPPA)}
+        "smooth quantile",
+        "q_learning",
+        1,
+        {"head_node": Symmetric(COUNT, KAPPA)},
     ),
     "another kappa": (
-        "smooth quantile", "q_learning", 1, {"head_node": heads.Quantile(COUNT, 1.5 * KAPPA)}
+        "smooth quantile",
+        "q_learning",
+        1,
+        {"head_node": heads.Quantile(COUNT, 1.5 * KAPPA)},
     ),
     "left ends of the parts": (
-        "implicit", "q_learning", 1, {"head_node": FlooredFractions(8, 0.0, 8)}
+        "implicit",
+        "q_learning",
+        1,
+        {"head_node": FlooredFractions(8, 0.0, 8)},
     ),
 }
 
@@ -643,7 +690,7 @@ def test_drawn_fractions_give_the_same_in_the_mean():
     model, path = example(True, 1)
     batch = batch_of(path, len(path.state))
     agent = agent_of(model, Drawn(32, 0.0, 32), targets.QLearning())
-    keys = jax.random.split(purerl.random.key(0, "pcg4d"), 400)
+    keys = jax.random.split(purerl.random.key(0, "pcg4d"), 200)
 
     @quick.jit
     def gradients(params):
@@ -667,7 +714,7 @@ def test_drawn_fractions_give_the_same_in_the_mean():
 
 
 def by_hand(head, target, online, frozen, batch):
-    """Losses and priorities of transitions, from numbers ``[S, A, K]`` of the networks."""
+    """Losses and priorities, from the numbers ``[S, A, K]`` of both networks."""
     values = {
         "categorical": lambda x: softmax(x, axis=-1) @ ATOMS,
         "implicit": lambda x: x[..., 0] + x[..., 1] / 2,
@@ -747,11 +794,7 @@ def test_losses_and_priorities_are_those_written_out(head, target):
     numbers = {"scalar": 1, "huber": 1, "categorical": len(ATOMS), "implicit": 2}.get(head, COUNT)
     online, frozen, step = rng.normal(size=(3, S, A, numbers))
     as_params = (lambda x: lines(x[..., 0], x[..., 1])) if head == "implicit" else table
-    key = purerl.random.key(0) if head == "implicit" else None
-    with jax.enable_x64(True):
-        (loss, (q, priority)), found = loss_and_gradient(
-            agent, as_params(online), as_params(frozen), batch, key
-        )
+    (loss, (_, priority)), found = in_double(agent, as_params(online), as_params(frozen), batch)
     losses, priorities = by_hand(head, target, online, frozen, batch)
     np.testing.assert_allclose(loss, np.mean(batch.weight * losses), rtol=1e-12)
     np.testing.assert_allclose(priority, priorities, rtol=1e-10, atol=1e-12)
@@ -765,4 +808,347 @@ def test_losses_and_priorities_are_those_written_out(head, target):
     expected = (nudged(1e-6) - nudged(-1e-6)) / 2e-6
     np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-6)
     swapped = by_hand(head, target, frozen, online, batch)[0]
-    assert abs(np.mean(batch.weight * swapped) - loss) > 1e-2
+    assert np.abs(swapped - losses).max() > 0.1
+
+
+ONLINE_FRACTIONS = [0.2, 0.9, 0.6]
+TARGET_FRACTIONS = [0.35, 0.05]
+
+
+class KnownFractions(heads.Implicit):
+    """Fractions that are the same at every draw, and others for the target."""
+
+    def fractions(self, key, of_target=False):
+        if key is None:
+            return super().fractions(None)
+        return jnp.array(TARGET_FRACTIONS if of_target else ONLINE_FRACTIONS, jnp.float32)
+
+
+def test_an_implicit_network_is_updated_as_written_out():
+    """One update of IQN. The action is chosen at evenly spaced fractions, by the target
+    network; its quantiles are read at the target's fractions."""
+    rng = np.random.default_rng(5)
+    batch = random_batch(rng, 6)
+    agent = purerl.DQN(
+        env=FiniteEnvironment.of(example(False, 1)[0]),
+        head=KnownFractions(count=3, target_count=2, embedding=4, kappa=KAPPA),
+        network=MLP((5,)),
+    )
+    shapes = jax.eval_shape(agent.q_network.init, KEY, jnp.int32(0), jnp.zeros(3, jnp.float32))
+    online, frozen, step = (jax.tree.map(lambda x: rng.normal(size=x.shape), shapes) for _ in "123")
+
+    def quantiles(params, state, fractions):
+        """Of each action at each fraction, ``[A, K]``."""
+        layers = params["params"]
+        torso, embedding, last = layers["torso"]["Dense_0"], layers["Dense_0"], layers["MLP_0"]
+        features = np.maximum(torso["kernel"][state] + torso["bias"], 0)
+        cosines = np.cos(np.pi * np.outer(fractions, [1, 2, 3, 4]))
+        embedded = np.maximum(cosines @ embedding["kernel"] + embedding["bias"], 0)
+        return ((features * embedded) @ last["Dense_0"]["kernel"] + last["Dense_0"]["bias"]).T
+
+    def loss_of(params, chooses=frozen, read=frozen):
+        transition, total = batch.transition, 0.0
+        for i in range(len(batch.index)):
+            later = transition.next_observation[i]
+            best = quantiles(chooses, later, (np.arange(3) + 0.5) / 3).mean(axis=1).argmax()
+            factor = 0 if transition.terminated[i] else batch.discount[i]
+            y = transition.reward[i] + factor * quantiles(read, later, TARGET_FRACTIONS)[best]
+            theta = quantiles(params, transition.observation[i], ONLINE_FRACTIONS)
+            for tau, value in zip(ONLINE_FRACTIONS, theta[transition.action[i]], strict=True):
+                size = np.abs(y - value)
+                smooth = np.where(size <= KAPPA, size**2 / 2 / KAPPA, size - KAPPA / 2)
+                weight = np.where(y < value, 1 - tau, tau)
+                total += batch.weight[i] * np.mean(weight * smooth) / len(batch.index)
+        return total
+
+    (loss, _), found = in_double(agent, online, frozen, batch)
+    np.testing.assert_allclose(loss, loss_of(online), rtol=1e-6)  # fractions are float32
+    nudged = [
+        loss_of(jax.tree.map(lambda x, d, by=by: x + by * d, online, step)) for by in (1e-6, -1e-6)
+    ]
+    slope = jax.tree.map(lambda g, x: np.sum(np.asarray(g) * x), found, step)
+    expected = (nudged[0] - nudged[1]) / 2e-6
+    np.testing.assert_allclose(sum(jax.tree.leaves(slope)), expected, rtol=1e-5)
+    assert abs(loss_of(online, read=online) - loss) > 0.1  # without a target network
+    assert abs(loss_of(online, chooses=online) - loss) > 0.1
+
+
+# Priorities.
+
+
+def deterministic_model(rng):
+    shape = (S, A, 1)
+    return FiniteMDP(
+        probability=np.ones(shape),
+        next_state=rng.integers(S, size=shape),
+        reward=rng.normal(0, 0.5, shape),
+        terminated=rng.random(shape) < 1 / 6,
+        initial=np.full(S, 1 / S),
+    )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("head", ["scalar", "categorical", "smooth quantile", "implicit"])
+def test_priorities_are_zero_where_nothing_is_left_to_learn(head, target):
+    """In a deterministic model every single transition agrees with the fixed point. For
+    probabilities this holds of the divergence and not of the cross-entropy, which keeps
+    the entropy of the law."""
+    model = deterministic_model(np.random.default_rng(1))
+    path = paths(model, GAMMA, 1, UNIFORM)
+    q = mean_fixed_point(path, RULES[target])
+    if head == "categorical":
+        law = categorical_fixed_point(path, RULES[target], ATOMS)
+        params = table(np.log(np.maximum(law, 1e-30)))
+        assert entr(np.maximum(law, 0)).sum(axis=-1).max() > 0.5
+    elif head == "implicit":
+        params = lines(q, np.zeros((S, A)))
+    else:
+        params = table(np.repeat(q[..., None], HEADS[head].num_outputs, axis=-1))
+    batch = batch_of(path, SIZE)
+    agent = agent_of(model, HEADS[head], TARGETS[target])
+    (loss, (_, priority)), _ = in_double(agent, params, params, batch)
+    beside = jax.tree.map(lambda x: 1.1 * x, params)
+    (_, (_, other)), _ = in_double(agent, beside, params, batch)
+    known = slice(0, len(path.state))
+    assert loss < 1e-10 and (np.abs(priority[known]) < 1e-10).all()
+    assert (other[known] >= 0).all() and np.median(other[known]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["scalar", "categorical", "quantile", "implicit"])
+@pytest.mark.parametrize("n", [1, 3])
+def test_returns_from_the_ring_agree_with_known_values(kind, n):
+    """Experience of the agent's own, cut by ends and by a time limit, in a corridor
+    whose values are known: 5, 4, ... 1 steps to the end, each with a reward of 1."""
+    left = np.arange(5, 0, -1.0)
+    shape = (5, A, 1)
+    model = FiniteMDP(
+        probability=np.ones(shape),
+        next_state=np.broadcast_to(np.minimum(np.arange(5) + 1, 4)[:, None, None], shape),
+        reward=np.ones(shape),
+        terminated=np.broadcast_to(np.arange(5)[:, None, None] == 4, shape),
+        initial=np.full(5, 0.2),
+    )
+    head, params, key = {
+        "scalar": (heads.Scalar(), left[:, None], None),
+        "categorical": (
+            heads.Categorical(0.0, 8.0, 9),
+            40.0 * (np.arange(9) == left[:, None]),
+            None,
+        ),
+        "quantile": (heads.Quantile(3), np.repeat(left[:, None], 3, axis=1), None),
+        "implicit": (Drawn(3, 1.0, 3), left[:, None], KEY),
+    }[kind]
+    numbers = np.repeat(params[:, None], A, axis=1).astype(np.float32)
+    known = table(numbers)
+    if kind == "implicit":
+        known = jax.tree.map(np.float32, lines(numbers[..., 0], np.zeros((5, A))))
+    agent = purerl.DQN(
+        env=TimeLimit(FiniteEnvironment.of(model), 3),
+        head=head,
+        target=targets.DoubleQ(),
+        network=MLP(()),
+        replay=replay.Prioritized(64, n),
+        discount=1.0,
+        num_envs=2,
+        train_period=1,
+        learning_starts=64,
+        target_period=2,
+        batch_size=64,
+    )
+    draw = replay.Draw(agent._item, 64, 2, 2, jnp.int32(64), jnp.float32(1), jnp.int32(0))
+
+    @quick.jit
+    def drawn(key, loss_key):
+        batch = agent.replay.sample(agent.init(key).buffer, key, draw)
+        return batch, agent.loss(known, known, batch, loss_key)
+
+    batch, (loss, (q, priority)) = drawn(KEY, key)
+    transition = batch.transition
+    assert np.ptp(transition.reward) == n - 1
+    assert transition.terminated.any() and transition.truncated.any()
+    assert abs(loss) < 1e-5 and (np.abs(priority) < 1e-5).all()
+    np.testing.assert_allclose(q, left[transition.observation].mean(), rtol=1e-5)
+
+
+# The bias of the maximum.
+
+
+def biased_agent(num_actions, target):
+    env = purerl.make("MaximizationBias-v0", num_actions=num_actions)
+    return purerl.DQN(env=env, target=target, network=MLP(()), discount=1.0)
+
+
+@quick.jit
+def targets_of_left(agent, online, frozen):
+    """The target of going left from A, of values of B, ``[N, A]`` each."""
+    transition = Transition(
+        observation=jnp.zeros(1, jnp.int32),
+        action=jnp.zeros(1, jnp.int32),
+        reward=jnp.zeros(1),
+        terminated=jnp.zeros(1, bool),
+        truncated=jnp.zeros(1, bool),
+        next_observation=jnp.ones(1, jnp.int32),
+    )
+    batch = replay.Batch(transition, jnp.ones(1), jnp.ones(1), jnp.zeros(1, jnp.int32))
+
+    def one(online, frozen):
+        low = jnp.full((3, online.size, 1), -100.0)
+        known = [table(low.at[1, :, 0].set(x)) for x in (online, frozen)]
+        return agent.loss(*known, batch)[1][1][0] - 100  # from the priority
+
+    return jax.vmap(one)(online, frozen)
+
+
+def test_the_bias_of_the_maximum_is_exact_in_every_case_of_two_outcomes():
+    """Estimates of B's four actions from one reward each, of -1 or 1: all tables."""
+    every = np.array(list(itertools.product([-1.0, 1.0], repeat=4)), np.float32)
+    online, frozen = np.repeat(every, 16, axis=0), np.tile(every, (16, 1))
+    q_learning = biased_agent(4, targets.QLearning())
+    double_q = biased_agent(4, targets.DoubleQ())
+    assert targets_of_left(q_learning, online, frozen).mean() == 1 - 2 * 2**-4
+    assert targets_of_left(double_q, online, frozen).mean() == 0
+    # Only as far as the two estimates are independent.
+    assert targets_of_left(double_q, every, every).mean() == 1 - 2 * 2**-4
+
+
+def test_the_bias_of_the_maximum_is_that_of_normal_rewards():
+    """Estimates from one reward of the environment's own for each of ten actions."""
+    size, num_actions = 4000, 10
+    env = purerl.make("MaximizationBias-v0")
+
+    @quick.jit
+    def rewards(key):
+        def one(key, action):
+            return env.step(key, jnp.int32(1), action)[1].reward
+
+        keys = jax.random.split(key, (2, size, num_actions))
+        return jax.vmap(jax.vmap(jax.vmap(one), (0, None)), (0, None))(
+            keys, jnp.arange(num_actions)
+        )
+
+    online, frozen = rewards(KEY)
+
+    def largest(x):
+        return x * num_actions * stats.norm.pdf(x) * stats.norm.cdf(x) ** (num_actions - 1)
+
+    bias = integrate.quad(largest, -10, 10)[0]  # 1.54 standard deviations
+    for target, mean in ((targets.QLearning(), bias - 0.1), (targets.DoubleQ(), -0.1)):
+        found = np.asarray(targets_of_left(biased_agent(10, target), online, frozen), float)
+        assert abs(found.mean() - mean) < 4.5 * found.std() / np.sqrt(size)
+
+
+# Actions that are not available.
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("head", ["scalar", "categorical", "quantile", "implicit"])
+def test_no_value_of_an_action_that_is_not_available_is_backed_up(head, target):
+    """Whatever the networks say of such actions, the loss has the same bits."""
+    rng = np.random.default_rng(2)
+    available = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 1, 0]], bool)
+    model = noisy_model(rng).replace(available=available)
+    agent = agent_of(model, HEADS[head], TARGETS[target])
+    batch = random_batch(rng)
+    allowed = np.argmax(available[batch.transition.observation], axis=1)
+    batch = batch._replace(transition=batch.transition._replace(action=allowed.astype(np.int32)))
+    numbers = {"scalar": 1, "categorical": len(ATOMS), "implicit": 2}.get(head, COUNT)
+    online, frozen = rng.normal(size=(2, S, A, numbers))
+    ascending = np.arange(numbers) / numbers + 1  # so that probabilities move upwards too
+
+    def result(of_others, agent=agent):
+        networks = [
+            np.where(available[..., None], x, of_others * ascending) for x in (online, frozen)
+        ]
+        as_params = (lambda x: lines(x[..., 0], x[..., 1])) if head == "implicit" else table
+        return in_double(agent, *map(as_params, networks), batch)
+
+    low, high = result(-1e3), result(1e3)
+    jax.tree.map(np.testing.assert_array_equal, low, high)
+    free = agent.replace(env=FiniteEnvironment.of(model.replace(available=None)))
+    assert result(1e3, free)[0][0] > high[0][0] + 1
+
+
+# The probes.
+
+PARTS = {
+    "head": {
+        "scalar": heads.Scalar(heads.Huber()),
+        "categorical": heads.Categorical(-3.0, 3.0, 13),
+        "quantile": heads.Quantile(8),
+        "implicit": heads.Implicit(8, 1.0, 8, 8),
+    },
+    "target": TARGETS,
+    "replay": {
+        "uniform": replay.Uniform(400),
+        "three steps": replay.Uniform(400, n=3),
+        "prioritized": replay.Prioritized(400),
+    },
+    "network": {
+        "plain": MLP((16,)),
+        "dueling": Dueling(MLP((16,)), ()),
+        "noisy": MLP((16,), noisy=True),
+    },
+}
+GRID = [
+    names
+    for names in itertools.product(*PARTS.values())
+    if names[1:3] != ("munchausen", "three steps")
+]
+# Each part once, and those together that have most to do with each other.
+OFTEN = [
+    ("categorical", "double_q", "three steps", "dueling"),
+    ("quantile", "q_learning", "prioritized", "noisy"),
+    ("implicit", "munchausen", "uniform", "plain"),
+]
+
+
+def known_values(model, discount, rule):
+    """The fixed point in a deterministic model, by iteration."""
+    reward, ended, reached = (
+        np.asarray(x)[..., 0] for x in (model.reward, model.terminated, model.next_state)
+    )
+    q = np.zeros(reward.shape)
+    for _ in range(100):
+        now = rule(q)
+        value = (now.weights * q).sum(axis=1) + now.entropy
+        q = reward + now.bonus + discount * np.where(ended, 0, value[reached])
+    return q
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(names, id=", ".join(names), marks=() if names in OFTEN else pytest.mark.slow)
+        for names in GRID
+    ],
+)
+def test_combinations_solve_the_probes(names):
+    """A lane for each probe and seed."""
+    parts = {kind: PARTS[kind][name] for kind, name in zip(PARTS, names, strict=True)}
+    discount, seeds = 0.5, 2
+    models = jax.tree.map(lambda *x: np.stack(x), *PROBES.values())
+
+    def run(model, key):
+        agent = purerl.DQN(
+            env=OneHot(TimeLimit(FiniteEnvironment.of(model), 3), 2),
+            learning_rate=3e-3,
+            discount=discount,
+            epsilon=0.5,
+            num_envs=1,
+            train_period=4,
+            target_period=40,
+            batch_size=32,
+            learning_starts=200,
+            **parts,
+        )
+        state, _ = training.segment(agent, agent.init(key), 0, 1_500)
+        return jax.vmap(agent.values, (None, 0))(agent.snapshot(state), jnp.eye(2))
+
+    train = quick.optimizing_jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))
+    q = np.asarray(train(models, jax.random.split(KEY, seeds)))
+    for i, (name, model) in enumerate(PROBES.items()):
+        met = 2 if (model.initial[1] > 0) or (model.next_state == 1).any() else 1
+        exact = known_values(model, discount, RULES[names[1]])[:met]
+        np.testing.assert_allclose(
+            q[i, :, :met], np.broadcast_to(exact, (seeds, *exact.shape)), atol=0.1, err_msg=name
+        )
