@@ -152,7 +152,7 @@ class Munchausen(Target):
         next_log_pi = jax.nn.log_softmax(values.next_target / self.temperature)
         pi = jnp.exp(next_log_pi)
         # An action that is not available has probability 0 and an infinite logarithm.
-        surprise = jnp.where(pi > 0, -pi * next_log_pi, 0.0)
+        surprise = -pi * jnp.where(pi > 0, next_log_pi, 0.0)
         return Backup(
             weights=pi,
             bonus=self.scale * jnp.clip(log_pi[action], self.clip, 0.0),
