@@ -1,6 +1,7 @@
 """Agents in environments where not every action is available in every state."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,8 @@ def environment():
 TABULAR = [
     name
     for name, method in agents.METHODS.items()
-    if issubclass(method.agent, agents.tabular.base.TabularControl)
+    if inspect.isclass(method.agent)
+    and issubclass(method.agent, agents.tabular.base.TabularControl)
 ]
 
 
