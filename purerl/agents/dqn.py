@@ -338,8 +338,8 @@ class DQN(GreedyAgent):
             The loss, float32 ``[]``; the mean value of the actions taken, ``[]``, and
             the priorities ``[B]``.
         """
-        keys = [None] * 6 if key is None else jax.random.split(key, 6)
-        noise = keys[:4] if self._needs_noise else [None] * 4
+        keys = [None] * 7 if key is None else jax.random.split(key, 7)
+        noise = keys[:5] if self._needs_noise else [None] * 5
         draws = self.head.fractions(None) is not None
         size = batch.index.shape[0]
 
@@ -357,7 +357,7 @@ class DQN(GreedyAgent):
             seen = self.head.values(next_output)
             values = ActionValues(
                 # Drawn fractions would now and then make another action the best.
-                target_values(later, noise[1]) if draws else self._masked(seen, later),
+                target_values(later, noise[4]) if draws else self._masked(seen, later),
                 lambda: self._values(params, later, noise[2]),
                 lambda: target_values(observation, noise[3]),
             )
@@ -371,7 +371,7 @@ class DQN(GreedyAgent):
             return loss, self.head.values(output)[transition.action], priority
 
         losses, q, priority = jax.vmap(one)(
-            batch.transition, batch.discount, of_each(keys[4]), of_each(keys[5])
+            batch.transition, batch.discount, of_each(keys[5]), of_each(keys[6])
         )
         return jnp.mean(batch.weight * losses), (jnp.mean(q), jax.lax.stop_gradient(priority))
 
