@@ -86,8 +86,9 @@ class QLearning(Target):
     2015). Of equal values the first is taken.
 
     >>> import jax.numpy as jnp
-    >>> values = ActionValues(jnp.array([1.0, 3.0]), lambda: None, lambda: None)
-    >>> print(QLearning().backup(values, 0).weights)
+    >>> q = jnp.array([1.0, 3.0])
+    >>> values = ActionValues(q, next_online=lambda: q, target=lambda: q)
+    >>> print(QLearning().backup(values, jnp.int32(0)).weights)
     [0. 1.]
     """
 
@@ -105,9 +106,9 @@ class DoubleQ(Target):
     reinforcement learning with double Q-learning" (AAAI 2016).
 
     >>> import jax.numpy as jnp
-    >>> online = jnp.array([2.0, 1.0])
-    >>> values = ActionValues(jnp.array([1.0, 3.0]), lambda: online, lambda: None)
-    >>> print(DoubleQ().backup(values, 0).weights)
+    >>> q, online = jnp.array([1.0, 3.0]), jnp.array([2.0, 1.0])
+    >>> values = ActionValues(q, next_online=lambda: online, target=lambda: q)
+    >>> print(DoubleQ().backup(values, jnp.int32(0)).weights)
     [1. 0.]
     """
 
