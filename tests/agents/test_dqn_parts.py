@@ -390,82 +390,52 @@ def one_discount(batch):
 
 MUNCHAUSEN = TARGETS["munchausen"]
 NUMBERS = (TEMPERATURE, SCALE, CLIP)
+
+
+def of(head, target, n, **parts):
+    return head, target, n, parts
+
+
 MISTAKES = {
-    "log-probability not times temperature": (
-        "scalar",
-        "munchausen",
-        1,
-        {"target_node": WithoutTemperature(*NUMBERS)},
+    "log-probability not times temperature": of(
+        "scalar", "munchausen", 1, target_node=WithoutTemperature(*NUMBERS)
     ),
-    "clip before the temperature": (
-        "scalar",
-        "munchausen",
-        1,
-        {"target_node": ClipsTheLogarithm(*NUMBERS)},
+    "clip before the temperature": of(
+        "scalar", "munchausen", 1, target_node=ClipsTheLogarithm(*NUMBERS)
     ),
-    "maximum for the soft value": (
-        "scalar",
-        "munchausen",
-        1,
-        {"target_node": MaximumOfSoftValues(*NUMBERS)},
+    "maximum for the soft value": of(
+        "scalar", "munchausen", 1, target_node=MaximumOfSoftValues(*NUMBERS)
     ),
-    "no entropy": ("scalar", "munchausen", 1, {"target_node": WithoutEntropy(*NUMBERS)}),
-    "bonus of the next state": (
-        "scalar",
-        "munchausen",
-        1,
-        {"target_node": BonusOfTheNextState(*NUMBERS)},
+    "no entropy": of("scalar", "munchausen", 1, target_node=WithoutEntropy(*NUMBERS)),
+    "bonus of the next state": of(
+        "scalar", "munchausen", 1, target_node=BonusOfTheNextState(*NUMBERS)
     ),
-    "no clip": (
-        "scalar",
-        "munchausen",
-        1,
-        {"target_node": targets.Munchausen(TEMPERATURE, SCALE, -1000.0)},
+    "no clip": of(
+        "scalar", "munchausen", 1, target_node=targets.Munchausen(TEMPERATURE, SCALE, -1000.0)
     ),
-    "mean over actions": ("scalar", "q_learning", 1, {"target_node": MeanOverActions()}),
-    "bootstrap from terminal states": ("scalar", "q_learning", 1, {"head_node": ThroughTheEnd()}),
-    "one step's discount after three": ("scalar", "q_learning", 3, {"change": one_discount}),
-    "nearest atom": (
-        "categorical",
-        "q_learning",
-        1,
-        {"head_node": NearestAtom(-32.0, 32.0, len(ATOMS))},
+    "mean over actions": of("scalar", "q_learning", 1, target_node=MeanOverActions()),
+    "bootstrap from terminal states": of("scalar", "q_learning", 1, head_node=ThroughTheEnd()),
+    "one step's discount after three": of("scalar", "q_learning", 3, change=one_discount),
+    "nearest atom": of(
+        "categorical", "q_learning", 1, head_node=NearestAtom(-32.0, 32.0, len(ATOMS))
     ),
-    "divergence of the wrong direction": (
-        "categorical",
-        "q_learning",
-        1,
-        {"head_node": ReverseDivergence(-32.0, 32.0, len(ATOMS))},
+    "divergence of the wrong direction": of(
+        "categorical", "q_learning", 1, head_node=ReverseDivergence(-32.0, 32.0, len(ATOMS))
     ),
-    "right ends of the parts": (
-        "quantile",
-        "q_learning",
-        1,
-        {"head_node": OtherQuantiles(COUNT, 0.0, 0.5 / COUNT)},
+    "right ends of the parts": of(
+        "quantile", "q_learning", 1, head_node=OtherQuantiles(COUNT, 0.0, 0.5 / COUNT)
     ),
-    "errors of the other sign": (
-        "quantile",
-        "q_learning",
-        1,
-        {"head_node": OtherQuantiles(COUNT, 0.0, sign=-1.0)},
+    "errors of the other sign": of(
+        "quantile", "q_learning", 1, head_node=OtherQuantiles(COUNT, 0.0, sign=-1.0)
     ),
-    "no weights of quantiles": (
-        "smooth quantile",
-        "q_learning",
-        1,
-        {"head_node": Symmetric(COUNT, KAPPA)},
+    "no weights of quantiles": of(
+        "smooth quantile", "q_learning", 1, head_node=Symmetric(COUNT, KAPPA)
     ),
-    "another kappa": (
-        "smooth quantile",
-        "q_learning",
-        1,
-        {"head_node": heads.Quantile(COUNT, 1.5 * KAPPA)},
+    "another kappa": of(
+        "smooth quantile", "q_learning", 1, head_node=heads.Quantile(COUNT, 1.5 * KAPPA)
     ),
-    "left ends of the parts": (
-        "implicit",
-        "q_learning",
-        1,
-        {"head_node": FlooredFractions(8, 0.0, 8)},
+    "left ends of the parts": of(
+        "implicit", "q_learning", 1, head_node=FlooredFractions(8, 0.0, 8)
     ),
 }
 
