@@ -572,6 +572,30 @@ def test_losses_and_priorities_are_those_written_out(head, target):
         assert np.abs(by_hand(head, target, *other, batch)[0] - losses).max() > 0.1
 
 
+class SoftInOnlineValues(targets.Target):
+    """A target of one's own, which depends smoothly on what is learned."""
+
+    def backup(self, values, action):
+        return targets.Backup(jax.nn.softmax(values.next_online()))
+
+
+class Stopped(SoftInOnlineValues):
+    def backup(self, values, action):
+        return jax.lax.stop_gradient(super().backup(values, action))
+
+
+def test_no_target_is_differentiated():
+    rng = np.random.default_rng(4)
+    batch = random_batch(rng)
+    online, frozen = map(table, rng.normal(size=(2, S, A, 1)))
+    model = example(False, 1)[0]
+    found, expected = (
+        in_double(agent_of(model, heads.Scalar(), target), online, frozen, batch)
+        for target in (SoftInOnlineValues(), Stopped())
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
 ONLINE_FRACTIONS = [0.2, 0.9, 0.6]
 TARGET_FRACTIONS = [0.35, 0.05]
 
