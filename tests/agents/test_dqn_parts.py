@@ -986,7 +986,8 @@ GRID = [
     for names in itertools.product(*PARTS.values())
     if names[1:3] != ("munchausen", "three steps")
 ]
-# Each part once, and those together that have most to do with each other.
+# Each part once (test_dqn.py has the scalar head), together with those that it has most
+# to do with. The others are slow: a program each.
 OFTEN = [
     ("categorical", "double_q", "three steps", "dueling"),
     ("quantile", "q_learning", "prioritized", "noisy"),
