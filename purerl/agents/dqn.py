@@ -190,6 +190,11 @@ class DQN(GreedyAgent):
             allowed = "a flax module, such as MLP((120, 84))"
             raise refusal("DQN", "network", shown(self.network), allowed)
         fractions = self.head.fractions(None)
+        if fractions is not None and hasattr(self.network, "num_actions"):
+            # Such as Dueling, whose single number would be all that the head sees.
+            head, network = type(self.head).__name__, type(self.network).__name__
+            allowed = f"with the head {head} a network of features, such as MLP((120, 84))"
+            raise refusal("DQN", "network", network, allowed)
         size = self.env.num_actions * self.head.num_outputs
         if fractions is None:
             check_network("DQN", self.q_network, seen.shape, seen.dtype, size)

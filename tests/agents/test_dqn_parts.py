@@ -875,6 +875,9 @@ def test_networks_that_do_not_fit_a_head_are_refused():
             return nn.Embed(S, 6)(observation)
 
     assert purerl.DQN(env=env, network=Six(), head=heads.Quantile(2)).head.count == 2
+    says = "DQN: network is Dueling; allowed: with the head Implicit a network of features"
+    with pytest.raises(ValueError, match=says):
+        purerl.IQN(env, network=Dueling(MLP((8,))))
     with pytest.raises(ValueError, match=r"network is Six, which gives \(6,\); .* gives 12 num"):
         purerl.DQN(env=env, network=Six(), head=heads.Quantile(4))
 
@@ -985,6 +988,7 @@ GRID = [
     names
     for names in itertools.product(*PARTS.values())
     if names[1:3] != ("munchausen", "three steps")
+    and (names[0], names[3]) != ("implicit", "dueling")
 ]
 # Each part once (test_dqn.py has the scalar head), together with those that it has most
 # to do with. The others are slow: a program each.
