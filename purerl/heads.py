@@ -306,11 +306,12 @@ class Implicit(Quantile):
     r"""The quantile function of the return, evaluated at fractions that are drawn.
 
     The network takes fractions :math:`\tau` beside the observation
-    (:class:`~purerl.networks.ImplicitQuantiles`). In training they are uniform in
-    ``[0, 1)``; where the agent acts and where a target chooses an action they are
-    ``count`` evenly spaced ones. Loss and priority are those of :class:`Quantile`.
-    Dabney, Ostrovski, Silver & Munos, "Implicit quantile networks for distributional
-    reinforcement learning" (ICML 2018).
+    (:class:`~purerl.networks.ImplicitQuantiles`); the agent's own gives it features, so
+    it cannot be a dueling one. In training fractions are uniform in ``[0, 1)``; where
+    the agent acts and where a target chooses an action they are ``count`` evenly spaced
+    ones. Loss and priority are those of :class:`Quantile`. Dabney, Ostrovski, Silver &
+    Munos, "Implicit quantile networks for distributional reinforcement learning" (ICML
+    2018).
 
     Attributes:
         count: fractions of the online network. Static, as is all but ``kappa``.

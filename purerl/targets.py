@@ -86,8 +86,9 @@ class QLearning(Target):
     2015). Of equal values the first is taken.
 
     >>> import jax.numpy as jnp
-    >>> values = ActionValues(jnp.array([1.0, 3.0]), lambda: None, lambda: None)
-    >>> print(QLearning().backup(values, 0).weights)
+    >>> q = jnp.array([1.0, 3.0])
+    >>> values = ActionValues(q, next_online=lambda: q, target=lambda: q)
+    >>> print(QLearning().backup(values, jnp.int32(0)).weights)
     [0. 1.]
     """
 
@@ -105,9 +106,9 @@ class DoubleQ(Target):
     reinforcement learning with double Q-learning" (AAAI 2016).
 
     >>> import jax.numpy as jnp
-    >>> online = jnp.array([2.0, 1.0])
-    >>> values = ActionValues(jnp.array([1.0, 3.0]), lambda: online, lambda: None)
-    >>> print(DoubleQ().backup(values, 0).weights)
+    >>> q, online = jnp.array([1.0, 3.0]), jnp.array([2.0, 1.0])
+    >>> values = ActionValues(q, next_online=lambda: online, target=lambda: q)
+    >>> print(DoubleQ().backup(values, jnp.int32(0)).weights)
     [1. 0.]
     """
 
@@ -152,7 +153,7 @@ class Munchausen(Target):
         next_log_pi = jax.nn.log_softmax(values.next_target / self.temperature)
         pi = jnp.exp(next_log_pi)
         # An action that is not available has probability 0 and an infinite logarithm.
-        surprise = jnp.where(pi > 0, -pi * next_log_pi, 0.0)
+        surprise = -pi * jnp.where(pi > 0, next_log_pi, 0.0)
         return Backup(
             weights=pi,
             bonus=self.scale * jnp.clip(log_pi[action], self.clip, 0.0),

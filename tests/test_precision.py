@@ -355,6 +355,11 @@ def test_training_is_differentiable_in_a_hyperparameter():
         lambda: purerl.OffPolicyMonteCarlo(env=envs.make("FrozenLake-v1")),
         lambda: purerl.LSTD(env=envs.make("RandomWalk5-v0"), initial_value=jnp.zeros(7)),
         lambda: purerl.DQN(env=envs.make("MinAtar/Breakout-v1"), target_period=20, **SMALL),
+        lambda: purerl.Rainbow(
+            env=envs.make("FrozenLake-v1"),
+            target_period=20,
+            **SMALL | {"replay": replay.Prioritized(100, n=3)},
+        ),
     ],
 )
 def test_an_initial_state_may_be_donated(make):

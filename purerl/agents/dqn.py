@@ -151,6 +151,11 @@ class DQN(DeepAgent):
         if n > 1 and self.target.one_step:
             raise refusal("DQN", "replay.n", n, f"1 with the target {self.target}")
         fractions = self.head.fractions(None)
+        if fractions is not None and hasattr(self.network, "num_actions"):
+            # Such as Dueling, whose single number would be all that the head sees.
+            head, network = type(self.head).__name__, type(self.network).__name__
+            allowed = f"with the head {head} a network of features, such as MLP((120, 84))"
+            raise refusal("DQN", "network", network, allowed)
         size = self.env.num_actions * self.head.num_outputs
         if fractions is None:
             self.check_network(size)
@@ -286,8 +291,8 @@ class DQN(DeepAgent):
             The loss, float32 ``[]``; the mean value of the actions taken, ``[]``, and
             the priorities ``[B]``.
         """
-        keys = [None] * 6 if key is None else jax.random.split(key, 6)
-        noise = keys[:4] if self.needs_noise else [None] * 4
+        keys = [None] * 7 if key is None else jax.random.split(key, 7)
+        noise = keys[:5] if self.needs_noise else [None] * 5
         draws = self.head.fractions(None) is not None
         size = batch.index.shape[0]
 
@@ -305,7 +310,7 @@ class DQN(DeepAgent):
             seen = self.head.values(next_output)
             values = ActionValues(
                 # Drawn fractions would now and then make another action the best.
-                target_values(later, noise[1]) if draws else self.masked(seen, later),
+                target_values(later, noise[4]) if draws else self.masked(seen, later),
                 lambda: self._values(params, later, noise[2]),
                 lambda: target_values(observation, noise[3]),
             )
@@ -319,7 +324,7 @@ class DQN(DeepAgent):
             return loss, self.head.values(output)[transition.action], priority
 
         losses, q, priority = jax.vmap(one)(
-            batch.transition, batch.discount, of_each(keys[4]), of_each(keys[5])
+            batch.transition, batch.discount, of_each(keys[5]), of_each(keys[6])
         )
         return jnp.mean(batch.weight * losses), (jnp.mean(q), jax.lax.stop_gradient(priority))
 

@@ -15,6 +15,7 @@ import purerl
 import purerl.random
 from purerl import schedule
 from purerl.envs import OneHot
+from purerl.pytree import replace_paths
 from purerl.run import training
 from tests import quick
 
@@ -49,28 +50,50 @@ AGENTS = {
         **SCHEDULES,
     ),
 }
+# Functions that make a DQN, in small.
+FAMILY = {
+    "DoubleDQN": {},
+    "DuelingDQN": {"network": purerl.networks.Dueling(purerl.networks.MLP((8,)), (8,))},
+    "C51": {"low": 0.0, "high": 1.0, "atoms": 5},
+    "QRDQN": {"count": 5},
+    "IQN": {"count": 4, "target_count": 3},
+    "MunchausenDQN": {},
+    "Rainbow": {
+        "low": 0.0,
+        "high": 1.0,
+        "atoms": 5,
+        "network": purerl.networks.Dueling(purerl.networks.MLP((8,)), (8,), noisy=True),
+        "replay": purerl.replay.Prioritized(64, n=3, correction=0.4),
+    },
+}
+PQN = {"num_envs": 4, "rollout_length": 4, "minibatches": 2, "network": SIZES["network"]}
 for name, method in purerl.agents.METHODS.items():
     cls = method.agent
-    # Those two are there, in two forms each; functions make further DQNs.
-    if name not in ("DQN", "QLearning") and isinstance(cls, type):
+    if name in FAMILY:
+        AGENTS[name] = cls(env=FROZEN_LAKE, **SIZES | FAMILY[name])
+    elif name == "PQN":
+        AGENTS[name] = cls(env=FROZEN_LAKE, **PQN)
+    elif name not in ("DQN", "QLearning"):  # which are there, in two forms each
         fields = {field.name for field in dataclasses.fields(cls)}
         AGENTS[name] = cls(
             env=FROZEN_LAKE, **({"initial_value": 1.0} if "initial_value" in fields else {})
         )
 TOLERANCES = {
-    "dqn": {"rtol": 1e-3, "atol": 1e-4},  # twenty updates of a network magnify rounding
-    "dqn, schedules": {"rtol": 1e-3, "atol": 1e-4},
+    # Twenty updates of a network magnify rounding.
+    name: {"rtol": 1e-3, "atol": 1e-4}
+    for name, agent in AGENTS.items()
+    if isinstance(agent, (purerl.DQN, purerl.PQN))
+} | {
     "PrioritizedSweeping": {
         "rtol": 1e-6,
         "atol": 1e-6,
     },  # its priorities are differences of values of about 1
 }
 KEYS = jax.random.split(purerl.random.key(4, "pcg4d"), 3)
-SLOW = {"dqn, schedules"}  # what it has beyond the others is seen often enough when all is run
-every_agent = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in AGENTS],
-)
+# What these have beyond the others is seen often enough when all is run.
+SLOW = {"dqn, schedules", "DoubleDQN", "DuelingDQN", "C51", "QRDQN"}
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in AGENTS]
+every_agent = pytest.mark.parametrize("name", NAMES)
 
 
 def run(agent, key, start=0):
@@ -213,11 +236,11 @@ def test_step_is_pure_and_takes_its_time_as_an_argument(name):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in AGENTS if name not in SLOW and hasattr(AGENTS[name], "values")]
-)
+@every_agent
 def test_acting_is_greedy_and_changes_with_no_key(name):
     agent = AGENTS[name]
+    if not hasattr(agent, "values"):
+        pytest.skip("has no action values")
     snapshot = agent.snapshot(result(name, 0)[0])
 
     @quick.jit
@@ -248,17 +271,39 @@ SWEEPS = {
         "target_step_size": 0.5,
         "max_grad_norm": 1e-3,
     },
+    "IQN": {"head.kappa": 0.01},
+    "MunchausenDQN": {
+        "target.temperature": 0.5,
+        "target.scale": 0.1,
+        "target.clip": -1e-3,
+        "head.error.bound": 0.01,
+    },
+    "Rainbow": {
+        "head.low": -1.0,
+        "head.high": 2.0,
+        "replay.exponent": 0.9,
+        "replay.correction": 0.9,
+        "replay.epsilon": 0.5,
+        "optimizer.eps": 0.1,
+    },
 }
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in FAMILY else name for name in SWEEPS],
+)
 def test_hyperparameters_are_lanes(name):
     """Every one of them changed in a lane of its own: each lane is that agent alone,
     and none is another."""
     agent, fields = AGENTS[name], SWEEPS[name]
-    variants = [agent, *(agent.replace(**{field: value}) for field, value in fields.items())]
-    stacked = agent.replace(
-        **{field: jnp.array([getattr(one, field) for one in variants]) for field in fields}
+    variants = [agent, *(replace_paths(agent, {field: fields[field]}) for field in fields)]
+    stacked = replace_paths(
+        agent,
+        {
+            field: jnp.array([operator.attrgetter(field)(one) for one in variants])
+            for field in fields
+        },
     )
     axes = jax.tree_util.tree_map_with_path(
         lambda path, _: 0 if jax.tree_util.keystr(path)[1:] in fields else None, stacked
@@ -279,7 +324,7 @@ def test_a_leaf_may_change_without_compiling_again(name):
     state = result(name, 0)[0]
     step.trace(agent, state)
     for field, value in SWEEPS[name].items():
-        step.trace(agent.replace(**{field: value}), state)
+        step.trace(replace_paths(agent, {field: value}), state)
     if name == "dqn":
         step.trace(
             agent.replace(env=agent.env.replace(env=agent.env.env.replace(gravity=50.0))), state

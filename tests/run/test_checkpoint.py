@@ -268,6 +268,19 @@ AGENTS = {
         "pcg4d",
         20,
     ),
+    "rainbow": (  # with priorities and noise
+        purerl.Rainbow(
+            env=purerl.make("FrozenLake-v1"),
+            network=purerl.networks.MLP((8,), noisy=True),
+            atoms=5,
+            batch_size=8,
+            replay=purerl.replay.Prioritized(40, n=3),
+            learning_starts=20,
+            target_period=40,
+        ),
+        "pcg4d",
+        5,
+    ),
 }
 
 

@@ -258,6 +258,25 @@ def test_more_steps_without_states_are_computed_anew(tmp_path, slices):
     assert bits(more.curves) == bits(whole.curves)
 
 
+@pytest.mark.slow
+def test_priorities_and_noise_go_on_where_they_were(tmp_path):
+    agent = purerl.Rainbow(
+        env=purerl.make("FrozenLake-v1"),
+        network=purerl.networks.MLP((8,), noisy=True),
+        atoms=5,
+        batch_size=8,
+        replay=purerl.replay.Prioritized(200, n=3),
+        learning_starts=20,
+        target_period=50,
+    )
+    case = functools.partial(purerl.sweep, agent, 3, evaluation=None, **SHARED)
+    case(num_steps=200, points=1, out=tmp_path)
+    resumed = case(num_steps=400, points=2, out=tmp_path, resume=True)
+    assert everything(resumed) == everything(case(num_steps=400, points=2))
+    assert any("priority" in name for name in everything(resumed))
+    assert purerl.rerun(tmp_path, seed=1).identical
+
+
 # ---- policies ------------------------------------------------------------------------
 
 
