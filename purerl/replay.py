@@ -58,7 +58,6 @@ class Draw(NamedTuple):
         item: a pytree of ``jax.ShapeDtypeStruct``, shaped like one transition.
         batch_size: ``B``.
         num_envs: environments whose transitions take turns in the buffer.
-        write_size: transitions of one write.
         added: how many have been added so far, int32 ``[]``.
         discount: :math:`\gamma`, float32 ``[]``.
         t: the time at which schedules are evaluated, int32 ``[]``.
@@ -67,7 +66,6 @@ class Draw(NamedTuple):
     item: Transition
     batch_size: int
     num_envs: int
-    write_size: int
     added: jax.Array
     discount: jax.Array
     t: jax.Array
@@ -95,12 +93,11 @@ class Uniform(Node):
     def __post_init__(self):
         check_size(self, "capacity", "n")
 
-    def init(self, item: Transition, write_size: int) -> Buffer:
+    def init(self, item: Transition) -> Buffer:
         """An empty buffer.
 
         Args:
             item: a pytree of ``jax.ShapeDtypeStruct``, shaped like one transition.
-            write_size: transitions of one write, a divisor of ``capacity``.
         """
         return create(item, self.capacity)
 
@@ -109,9 +106,9 @@ class Uniform(Node):
 
         Args:
             buffer: of :meth:`init`.
-            items: leaves ``[write_size, ...]``, in the order of time, and within a time
+            items: leaves ``[N, ...]``, in the order of time, and within a time
                 of environments.
-            added: how many were added before, a multiple of ``write_size``.
+            added: how many were added before, a multiple of ``N``.
             num_envs: environments that they come from.
         """
         return write(buffer, items, added)
@@ -215,7 +212,7 @@ class Prioritized(Uniform):
         check_schedules(self, correction=UNIT_INTERVAL)
         check_choice(self, normalize=("batch", "buffer", "none"))
 
-    def init(self, item, write_size):
+    def init(self, item):
         depth = 2
         while _WIDEST**depth < self.capacity:
             depth += 1

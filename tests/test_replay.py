@@ -128,7 +128,6 @@ def drawing(added, batch_size, num_envs=1, discount=0.9, t=0, item=ITEM):
         item=item,
         batch_size=batch_size,
         num_envs=num_envs,
-        write_size=1,
         added=jnp.int32(added),
         discount=jnp.float32(discount),
         t=jnp.int32(t),
@@ -142,7 +141,7 @@ def add(kind, buffer, transitions, added):
 
 def filled(kind, added, count=1):
     """A buffer to which so many numbered transitions were added."""
-    buffer = kind.init(ITEM, count)
+    buffer = kind.init(ITEM)
     for first in range(0, added, count):
         buffer = add(kind, buffer, numbered(first, count), first)
     return buffer
@@ -207,7 +206,7 @@ def equations(jaxpr):
     ids=["uniform", "three steps", "prioritized"],
 )
 def test_sampling_costs_as_much_as_the_batch(kind, most):
-    buffer = jax.eval_shape(lambda: kind.init(ITEM, 1))
+    buffer = jax.eval_shape(lambda: kind.init(ITEM))
     jaxpr = jax.make_jaxpr(lambda buffer, key, added: kind.sample(buffer, key, drawing(added, 32)))(
         buffer, purerl.random.key(0), 7
     )
@@ -221,7 +220,7 @@ def test_a_board_is_held_as_a_row_and_sampled_as_a_board(kind):
     boards = np.random.default_rng(0).random((12, 3, 4, 2)) < 0.5
     transitions = numbered(0, 6)._replace(observation=boards[:6], next_observation=boards[6:])
     item = like(jax.ShapeDtypeStruct((3, 4, 2), jnp.bool_))
-    buffer = add(kind, kind.init(item, 6), transitions, 0)
+    buffer = add(kind, kind.init(item), transitions, 0)
     ring = buffer.ring if isinstance(kind, Prioritized) else buffer
     assert ring.observation.shape == (12, 24) and ring.observation.dtype == bool
     np.testing.assert_array_equal(ring.observation[:6], boards[:6].reshape(6, 24))
@@ -247,7 +246,7 @@ def test_priorities_are_written_in_place(lanes):
 
         return jax.lax.scan(step, buffer, 5 + jnp.arange(100, dtype=jnp.int32))[0]
 
-    shapes = jax.eval_shape(lambda: (kind.init(ITEM, 1), purerl.random.key(0)))
+    shapes = jax.eval_shape(lambda: (kind.init(ITEM), purerl.random.key(0)))
     if lanes:
         run = jax.vmap(run)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((lanes, *x.shape), x.dtype), shapes)
@@ -296,7 +295,7 @@ def test_returns_are_those_of_the_stream(
         next_observation=np.stack([flat["values_next"]] * 2, 1),
     )
     kind = (Prioritized if prioritized else Uniform)(capacity, n)
-    buffer = kind.init(ITEM, count)
+    buffer = kind.init(ITEM)
 
     @quick.jit
     def fill(buffer):
@@ -396,7 +395,7 @@ def random_run(kind, iterations, count=1, batch_size=8, num_envs=1):
 
         return jax.lax.scan(step, buffer, jnp.arange(iterations, dtype=jnp.int32))
 
-    buffer, drawn = run(kind, kind.init(ITEM, count), purerl.random.key(3, "pcg4d"))
+    buffer, drawn = run(kind, kind.init(ITEM), purerl.random.key(3, "pcg4d"))
     return buffer, *map(np.asarray, drawn)
 
 
@@ -590,7 +589,7 @@ def test_lanes_are_buffers():
             batch = kind.sample(buffer, jax.random.fold_in(key, t), drawing(t + 1, 8))
             return kind.learned(buffer, batch, jnp.abs(jnp.sin(batch.transition.reward))), batch
 
-        buffer = kind.write(kind.init(ITEM, 1), numbered(0, 1), 0, 1)
+        buffer = kind.write(kind.init(ITEM), numbered(0, 1), 0, 1)
         return jax.lax.scan(step, buffer, 1 + jnp.arange(60, dtype=jnp.int32))
 
     keys = jax.random.split(purerl.random.key(0, "pcg4d"), 3)
@@ -615,7 +614,7 @@ def test_a_buffer_that_was_kept_goes_on_with_the_same_bits():
         return jax.lax.scan(step, buffer, times)
 
     key, times = purerl.random.key(0, "pcg4d"), 1 + jnp.arange(60, dtype=jnp.int32)
-    first = add(kind, kind.init(ITEM, 1), numbered(0, 1), 0)
+    first = add(kind, kind.init(ITEM), numbered(0, 1), 0)
     whole = run(first, key, times)
     halfway = jax.tree.map(np.asarray, run(first, key, times[:30])[0])
     resumed = run(halfway, key, times[30:])
@@ -627,7 +626,7 @@ def test_types_do_not_depend_on_x64():
     kind = Prioritized(40, 3, correction=linear(0.4, 1.0, 10), normalize="buffer")
 
     def run(key):
-        buffer = kind.write(kind.init(ITEM, 4), numbered(0, 4), jnp.int32(8), 2)
+        buffer = kind.write(kind.init(ITEM), numbered(0, 4), jnp.int32(8), 2)
         batch = kind.sample(buffer, key, drawing(12, 8, 2))
         return buffer, batch, kind.learned(buffer, batch, batch.weight)
 

@@ -144,9 +144,9 @@ class DQN(DeepAgent):
         if self.batch_size > capacity:
             allowed = f"at most replay.capacity, {capacity}"
             raise refusal("DQN", "batch_size", self.batch_size, allowed)
-        most = (self.learning_starts - 1) // self.num_envs
+        most = (min(self.learning_starts, capacity) - 1) // self.num_envs
         if n - 1 > most:
-            allowed = f"at most {most + 1}, which learning_starts fills"
+            allowed = f"at most {most + 1}, which learning_starts and the capacity hold"
             raise refusal("DQN", "replay.n", n, allowed)
         if n > 1 and self.target.one_step:
             raise refusal("DQN", "replay.n", n, f"1 with the target {self.target}")
@@ -208,7 +208,7 @@ class DQN(DeepAgent):
             opt_state=copied(self.optimizer.transformation().init(params)),
             env_state=copied(actors.env_state),
             episode=actors.episode,
-            buffer=self.replay.init(self._item, self.transitions_per_step),
+            buffer=self.replay.init(self._item),
         )
 
         def uniform(key, observation):
@@ -245,7 +245,6 @@ class DQN(DeepAgent):
             item=self._item,
             batch_size=self.batch_size,
             num_envs=self.num_envs,
-            write_size=self.transitions_per_step,
             added=added + self.transitions_per_step,
             discount=at(self.discount, clock),
             t=clock,
