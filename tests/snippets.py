@@ -35,7 +35,10 @@ def of_module(name: str, source: str) -> str:
         if examples:
             body = textwrap.indent("".join(example.source for example in examples), "    ")
             functions.append(f"def example_{len(functions)}():\n{body}")
-    return f"from {name} import *\n\n\n" + "\n\n".join(functions) if functions else ""
+    # What a module imports is no part of `*` where it has `__all__`.
+    imports = [line for line in source.splitlines() if re.match(r"import \S+ as \S+$", line)]
+    head = "\n".join([f"from {name} import *", *imports])
+    return f"{head}\n\n\n" + "\n\n".join(functions) if functions else ""
 
 
 def kinds_of_environments() -> list[str]:

@@ -28,7 +28,7 @@ class Dueling(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> network = Dueling(MLP((8,)), (8,), num_outputs=3, num_actions=3)
     >>> params = network.init(jax.random.key(0), jnp.zeros(4))
-    >>> network.apply(params, jnp.zeros(4)).shape
+    >>> jax.eval_shape(network.apply, params, jnp.zeros(4)).shape
     (3,)
     """
 

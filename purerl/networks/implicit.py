@@ -34,7 +34,7 @@ class ImplicitQuantiles(nn.Module):
     >>> network = ImplicitQuantiles(MLP((8,)), embedding=16, num_outputs=2)
     >>> fractions = jnp.array([0.1, 0.5, 0.9])
     >>> params = network.init(jax.random.key(0), jnp.zeros(4), fractions)
-    >>> network.apply(params, jnp.zeros(4), fractions).shape
+    >>> jax.eval_shape(network.apply, params, jnp.zeros(4), fractions).shape
     (2, 3)
     """
 

@@ -35,8 +35,9 @@ class NoisyDense(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> layer, x = NoisyDense(2), jnp.ones(3)
     >>> params = layer.init(jax.random.key(0), x)
-    >>> noisy = layer.apply(params, x, rngs={"noise": jax.random.key(1)})
-    >>> print(jnp.allclose(layer.apply(params, x), noisy))
+    >>> apply = jax.jit(layer.apply)
+    >>> noisy = apply(params, x, rngs={"noise": jax.random.key(1)})
+    >>> print(jnp.allclose(apply(params, x), noisy))
     False
     """
 

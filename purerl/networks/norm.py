@@ -19,7 +19,8 @@ class LayerNorm(nn.Module):
 
     >>> import jax, jax.numpy as jnp
     >>> x = jnp.array([1.0, 3.0])
-    >>> print(LayerNorm().apply(LayerNorm().init(jax.random.key(0), x), x).round(3))
+    >>> params = LayerNorm().init(jax.random.key(0), x)
+    >>> print(jax.jit(LayerNorm().apply)(params, x).round(3))
     [-1.  1.]
     """
 
