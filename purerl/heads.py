@@ -5,12 +5,10 @@ head reads action values from them, moves what they say about the next state to 
 present one, and measures how far the outputs are from that. All functions take one
 transition; the agent maps them over a batch.
 
-==================  ========================================================
-:class:`Scalar`       the mean of the return (``K = 1``)
-:class:`Categorical`  probabilities of ``K`` fixed returns (C51)
-:class:`Quantile`     ``K`` quantiles at fixed fractions (QR-DQN)
-:class:`Implicit`     the quantile function, at fractions that are drawn (IQN)
-==================  ========================================================
+- :class:`Scalar`: the mean of the return, ``K = 1``;
+- :class:`Categorical`: probabilities of ``K`` fixed returns (C51);
+- :class:`Quantile`: ``K`` quantiles at fixed fractions (QR-DQN);
+- :class:`Implicit`: the quantile function, at fractions that are drawn (IQN).
 """
 
 from typing import Any, NamedTuple

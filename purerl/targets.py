@@ -4,7 +4,7 @@ A target reads action values and answers with a :class:`Backup`: probabilities o
 next action, and what is added to the reward and to the next value,
 
 .. math::
-    G = R + b + \gamma (1 - d) \Big( \sum_a w_a Z(S', a) + h \Big),
+    G = R + b + \gamma (1 - d) \left( \sum_a w_a Z(S', a) + h \right),
 
 where :math:`Z(S', a)` is whatever the :mod:`head <purerl.heads>` estimates of the
 return, by the target network. So every target works with every head. All functions take

@@ -67,9 +67,8 @@ class DQN(DeepAgent):
 
     The parts may be exchanged: a :mod:`head <purerl.heads>` says what the network's
     outputs mean and gives the loss, a :mod:`target <purerl.targets>` says what is
-    backed up, a :mod:`replay <purerl.replay>` what is drawn. :func:`DoubleDQN`,
-    :func:`DuelingDQN`, :func:`C51`, :func:`QRDQN`, :func:`IQN`, :func:`MunchausenDQN`
-    and :func:`Rainbow` are DQNs of other parts.
+    backed up, a :mod:`replay <purerl.replay>` what is drawn. The papers' agents in
+    :mod:`purerl.agents.dqn_family` are DQNs of other parts.
 
     Attributes:
         env: the environment. The network sees observations of integers in

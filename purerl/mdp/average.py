@@ -142,15 +142,21 @@ class _Chain(NamedTuple):
 
 
 def _evaluate(chain):
-    reward = expected_reward(chain)[:, 0]
-    factors = eliminate(_transitions(chain))
+    matrix = _transitions(chain)
+    # The bias is summed until a kept state: of each class the one visited most, since
+    # the gain's rounding error is summed with it, and as long.
+    everywhere = jnp.full(len(matrix), 1 / len(matrix), matrix.dtype)
+    order = jnp.argsort(limiting(eliminate(matrix), everywhere))
+    reward = expected_reward(chain)[order, 0]
+    factors = eliminate(matrix[order][:, order])
     gains = average(factors, reward)
     bias = total(factors, reward - gains)
     bias = bias - average(factors, bias)
+    largest = jnp.max(average(factors, jnp.abs(reward)))
+    gains, bias = (jnp.zeros_like(reward).at[order].set(x) for x in (gains, bias))
     # To first order, what rounding changes in the probabilities and rewards, in
     # elimination as in the model itself, changes no more than twice as much for each
     # state in the long run (O'Cinneide, 1993).
-    largest = jnp.max(average(factors, jnp.abs(reward)))
     return _Chain(gains, bias, 2 * len(gains) * precision(chain) * largest)
 
 
