@@ -1,8 +1,8 @@
-"""A demonstration: tabular Q-learning against the exact optimum, then DQN on CartPole.
+"""A demonstration: tabular Q-learning against the exact optimum, deep on CartPole.
 
     make demo
 
-Both run over many seeds. Run again, it continues what is in results/demo and computes
+All run over many seeds. Run again, it continues what is in results/demo and computes
 nothing if that is complete; remove the folder to start anew.
 """
 
@@ -14,16 +14,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cartpole_dqn, gridworld_q_learning
+from experiments import cartpole_dqn, cartpole_pqn, gridworld_q_learning
 
 OUT = Path("results/demo")
 
 
 def main() -> None:
-    """Run both experiments at a small size and summarize them."""
+    """Run the experiments at a small size and summarize them."""
     began = time.perf_counter()
     tabular = gridworld_q_learning.main(seeds=128, num_steps=1_000_000, out=OUT, resume=True)
-    deep = cartpole_dqn.main(seeds=16, num_steps=120_000, out=OUT / "CartPole-v1", resume=True)
+    deep = [
+        cartpole_pqn.main(seeds=64, out=OUT / "CartPole-v1-PQN", resume=True),
+        cartpole_dqn.main(seeds=8, num_steps=120_000, out=OUT / "CartPole-v1-DQN", resume=True),
+    ]
 
     table = Table(
         "run",
@@ -40,15 +43,16 @@ def main() -> None:
             f"{optimum:.4f}",
             str(result.interval("q_error")).split(" (")[0],
         )
-    table.add_row(deep.label, str(deep.interval("evaluation_return")), "500", "-")
+    for result in deep:
+        table.add_row(result.label, str(result.interval("evaluation_return")), "500", "-")
     Console(width=120, markup=False).print(table)
     print(
         "greedy policy: expected discounted return for Q-learning; "
-        "mean return of 100 episodes per seed for DQN"
+        "mean return of 100 episodes per seed for PQN and DQN"
     )
     print(f"pictures: {OUT}/*/*.png")
     python = shlex.quote(sys.executable)
-    print(f"one seed again, bit for bit: {python} -m purerl rerun {OUT}/CartPole-v1 --seed 11")
+    print(f"one seed again, bit for bit: {python} -m purerl rerun {OUT}/CartPole-v1-PQN --seed 11")
     print(f"resume, after an interruption: make demo   (or {python} -m experiments.demo)")
     print(f"{time.perf_counter() - began:.0f} s in all")
 
