@@ -740,7 +740,7 @@ def test_returns_from_the_ring_agree_with_known_values(kind, n):
         target_period=2,
         batch_size=64,
     )
-    draw = replay.Draw(agent._item, 64, 2, 2, jnp.int32(64), jnp.float32(1), jnp.int32(0))
+    draw = replay.Draw(agent._item, 64, 2, jnp.int32(64), jnp.float32(1), jnp.int32(0))
 
     @quick.jit
     def drawn(key, loss_key):

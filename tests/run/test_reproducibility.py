@@ -159,7 +159,7 @@ def test_a_run_in_a_grid_is_the_run_on_its_own(case, run, whole):
     assert runs(grid) == runs(whole, [3, 8])  # the first of each list is what the agent has anyway
     last = run([8], over={name: values[-1:] for name, values in over.items()})
     assert runs(grid, [1], configuration=7) == runs(last)
-    singles = [runs(grid, [1], configuration=c)["0.episode_return"] for c in range(8)]
+    singles = [runs(grid, [1], configuration=c)["0.0.episode_return"] for c in range(8)]
     assert len(set(singles)) > 4  # that the values reach the runs
 
 
