@@ -28,7 +28,8 @@ def main(
     """
     agent = purerl.PQN(
         env=purerl.make("CartPole-v1"),
-        learning_rate=linear(1e-3, 0.0, num_steps),
+        learning_rate=linear(4e-3, 0.0, num_steps),
+        discount=0.995,  # an episode has 500 steps: what comes after 100 must count
         epsilon=linear(1.0, 0.05, num_steps // 4),
     )
     result = purerl.sweep(

@@ -24,7 +24,7 @@ def agents(name: str, num_steps: int) -> dict[str, Any]:
 
     Args:
         name: of the environment.
-        num_steps: of training, over which step sizes fall to 0.
+        num_steps: of training.
     """
     env_name: Any = name
     env = purerl.make(env_name)
@@ -47,11 +47,7 @@ def agents(name: str, num_steps: int) -> dict[str, Any]:
         "QR-DQN": purerl.QRDQN(env, 51, **dqn),
         "IQN": purerl.IQN(env, 32, 32, **dqn),
         "Rainbow": purerl.Rainbow(env, low, high, **rainbow),
-        "PQN": purerl.PQN(
-            env=env,
-            learning_rate=linear(1e-3, 0.0, num_steps),
-            epsilon=linear(1.0, 0.05, num_steps // 4),
-        ),
+        "PQN": purerl.PQN(env=env, epsilon=linear(1.0, 0.05, num_steps // 4)),
     }
 
 
