@@ -14,6 +14,7 @@ NAMES = (
     "q_learning",
     "control",
     "dqn",
+    "deep",
     "lanes",
     "value_iteration",
 )
