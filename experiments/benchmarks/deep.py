@@ -54,9 +54,9 @@ def _case(agent: Any, lanes: int, transitions: int) -> Case:
 
 def widths() -> Cases:
     agents = {
-        "DQN, perceptron, every step": (dqn(False, EVERY_STEP), 4_000),
-        "DQN, convolutions, every step": (dqn(True, EVERY_STEP), 500),
-        "DQN, convolutions, one in four": (dqn(True, ONE_IN_FOUR), 1_000),
+        "DQN, perceptron, every step": (dqn(False, EVERY_STEP), 1_000),
+        "DQN, convolutions, every step": (dqn(True, EVERY_STEP), 200),
+        "DQN, convolutions, one in four": (dqn(True, ONE_IN_FOUR), 800),
         "PQN, convolutions": (pqn(), 4_096),
     }
     return {
@@ -68,7 +68,7 @@ def widths() -> Cases:
 
 def parts() -> Cases:
     cases = {}
-    for network, convolution, work in (("perceptron", False, 4_000), ("convolutions", True, 500)):
+    for network, convolution, work in (("perceptron", False, 1_000), ("convolutions", True, 200)):
         for name, head in HEADS.items():
             agent = dqn(convolution, EVERY_STEP, head=head)
             cases[name, network] = _case(agent, 2, work)
