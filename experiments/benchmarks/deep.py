@@ -1,4 +1,4 @@
-"""Deep agents: transitions of a core in a second, by head, replay, network and width."""
+"""Deep agents: transitions of a core in a second, by head, replay and width."""
 
 from functools import partial
 from typing import Any

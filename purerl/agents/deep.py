@@ -85,12 +85,12 @@ class DeepAgent(GreedyAgent):
             allowed = "a flax module, such as MLP((120, 84))"
             raise refusal(owner, "network", shown(self.network), allowed)
 
-    def check_network(self, size: int, *inputs: tuple[int, ...]) -> None:
+    def check_network(self, size: int, *inputs: Any) -> None:
         """Check that the network gives ``size`` numbers.
 
         Args:
             size: of the output.
-            inputs: shapes of what the network takes beside the observation.
+            inputs: shapes of what the network takes beside the observation, tuples.
         """
         seen = self.env.observation
         check_network(type(self).__name__, self.q_network, seen.shape, seen.dtype, size, *inputs)
