@@ -73,7 +73,7 @@ class Huber(Loss):
 
 
 class Output(NamedTuple):
-    """What a network says of one observation.
+    """A network's outputs for one observation.
 
     Attributes:
         numbers: float32 ``[A, K]``.

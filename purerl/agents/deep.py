@@ -118,7 +118,7 @@ class DeepAgent(GreedyAgent):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether passes of the network in training draw noise."""
+        """True if passes of the network in training draw noise."""
         return getattr(self.q_network, "needs_noise", False)
 
     @property

@@ -330,7 +330,7 @@ class DQN(DeepAgent):
         return self._values(snapshot.params, observation)
 
     def _output(self, params, observation, noise=None, key=None, of_target=False) -> Output:
-        """What a network says of an observation."""
+        """A network's outputs for an observation."""
         fractions = self.head.fractions(key, of_target)
         inputs = (observation,) if fractions is None else (observation, fractions)
         rngs = None if noise is None else {"noise": noise}

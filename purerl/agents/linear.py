@@ -292,7 +292,7 @@ class LinearQLearning(LinearControl):
 
 
 class Differential(NamedTuple):
-    r"""What differential Sarsa keeps.
+    r"""Memory of differential Sarsa.
 
     Attributes:
         gain: :math:`\bar R`, float32 ``[]``.
