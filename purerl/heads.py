@@ -118,7 +118,7 @@ class Head(Node):
         next_output: Output,
         backup: Backup,
     ) -> Any:
-        """What the outputs for the action taken should say.
+        """The target of the outputs for the action taken.
 
         Args:
             reward: float32 ``[]``.

@@ -73,7 +73,7 @@ class ConvNet(nn.Module):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
+        """True if a pass with ``rngs={"noise": key}`` differs from one without."""
         return self.noisy
 
     @nn.compact

@@ -49,7 +49,7 @@ class Dueling(nn.Module):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
+        """True if a pass with ``rngs={"noise": key}`` differs from one without."""
         return self.noisy or getattr(self.torso, "needs_noise", False)
 
     @nn.compact

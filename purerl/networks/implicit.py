@@ -53,7 +53,7 @@ class ImplicitQuantiles(nn.Module):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
+        """True if a pass with ``rngs={"noise": key}`` differs from one without."""
         return getattr(self.torso, "needs_noise", False)
 
     @nn.compact

@@ -83,7 +83,7 @@ class MLP(nn.Module):
 
     @property
     def needs_noise(self) -> bool:
-        """Whether a pass with ``rngs={"noise": key}`` differs from one without."""
+        """True if a pass with ``rngs={"noise": key}`` differs from one without."""
         return self.noisy
 
     @nn.compact
