@@ -56,6 +56,13 @@ def check_optimizer(node: object, field: str) -> None:
         raise refusal(type(node).__name__, field, shown(value), allowed)
 
 
+class SGD(Optimizer):
+    """The gradient itself: stochastic gradient descent."""
+
+    def transformation(self):
+        return optax.identity()
+
+
 class Adam(Optimizer):
     r"""Adam: averages of the gradient and of its square, corrected for their start.
 

@@ -1,5 +1,6 @@
 """Learning algorithms: ``init``, ``step`` and ``act`` over frozen pytrees."""
 
+from purerl.agents.actor_critic import A2C, PPO, RolloutState, Rows
 from purerl.agents.base import Agent, GreedyAgent
 from purerl.agents.dqn import DQN, DQNState
 from purerl.agents.dqn_family import (
@@ -18,6 +19,7 @@ from purerl.agents.linear import (
     LinearSARSA,
     LinearState,
 )
+from purerl.agents.online_policy import ActorCriticLambda, OnlineState, Reinforce
 from purerl.agents.pqn import PQN, PQNState
 from purerl.agents.prediction import (
     GTD2,
@@ -62,12 +64,14 @@ from purerl.agents.tabular import (
 )
 
 __all__ = [
+    "A2C",
     "C51",
     "DQN",
     "GTD2",
     "IQN",
     "LSTD",
     "METHODS",
+    "PPO",
     "PQN",
     "PSRL",
     "QRDQN",
@@ -75,6 +79,7 @@ __all__ = [
     "TD",
     "TDC",
     "TRACES",
+    "ActorCriticLambda",
     "Agent",
     "DQNState",
     "DifferentialQLearning",
@@ -103,6 +108,7 @@ __all__ = [
     "NStepTD",
     "OffPolicyMonteCarlo",
     "Offline",
+    "OnlineState",
     "PQNState",
     "PredictionState",
     "PrioritizedSweeping",
@@ -111,6 +117,9 @@ __all__ = [
     "RLearning",
     "RMax",
     "Rainbow",
+    "Reinforce",
+    "RolloutState",
+    "Rows",
     "SARSALambda",
     "TDLambda",
     "TabularControl",

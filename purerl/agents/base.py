@@ -85,6 +85,14 @@ class ActionProbabilities(Protocol):
         ...
 
 
+class Greedy(Protocol):
+    """An agent whose policy is stochastic, and which can act without chance, too."""
+
+    def greedy(self, snapshot: Snapshot, observation: jax.Array) -> jax.Array:
+        """The most probable action, or the mean of continuous ones."""
+        ...
+
+
 class StateValues(Protocol):
     """An agent that predicts the value of states under a policy."""
 

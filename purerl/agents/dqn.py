@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purerl.agents.deep import DeepAgent, DeepSnapshot
+from purerl.agents.deep import DeepAgent
+from purerl.agents.network import NetworkSnapshot
 from purerl.checks import (
     UNIT_INTERVAL,
     check_size,
@@ -157,9 +158,9 @@ class DQN(DeepAgent):
             raise refusal("DQN", "network", network, allowed)
         size = self.env.num_actions * self.head.num_outputs
         if fractions is None:
-            self.check_network(size)
+            self.check_network("network", self.q_network, size)
         else:
-            self.check_network(size * len(fractions), fractions.shape)
+            self.check_network("network", self.q_network, size * len(fractions), fractions.shape)
 
     @property
     def transitions_per_step(self) -> int:
@@ -173,7 +174,7 @@ class DQN(DeepAgent):
     @property
     def q_network(self) -> nn.Module:
         """The network as the head and the environment need it."""
-        return self.fit(self.head.network(self.network), self.head.num_outputs)
+        return self.fit_actions(self.head.network(self.network), self.head.num_outputs)
 
     @property
     def _item(self) -> Any:
@@ -326,7 +327,7 @@ class DQN(DeepAgent):
         )
         return jnp.mean(batch.weight * losses), (jnp.mean(q), jax.lax.stop_gradient(priority))
 
-    def values(self, snapshot: DeepSnapshot, observation: jax.Array) -> jax.Array:
+    def values(self, snapshot: NetworkSnapshot, observation: jax.Array) -> jax.Array:
         return self._values(snapshot.params, observation)
 
     def _output(self, params, observation, noise=None, key=None, of_target=False) -> Output:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from purerl import bellman
-from purerl.agents.deep import DeepAgent, DeepSnapshot
+from purerl.agents.deep import DeepAgent
+from purerl.agents.network import NetworkSnapshot
 from purerl.checks import UNIT_INTERVAL, check_size, refusal
 from purerl.metrics import Mean
 from purerl.networks import MLP
@@ -81,6 +82,7 @@ class PQN(DeepAgent):
 
     learning_rate: float | jax.Array | Schedule = 1e-3
     epsilon: float | jax.Array | Schedule = linear(1.0, 0.05, 50_000)
+    max_grad_norm: float | jax.Array | Schedule = 10.0
     optimizer: Optimizer = RAdam()
     network: nn.Module = static(default=MLP((128, 128), layer_norm=True))
     lambda_: float | jax.Array | Schedule = 0.95
@@ -96,7 +98,7 @@ class PQN(DeepAgent):
         if self.transitions_per_step % self.minibatches:
             allowed = f"a divisor of num_envs * rollout_length, {self.transitions_per_step}"
             raise refusal("PQN", "minibatches", self.minibatches, allowed)
-        self.check_network(self.env.num_actions)
+        self.check_network("network", self.q_network, self.env.num_actions)
 
     @property
     def transitions_per_step(self) -> int:
@@ -194,7 +196,7 @@ class PQN(DeepAgent):
         q = jax.vmap(taken)(observation, action)
         return jnp.mean(optax.l2_loss(q, returns)), jnp.mean(q)
 
-    def values(self, snapshot: DeepSnapshot, observation: jax.Array) -> jax.Array:
+    def values(self, snapshot: NetworkSnapshot, observation: jax.Array) -> jax.Array:
         return self._values(snapshot.params, observation)
 
     def _q(self, params, observation, noise=None) -> jax.Array:

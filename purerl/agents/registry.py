@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from purerl.agents.actor_critic import A2C, PPO
 from purerl.agents.dqn import DQN
 from purerl.agents.dqn_family import (
     C51,
@@ -14,6 +15,7 @@ from purerl.agents.dqn_family import (
     Rainbow,
 )
 from purerl.agents.linear import DifferentialSARSA, LinearQLearning, LinearSARSA
+from purerl.agents.online_policy import ActorCriticLambda, Reinforce
 from purerl.agents.pqn import PQN
 from purerl.agents.prediction import (
     GTD2,
@@ -74,6 +76,7 @@ _TARGET = "epsilon-soft optimum; Q of a target policy"
 _FIXED = "TD fixed point"
 _MODEL = "Q*, if deterministic"
 _NONE = "no guarantee"
+_LOCAL = "a stationary point of the return"
 
 _ROWS = (
     (QLearning, "one-step targets, best next action", "Watkins 1989", _OFF, _BEST),
@@ -150,6 +153,16 @@ _ROWS = (
     (IQN, "the quantile function of the return", "Dabney et al. 2018b", _OFF, _NONE),
     (MunchausenDQN, "log-probabilities as rewards", "Vieillard et al. 2020", _OFF, _NONE),
     (PQN, "many environments instead of replay", "Gallici et al. 2025", _OFF, _NONE),
+    (Reinforce, "policy gradient of whole episodes", "Williams 1992", _ON, _LOCAL),
+    (
+        ActorCriticLambda,
+        "policy gradient and values with traces",
+        "Sutton & Barto 2018, 13.5",
+        _ON,
+        _NONE,
+    ),
+    (A2C, "policy gradient with advantages", "Mnih et al. 2016", _ON, _NONE),
+    (PPO, "epochs on a clipped objective", "Schulman et al. 2017", _ON, _NONE),
     (Rainbow, "six extensions of DQN", "Hessel et al. 2018", _OFF, _NONE),
 )
 METHODS = {row[0].__name__: Method(*row) for row in _ROWS}

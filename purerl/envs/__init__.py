@@ -34,7 +34,9 @@ from purerl.envs.wrappers import (
     ObservationNormalize,
     OneHot,
     RewardNoise,
+    RewardNormalize,
     RewardScale,
+    ScaledActions,
     StickyActions,
 )
 
@@ -64,7 +66,9 @@ __all__ = [
     "Renders",
     "Restarts",
     "RewardNoise",
+    "RewardNormalize",
     "RewardScale",
+    "ScaledActions",
     "StickyActions",
     "TabularEnvironment",
     "TimeLimit",

@@ -1,5 +1,6 @@
 """Function approximators: flax modules, used by their pure ``init`` and ``apply``."""
 
+from purerl.networks.actor_critic import ActorCritic
 from purerl.networks.conv import NATURE, ConvNet
 from purerl.networks.dueling import Dueling
 from purerl.networks.fitting import fitted
@@ -12,6 +13,7 @@ from purerl.networks.norm import LayerNorm
 __all__ = [
     "MLP",
     "NATURE",
+    "ActorCritic",
     "ConvNet",
     "Dueling",
     "ImplicitQuantiles",

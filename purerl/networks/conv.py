@@ -1,11 +1,13 @@
 """Convolutional networks for boards and pixels."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from purerl.checks import POSITIVE, check_choice, check_numbers, check_sizes, refusal
-from purerl.networks.mlp import MLP, dense
+from purerl.networks.mlp import MLP, check_output_scale, dense
 from purerl.networks.norm import LayerNorm
 
 
@@ -26,7 +28,7 @@ class ConvNet(nn.Module):
 
     Attributes:
         channels: outputs of each convolution, a tuple, not empty.
-        features, num_outputs, noisy: those of the MLP.
+        features, num_outputs, noisy, output_scale: those of the MLP.
         kernels: size of each convolution's kernel; None for 3.
         strides: of each convolution; None for 1.
         layer_norm: whether :class:`~purerl.networks.LayerNorm` stands before each
@@ -54,6 +56,7 @@ class ConvNet(nn.Module):
     layer_norm: bool = False
     noisy: bool = False
     scale: float = 1.0
+    output_scale: float | None = None
 
     def __post_init__(self):
         check_sizes(self, "channels")
@@ -69,6 +72,7 @@ class ConvNet(nn.Module):
                     raise refusal("ConvNet", field, repr(value), allowed)
         check_choice(self, layer_norm=(False, True), noisy=(False, True))
         check_numbers(self, scale=POSITIVE)
+        check_output_scale(self)
         super().__post_init__()
 
     @property
@@ -86,6 +90,7 @@ class ConvNet(nn.Module):
         x = x if self.scale == 1 else x * jnp.float32(self.scale)
         kernels = self.kernels or (3,) * len(self.channels)
         strides = self.strides or (1,) * len(self.channels)
+        hidden = None if self.output_scale is None else math.sqrt(2)
         for size, kernel, stride in zip(self.channels, kernels, strides, strict=True):
             if min(x.shape[-3:-1]) < kernel:
                 least = 1
@@ -93,7 +98,7 @@ class ConvNet(nn.Module):
                     least = (least - 1) * s + k
                 allowed = f"more than {least - 1} rows and columns"
                 raise refusal("ConvNet", "board", list(board.shape), allowed, "has shape")
-            x = dense(size)(patches(x, kernel, stride))
+            x = dense(size, scale=hidden)(patches(x, kernel, stride))
             x = nn.relu(LayerNorm()(x) if self.layer_norm else x)
         return MLP(
             self.features,
@@ -101,6 +106,7 @@ class ConvNet(nn.Module):
             observation_ndim=3,
             layer_norm=self.layer_norm,
             noisy=self.noisy,
+            output_scale=self.output_scale,
         )(x)
 
 

@@ -12,7 +12,7 @@ from purerl.checks import refusal
 
 
 def fitted(
-    network: nn.Module, observation: jax.ShapeDtypeStruct, num_states: int | None, **outputs: int
+    network: nn.Module, observation: jax.ShapeDtypeStruct, num_states: int | None, **outputs: Any
 ) -> nn.Module:
     """A network with the fields filled in that follow from where it is used.
 
@@ -46,15 +46,21 @@ def fitted(
 
 @functools.lru_cache(maxsize=256)
 def check_network(
-    owner: str, network: nn.Module, shape: tuple[int, ...], dtype: Any, size: int, *arguments: Any
+    owner: str,
+    field: str,
+    network: nn.Module,
+    shape: tuple[int, ...],
+    dtype: Any,
+    size: int | tuple[int, ...],
+    *arguments: Any,
 ) -> None:
-    """Check that a fitted network maps an observation to ``size`` numbers.
+    """Check that a fitted network maps an observation to so many numbers.
 
     Args:
-        owner: the class named in the error message.
+        owner, field: the class and its field, named in the error message.
         network: of an agent.
         shape, dtype: of an observation.
-        size: numbers that it should give.
+        size: numbers that it should give; of each, where it gives several arrays.
         arguments: shapes of what the network takes beside the observation.
 
     Raises:
@@ -67,7 +73,12 @@ def check_network(
     inputs = [jax.ShapeDtypeStruct(argument, jnp.float32) for argument in arguments]
     observation = jax.ShapeDtypeStruct(shape, dtype)
     out: Any = jax.eval_shape(apply, jax.random.key(0), observation, *inputs)
-    found = sum(leaf.size for leaf in jax.tree.leaves(out))
-    if not hasattr(out, "shape") or found != size:
-        gives = f"{type(network).__name__}, which gives {getattr(out, 'shape', 'a pytree')}"
-        raise refusal(owner, "network", gives, f"a flax module that gives {size} numbers")
+    if isinstance(out, tuple):
+        found = tuple(getattr(part, "size", None) for part in out)
+    else:
+        found = getattr(out, "size", None)
+    if found != size:
+        shapes = jax.tree.map(lambda leaf: leaf.shape, out)
+        gives = f"{type(network).__name__}, which gives {shapes}"
+        numbers = " and ".join(map(str, size)) if isinstance(size, tuple) else size
+        raise refusal(owner, field, gives, f"a flax module that gives {numbers} numbers")

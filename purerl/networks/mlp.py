@@ -2,12 +2,23 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.checks import check_choice, check_size, check_sizes, refusal, shown, whole
+from purerl.checks import (
+    POSITIVE,
+    check_choice,
+    check_numbers,
+    check_size,
+    check_sizes,
+    refusal,
+    shown,
+    whole,
+)
+from purerl.networks.initializers import orthogonal
 from purerl.networks.noisy import NoisyDense
 from purerl.networks.norm import LayerNorm
 
@@ -31,7 +42,10 @@ class MLP(nn.Module):
     Initial weights are uniform with mean 0 and variance :math:`1 / \text{fan\_in}`
     (LeCun, Bottou, Orr & Müller, "Efficient BackProp", 1998), initial biases zero. For
     rectifiers this is half the variance that would keep the scale of the signal, so it
-    shrinks a little with every layer, and the first Q values are small.
+    shrinks a little with every layer, and the first Q values are small. With
+    ``output_scale`` they are :func:`orthogonal <purerl.networks.orthogonal>` instead,
+    as is usual for policies: times :math:`\sqrt 2` in hidden layers, and times
+    ``output_scale`` in the last one.
 
     The module is hashable and compares by its fields, so it may be a static field of an
     agent, which fills in ``num_outputs``, ``observation_ndim`` and ``num_states``.
@@ -47,6 +61,8 @@ class MLP(nn.Module):
         layer_norm: whether :class:`~purerl.networks.LayerNorm` stands before each
             activation.
         noisy: whether the layers are :class:`~purerl.networks.NoisyDense`.
+        output_scale: of initial weights that are orthogonal, above 0; None for uniform
+            ones. Not for noisy layers.
 
     Raises:
         ValueError: at construction, a size that is not a positive integer or a negative
@@ -69,9 +85,11 @@ class MLP(nn.Module):
     num_states: int | None = None
     layer_norm: bool = False
     noisy: bool = False
+    output_scale: float | None = None
 
     def __post_init__(self):
         check_sizes(self, "features")
+        check_output_scale(self)
         for optional in ("num_outputs", "num_states"):
             if getattr(self, optional) is not None:
                 check_size(self, optional)
@@ -102,14 +120,33 @@ class MLP(nn.Module):
                 raise refusal("MLP", "observation", observation.dtype.name, allowed, "has dtype")
             x = jax.nn.one_hot(observation, self.num_states, dtype=jnp.float32)
         x = x.reshape(*x.shape[:split], math.prod(x.shape[split:]))
+        hidden = None if self.output_scale is None else math.sqrt(2)
         for size in self.features:
-            x = dense(size, self.noisy)(x)
+            x = dense(size, self.noisy, hidden)(x)
             x = self.activation(LayerNorm()(x) if self.layer_norm else x)
-        return x if self.num_outputs is None else dense(self.num_outputs, self.noisy)(x)
+        if self.num_outputs is None:
+            return x
+        return dense(self.num_outputs, self.noisy, self.output_scale)(x)
 
 
-def dense(size: int, noisy: bool = False) -> nn.Module:
-    """A layer of ``size`` outputs with the initial weights of :class:`MLP`."""
+def dense(size: int, noisy: bool = False, scale: float | None = None) -> nn.Module:
+    """A layer with the initial weights of :class:`MLP`.
+
+    Args:
+        size: of its output.
+        noisy: whether it is a noisy one.
+        scale: of orthogonal weights, or None.
+    """
     if noisy:
         return NoisyDense(size)
-    return nn.Dense(size, kernel_init=nn.initializers.lecun_uniform())
+    uniform = nn.initializers.lecun_uniform()
+    return nn.Dense(size, kernel_init=uniform if scale is None else orthogonal(scale))
+
+
+def check_output_scale(network: Any) -> None:
+    """Check a network's ``output_scale``."""
+    if network.output_scale is not None:
+        check_numbers(network, output_scale=POSITIVE)
+        if network.noisy:
+            owner = type(network).__name__
+            raise refusal(owner, "output_scale", network.output_scale, "None for noisy layers")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from purerl import mdp
 from purerl.agents.base import Agent, start_state
-from purerl.checks import check_size, refusal, shown
+from purerl.checks import check_choice, check_size, refusal, shown
 from purerl.mdp.policy_iteration import SMALL
 from purerl.pytree import Node, static
 
@@ -54,13 +54,17 @@ class Episodes(Node):
         episodes: how many.
         max_steps: an episode that has not ended after so many steps counts with its
             return so far; this is how environments without a time limit are evaluated.
+        greedy: whether agents with a stochastic policy take its most probable action,
+            ``agent.greedy``, instead of drawing one.
     """
 
     episodes: int = static(default=100)
     max_steps: int = static(default=10_000)
+    greedy: bool = static(default=False)
 
     def __post_init__(self):
         check_size(self, "episodes", "max_steps")
+        check_choice(self, greedy=(False, True))
 
     def prepare(self, agent):
         return None
@@ -69,11 +73,16 @@ class Episodes(Node):
         env = agent.env
         reset_key, step_key = jax.random.split(key)
 
+        def act(key, observation):
+            if self.greedy and hasattr(agent, "greedy"):
+                return agent.greedy(snapshot, observation)
+            return agent.act(snapshot, key, observation)
+
         def step(episode):
             t, env_states, returns, running = episode
             keys = jax.random.split(jax.random.fold_in(step_key, t), (self.episodes, 2))
             observations = jax.vmap(env.observe)(env_states)
-            actions = jax.vmap(agent.act, (None, 0, 0))(snapshot, keys[:, 0], observations)
+            actions = jax.vmap(act)(keys[:, 0], observations)
             env_states, outcome = jax.vmap(env.step)(keys[:, 1], env_states, actions)
             returns = returns + jnp.where(running, outcome.reward, 0)
             return t + 1, env_states, returns, running & ~outcome.done
@@ -102,6 +111,8 @@ class Exact(Node):
     - ``policy_value``: :math:`\sum_s \rho_0(s) v_\pi(s)`, the expected discounted
       return of the learned policy :math:`\pi`, stochastic or not.
     - ``policy_regret``: the optimum less ``policy_value``.
+    - ``greedy_regret``: the same of the policy that takes its most probable action, for
+      agents that have one, ``greedy(snapshot, observation)``.
 
     A measure is NaN where the possible errors of the solutions, at the precision of the
     model, are not small beside them; ``-inf`` is a value, that of a policy at discount
@@ -124,14 +135,23 @@ class Exact(Node):
             error = jnp.abs(q - optimum.q)
             counts = reachable[:, None] & model.available
             measures["q_error"] = jnp.max(error, where=counts, initial=0)
-        pi = jax.vmap(agent.probabilities, (None, 0))(snapshot, observations)
-        found = mdp.evaluate_policy(model, pi, agent.discount)
-        value, of_value = _from_start(model, found)
         best, of_best = _from_start(model, optimum)
-        size = SMALL * jnp.maximum(jnp.abs(value), jnp.abs(best))
-        value = jnp.where(of_value <= size, value, jnp.nan)
-        regret = jnp.where(of_best <= size, best - value, jnp.nan)
-        return measures | {"policy_value": value, "policy_regret": regret}
+
+        def value_and_regret(pi):
+            found = mdp.evaluate_policy(model, pi, agent.discount)
+            value, of_value = _from_start(model, found)
+            size = SMALL * jnp.maximum(jnp.abs(value), jnp.abs(best))
+            value = jnp.where(of_value <= size, value, jnp.nan)
+            return value, jnp.where(of_best <= size, best - value, jnp.nan)
+
+        pi = jax.vmap(agent.probabilities, (None, 0))(snapshot, observations)
+        value, regret = value_and_regret(pi)
+        measures |= {"policy_value": value, "policy_regret": regret}
+        if hasattr(agent, "greedy"):
+            actions = jax.vmap(agent.greedy, (None, 0))(snapshot, observations)
+            certain = jax.nn.one_hot(actions, model.num_actions, dtype=pi.dtype)
+            measures["greedy_regret"] = value_and_regret(certain)[1]
+        return measures
 
 
 def _from_start(model, solution):

@@ -14,7 +14,8 @@ import pytest
 import purerl
 import purerl.random
 from purerl import schedule
-from purerl.envs import OneHot
+from purerl.agents.network import NetworkAgent
+from purerl.envs import OneHot, TimeLimit
 from purerl.pytree import replace_paths
 from purerl.run import training
 from tests import quick
@@ -67,10 +68,21 @@ FAMILY = {
     },
 }
 PQN = {"num_envs": 4, "rollout_length": 4, "minibatches": 2, "network": SIZES["network"]}
+# Agents with a network for their policy.
+NETWORK = purerl.networks.ActorCritic((8,))
+POLICY = {
+    "A2C": {"num_envs": 2, "entropy_weight": 0.01},
+    "PPO": {"num_envs": 2, "rollout_length": 8, "epochs": 2, "minibatches": 2},
+    "Reinforce": {},
+    "ActorCriticLambda": {"entropy_weight": 0.01},
+}
 for name, method in purerl.agents.METHODS.items():
     cls = method.agent
     if name in FAMILY:
         AGENTS[name] = cls(env=FROZEN_LAKE, **SIZES | FAMILY[name])
+    elif name in POLICY:
+        short = TimeLimit(purerl.make("CartPole-v1"), 5)  # so that episodes end
+        AGENTS[name] = cls(env=short, network=NETWORK, **POLICY[name])
     elif name == "PQN":
         AGENTS[name] = cls(env=FROZEN_LAKE, **PQN)
     elif name not in ("DQN", "QLearning"):  # which are there, in two forms each
@@ -82,7 +94,7 @@ TOLERANCES = {
     # Twenty updates of a network magnify rounding.
     name: {"rtol": 1e-3, "atol": 1e-4}
     for name, agent in AGENTS.items()
-    if isinstance(agent, (purerl.DQN, purerl.PQN))
+    if isinstance(agent, NetworkAgent)
 } | {
     "PrioritizedSweeping": {
         "rtol": 1e-6,
@@ -270,6 +282,24 @@ SWEEPS = {
         "epsilon": 0.9,
         "target_step_size": 0.5,
         "max_grad_norm": 1e-3,
+    },
+    "PPO": {
+        "discount": 0.5,
+        "lambda_": 0.5,
+        "clip": 1e-4,
+        "value_clip": 1e-4,
+        "entropy_weight": 0.1,
+        "value_weight": 0.1,
+        "max_grad_norm": 1e-3,
+        "optimizer.eps": 0.1,
+    },
+    "Reinforce": {"learning_rate": 0.1, "discount": 0.5, "value_weight": 0.5},
+    "ActorCriticLambda": {
+        "learning_rate": 0.1,
+        "discount": 0.5,
+        "lambda_": 0.1,
+        "value_weight": 0.5,
+        "entropy_weight": 0.5,
     },
     "IQN": {"head.kappa": 0.01},
     "MunchausenDQN": {

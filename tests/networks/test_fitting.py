@@ -67,12 +67,14 @@ def test_modules_inside_are_fitted_to_the_observation_alone(kind):
 
 def test_check_network_counts():
     shape, dtype = (4,), jnp.dtype(jnp.float32)
-    check_network("DQN", MLP((8,), 6), shape, dtype, 6)
-    check_network("DQN", ImplicitQuantiles(MLP((8,)), num_outputs=2), shape, dtype, 6, (3,))
+    check_network("DQN", "network", MLP((8,), 6), shape, dtype, 6)
+    check_network(
+        "DQN", "network", ImplicitQuantiles(MLP((8,)), num_outputs=2), shape, dtype, 6, (3,)
+    )
     with pytest.raises(ValueError, match=r"DQN: network is MLP, which gives \(6,\); allowed: .* 4"):
-        check_network("DQN", MLP((8,), 6), shape, dtype, 4)
+        check_network("DQN", "network", MLP((8,), 6), shape, dtype, 4)
     with pytest.raises(ValueError, match="network is TwoNumbers, which gives a pytree; allowed"):
-        check_network("DQN", TwoNumbers(), shape, dtype, 2)
+        check_network("DQN", "network", TwoNumbers(), shape, dtype, 2)
 
 
 def agent(network, **fields):

@@ -10,7 +10,10 @@ from purerl.envs.wrappers.interaction import (
     EpisodeStatistics,
     EpisodeStatisticsState,
     RewardNoise,
+    RewardNormalize,
+    RewardNormalizeState,
     RewardScale,
+    ScaledActions,
     StickyActions,
     StickyActionsState,
 )
@@ -34,7 +37,10 @@ __all__ = [
     "ObservationNormalizeState",
     "OneHot",
     "RewardNoise",
+    "RewardNormalize",
+    "RewardNormalizeState",
     "RewardScale",
+    "ScaledActions",
     "StickyActions",
     "StickyActionsState",
 ]

@@ -1,15 +1,19 @@
 """Wrappers that transform actions and rewards, and one for statistics."""
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import (
+    ABOVE_ZERO,
     FINITE,
     NOT_NEGATIVE,
+    POSITIVE,
     UNIT_INTERVAL,
+    check_choice,
     check_numbers,
     refusal,
     shown,
@@ -22,8 +26,10 @@ from purerl.envs.base import (
     Wrapper,
     restart,
 )
+from purerl.envs.wrappers.observations import running_moments
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Mean
+from purerl.pytree import static
 
 # Actions.
 
@@ -71,6 +77,53 @@ class DiscretizedActions(Wrapper[ContinuousEnvironment]):
 
     def step(self, key, state, action):
         return self.env.step(key, state, self.actions[action])
+
+
+class ScaledActions(Wrapper[ContinuousEnvironment]):
+    """Continuous actions in units of half their range, from -1 to 1.
+
+    A number beyond is passed on, and acts as the bound does; or it comes through
+    ``tanh``, so that every real number has an effect of its own. Where a bound is
+    infinite, the number itself is passed on.
+
+    Attributes:
+        env: an environment with continuous actions.
+        squash: whether actions come through ``tanh``. Static.
+
+    Raises:
+        ValueError: ``env`` has no continuous actions with bounds.
+
+    Example:
+        >>> from purerl.envs.classic import Pendulum
+        >>> print(ScaledActions(Pendulum()).scale(jnp.array([0.5])))
+        [1.]
+    """
+
+    squash: bool = static(default=False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice(self, squash=(False, True))
+        if not (hasattr(self.env, "action") and hasattr(self.env, "action_bounds")):
+            allowed = "an environment with continuous actions and their bounds"
+            raise refusal("ScaledActions", "env", self.env, allowed)
+
+    @property
+    def action_bounds(self):
+        """Minus one and one, or infinite if actions are squashed."""
+        bound = jnp.full(self.action.shape, jnp.inf if self.squash else 1.0, jnp.float32)
+        return -bound, bound
+
+    def scale(self, action: jax.Array) -> jax.Array:
+        """The action of the environment inside."""
+        low, high = self.env.action_bounds
+        bounded = jnp.isfinite(low) & jnp.isfinite(high)
+        low, high = jnp.where(bounded, low, -1), jnp.where(bounded, high, 1)
+        unit = jnp.where(bounded, jnp.tanh(action), action) if self.squash else action
+        return ((low + high) / 2 + (high - low) / 2 * unit).astype(self.action.dtype)
+
+    def step(self, key, state, action):
+        return self.env.step(key, state, self.scale(action))
 
 
 class StickyActionsState(NamedTuple):
@@ -200,6 +253,76 @@ class RewardNoise(Wrapper[E]):
 
 
 # Statistics.
+
+
+class RewardNormalizeState(NamedTuple):
+    """The inner state, and statistics of the discounted sums of rewards so far.
+
+    Attributes:
+        inner: state of the inner environment.
+        discounted: sum of the episode's rewards so far, each discounted by its age,
+            float32 ``[]``.
+        mean, variance, count: of all such sums, float32 ``[]``.
+    """
+
+    inner: State
+    discounted: jax.Array
+    mean: jax.Array
+    variance: jax.Array
+    count: jax.Array
+
+
+class RewardNormalize(Wrapper[E]):
+    r"""Rewards divided by the standard deviation of their discounted sums.
+
+    .. math:: \tilde R = R / \sqrt{\sigma^2 + \epsilon},
+              \qquad g \leftarrow \gamma g + R,
+
+    where :math:`\sigma^2` is the variance of all :math:`g` so far, this one included,
+    and :math:`g` starts from 0 in every episode. So the returns that a critic predicts
+    are of the size of one, whatever the rewards are. It continues from one episode to
+    the next, see :class:`~purerl.envs.wrappers.ObservationNormalize` (Gymnasium's
+    ``NormalizeReward``). Rewards of a rollout are normalized once, when they are
+    received. Put :class:`EpisodeStatistics` inside to see the original returns.
+
+    Attributes:
+        discount: :math:`\gamma` in ``[0, 1]``, usually the agent's.
+        epsilon: added to the variance, above 0.
+        clip: bound on the magnitude of normalized rewards, above 0.
+    """
+
+    discount: float | jax.Array = 0.99
+    epsilon: float | jax.Array = 1e-8
+    clip: float | jax.Array = math.inf
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_numbers(self, discount=UNIT_INTERVAL, epsilon=POSITIVE, clip=ABOVE_ZERO)
+
+    @property
+    def mdp(self) -> NoReturn:
+        raise AttributeError(
+            "RewardNormalize has no mdp: its rewards are not a function of the model's state"
+        )
+
+    def wrap_state(self, inner):
+        zero = jnp.float32(0)
+        return RewardNormalizeState(inner, zero, zero, jnp.float32(1), jnp.float32(1e-4))
+
+    def inner(self, state):
+        return state.inner
+
+    def restart(self, key, reached):
+        inner = restart(self.env, key, reached.inner)
+        return reached._replace(inner=inner, discounted=jnp.float32(0))
+
+    def step(self, key, state, action):
+        inner, outcome = self.env.step(key, state.inner, action)
+        discounted = jnp.float32(self.discount * state.discounted + outcome.reward)
+        moments = running_moments(state.mean, state.variance, state.count, discounted)
+        state = RewardNormalizeState(inner, discounted, *moments)
+        reward = outcome.reward / jnp.sqrt(state.variance + self.epsilon)
+        return state, outcome._replace(reward=jnp.clip(reward, -self.clip, self.clip))
 
 
 class EpisodeStatisticsState(NamedTuple):

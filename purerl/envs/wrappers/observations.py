@@ -155,6 +155,21 @@ class FrameStack(Wrapper[E]):
         return stack.reshape(self.observation.shape)
 
 
+def running_moments(
+    mean: jax.Array, variance: jax.Array, count: jax.Array, value: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Mean, variance and number of some values after one more.
+
+    Args:
+        mean, variance: so far, in the shape of a value.
+        count: of the values so far, ``[]``.
+        value: the one more.
+    """
+    total = count + 1
+    delta = value - mean
+    return mean + delta / total, count / total * (variance + delta**2 / total), total
+
+
 class ObservationNormalizeState(NamedTuple):
     """The inner state, and statistics of the observations so far.
 
@@ -253,11 +268,5 @@ class ObservationNormalize(Wrapper[E]):
         return self.env.observe(inner).astype(self.observation.dtype)
 
     def _update(self, inner, mean, variance, count):
-        total = count + 1
-        delta = self._inside(inner) - mean
-        return ObservationNormalizeState(
-            inner=inner,
-            mean=mean + delta / total,
-            variance=count / total * (variance + delta**2 / total),
-            count=total,
-        )
+        moments = running_moments(mean, variance, count, self._inside(inner))
+        return ObservationNormalizeState(inner, *moments)
