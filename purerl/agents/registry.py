@@ -13,6 +13,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.exact_policy_gradient import ExactPolicyGradient
 from purerl.agents.linear import DifferentialSARSA, LinearQLearning, LinearSARSA
 from purerl.agents.pqn import PQN
 from purerl.agents.prediction import (
@@ -150,6 +151,13 @@ _ROWS = (
     (IQN, "the quantile function of the return", "Dabney et al. 2018b", _OFF, _NONE),
     (MunchausenDQN, "log-probabilities as rewards", "Vieillard et al. 2020", _OFF, _NONE),
     (PQN, "many environments instead of replay", "Gallici et al. 2025", _OFF, _NONE),
+    (
+        ExactPolicyGradient,
+        "exact gradients of a model",
+        "Kakade 2001; Mei et al. 2020",
+        _ON,
+        "optimal policy, as a table",
+    ),
     (Rainbow, "six extensions of DQN", "Hessel et al. 2018", _OFF, _NONE),
 )
 METHODS = {row[0].__name__: Method(*row) for row in _ROWS}
