@@ -429,6 +429,16 @@ def test_models_logits_and_discounts_side_by_side():
         np.testing.assert_allclose(natural[i], one, atol=1e-12)
 
 
+def test_models_too_large_for_elimination():
+    """Visits and values are then iterated."""
+    model = normalized(mdp.garnet(purerl.random.key(5, "pcg4d"), 2100, 2, 2))
+    logits = logits_of(model)
+    found, parts = mdp.policy_gradient(model, jnp.asarray(logits), 0.8), Parts(model, logits, 0.8)
+    right = parts.visits[:, None] * parts.policy * parts.advantage
+    np.testing.assert_allclose(found.gradient, right, atol=1e-12)
+    assert np.abs(right).max() > 1e-4
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
