@@ -126,6 +126,13 @@ _ROWS = (
     ),
     (PSRL, "posterior sampling", "Strens 2000; Osband et al. 2013", _OFF, _BEST),
     (GradientBandit, "stochastic gradient ascent", "Williams 1992", _ON, "the best action"),
+    (
+        ExactPolicyGradient,
+        "exact gradient ascent on a model",
+        "Kakade 2001; Mei et al. 2020",
+        _ON,
+        "optimal policy, as a table",
+    ),
     (TD, "one-step prediction", "Sutton 1988", _ANY, f"v, or {_FIXED}"),
     (NStepTD, "n-step prediction", "Sutton & Barto 2018, 7.1", _ANY, "v, or its fixed point"),
     (TDLambda, "eligibility traces", "Sutton 1988", _ANY, "v, or its fixed point"),
@@ -151,13 +158,6 @@ _ROWS = (
     (IQN, "the quantile function of the return", "Dabney et al. 2018b", _OFF, _NONE),
     (MunchausenDQN, "log-probabilities as rewards", "Vieillard et al. 2020", _OFF, _NONE),
     (PQN, "many environments instead of replay", "Gallici et al. 2025", _OFF, _NONE),
-    (
-        ExactPolicyGradient,
-        "exact gradients of a model",
-        "Kakade 2001; Mei et al. 2020",
-        _ON,
-        "optimal policy, as a table",
-    ),
     (Rainbow, "six extensions of DQN", "Hessel et al. 2018", _OFF, _NONE),
 )
 METHODS = {row[0].__name__: Method(*row) for row in _ROWS}

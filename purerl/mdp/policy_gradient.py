@@ -200,13 +200,15 @@ def natural_parameter_gradient(
         F = \sum_s d_\pi(s) \sum_a \pi(a \mid s)
             \nabla \log \pi(a \mid s) \, \nabla \log \pi(a \mid s)^\top,
 
-    with :math:`d_\pi` the discounted occupancy. It is damped, and no pseudo-inverse:
-    where the policy is so nearly deterministic that :math:`F` is small beside
-    :math:`\lambda`, it is :math:`\nabla J / \lambda`. With as many functions of the
-    state as a table and :math:`\lambda \to 0`, the policy follows
+    with :math:`d_\pi` the discounted occupancy. The Fisher matrix of a network is
+    singular as a rule, so it is damped; no pseudo-inverse is taken. Where the policy is
+    so nearly deterministic that :math:`F` is small beside :math:`\lambda`, the result
+    is :math:`\nabla J / \lambda`. For a network that can change the logits of each
+    state independently, and :math:`\lambda \to 0`, the policy changes as by
     :func:`natural_policy_gradient`.
 
-    The equations solved have the size of a table of logits, not of the parameters:
+    With :math:`F = B^\top B`, the equations solved have the size of a table of logits
+    and not of the parameters:
     :math:`(B^\top B + \lambda I)^{-1} B^\top = B^\top (B B^\top + \lambda I)^{-1}`.
 
     Args:

@@ -123,10 +123,8 @@ def test_the_gradient_is_that_of_the_exact_value(name):
 def test_its_parts_are_those_of_numpy(name):
     model = models()[name]
     logits = logits_of(model)
-    found, parts = (
-        mdp.policy_gradient(model, jnp.asarray(logits), DISCOUNT),
-        Parts(model, logits),
-    )
+    found = mdp.policy_gradient(model, jnp.asarray(logits), DISCOUNT)
+    parts = Parts(model, logits)
     for field in ("policy", "visits", "advantage", "value"):
         np.testing.assert_allclose(
             getattr(found, field), getattr(parts, field), atol=1e-12, err_msg=field
