@@ -181,6 +181,9 @@ def variants():
         if name != "DQN":
             yield method.agent(env=frozen)
     yield purerl.GradientBandit(env=envs.make("Testbed-v0"))
+    for network in (None, networks.MLP((8,))):
+        for natural in (False, True):
+            yield purerl.ExactPolicyGradient(env=frozen, network=network, natural=natural)
     behaviors = (
         policy.UCB(),
         policy.CountBonus(),
@@ -224,7 +227,9 @@ def check_types():
         check_environment(envs.make(name), in_default_float)
     for agent in variants():
         # Hyperparameters that a user made arrays of are float64.
-        check_agent(jax.tree.map(lambda x: jnp.asarray(x) if type(x) is float else x, agent))
+        agent = jax.tree.map(lambda x: jnp.asarray(x) if type(x) is float else x, agent)
+        # What is computed of a model has its dtype.
+        check_agent(agent, double=isinstance(agent, purerl.ExactPolicyGradient))
 
 
 def check_truths():

@@ -12,6 +12,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.exact_policy_gradient import ExactPolicyGradient, ExactPolicyGradientState
 from purerl.agents.linear import (
     DifferentialSARSA,
     LinearControl,
@@ -90,6 +91,8 @@ __all__ = [
     "DynaQ",
     "DynaQPlus",
     "EmphaticTD",
+    "ExactPolicyGradient",
+    "ExactPolicyGradientState",
     "ExpectedSARSA",
     "GradientBandit",
     "GreedyAgent",

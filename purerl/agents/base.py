@@ -30,7 +30,10 @@ class Agent(Protocol):
 
     @property
     def transitions_per_step(self) -> int:
-        """Environment transitions that one :meth:`step` collects. Static."""
+        """Environment transitions that one :meth:`step` collects. Static.
+
+        An agent that collects none has 1: ``num_steps`` then counts iterations.
+        """
         ...
 
     @property

@@ -14,6 +14,7 @@ from purerl.agents.dqn_family import (
     MunchausenDQN,
     Rainbow,
 )
+from purerl.agents.exact_policy_gradient import ExactPolicyGradient
 from purerl.agents.linear import DifferentialSARSA, LinearQLearning, LinearSARSA
 from purerl.agents.online_policy import ActorCriticLambda, Reinforce
 from purerl.agents.pqn import PQN
@@ -128,6 +129,13 @@ _ROWS = (
     ),
     (PSRL, "posterior sampling", "Strens 2000; Osband et al. 2013", _OFF, _BEST),
     (GradientBandit, "stochastic gradient ascent", "Williams 1992", _ON, "the best action"),
+    (
+        ExactPolicyGradient,
+        "exact gradient ascent on a model",
+        "Kakade 2001; Mei et al. 2020",
+        _ON,
+        "optimal policy, as a table",
+    ),
     (TD, "one-step prediction", "Sutton 1988", _ANY, f"v, or {_FIXED}"),
     (NStepTD, "n-step prediction", "Sutton & Barto 2018, 7.1", _ANY, "v, or its fixed point"),
     (TDLambda, "eligibility traces", "Sutton 1988", _ANY, "v, or its fixed point"),

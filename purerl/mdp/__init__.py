@@ -30,6 +30,14 @@ from purerl.mdp.policy_evaluation import (
     occupancy,
     reachable,
 )
+from purerl.mdp.policy_gradient import (
+    PolicyGradient,
+    natural_parameter_gradient,
+    natural_policy_gradient,
+    parameter_gradient,
+    policy_gradient,
+    softmax_policy,
+)
 from purerl.mdp.policy_iteration import optimal_q, policy_iteration, solve
 from purerl.mdp.temporal_difference import emphasis, td_fixed_point
 from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_log_probability
@@ -38,6 +46,7 @@ __all__ = [
     "AverageReward",
     "FiniteMDP",
     "LinearProgram",
+    "PolicyGradient",
     "Solution",
     "action_probabilities",
     "average_reward",
@@ -57,13 +66,18 @@ __all__ = [
     "linear_program",
     "mixing_time",
     "modified_policy_iteration",
+    "natural_parameter_gradient",
+    "natural_policy_gradient",
     "occupancy",
     "optimal_average_reward",
     "optimal_q",
+    "parameter_gradient",
+    "policy_gradient",
     "policy_iteration",
     "reachable",
     "returns_to_go",
     "soft_optimal",
+    "softmax_policy",
     "solve",
     "stationary",
     "td_fixed_point",

@@ -168,7 +168,9 @@ def solver(
 
 def mean(weights: jax.Array, values: jax.Array, axis: int | tuple[int, ...] = -1) -> jax.Array:
     """A weighted sum in which weight zero excludes even an infinite value."""
-    return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis)
+    counts = weights > 0
+    # Both sides of a select are differentiated, so neither may multiply by infinity.
+    return jnp.sum(jnp.where(counts, weights * jnp.where(counts, values, 0), 0), axis)
 
 
 def expected(

@@ -85,6 +85,12 @@ for name, method in purerl.agents.METHODS.items():
         AGENTS[name] = cls(env=short, network=NETWORK, **POLICY[name])
     elif name == "PQN":
         AGENTS[name] = cls(env=FROZEN_LAKE, **PQN)
+    elif name == "ExactPolicyGradient":  # in which nothing but the first parameters is random
+        AGENTS[name] = cls(
+            env=FROZEN_LAKE,
+            network=SIZES["network"],
+            learning_rate=schedule.exponential(10.0, 37.0),
+        )
     elif name not in ("DQN", "QLearning"):  # which are there, in two forms each
         fields = {field.name for field in dataclasses.fields(cls)}
         AGENTS[name] = cls(
@@ -94,7 +100,7 @@ TOLERANCES = {
     # Twenty updates of a network magnify rounding.
     name: {"rtol": 1e-3, "atol": 1e-4}
     for name, agent in AGENTS.items()
-    if isinstance(agent, NetworkAgent)
+    if isinstance(agent, (NetworkAgent, purerl.ExactPolicyGradient))
 } | {
     "PrioritizedSweeping": {
         "rtol": 1e-6,

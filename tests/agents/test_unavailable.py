@@ -110,6 +110,31 @@ def test_networks_leave_it_out(target):
     np.testing.assert_allclose(values, best, atol=0.1)
 
 
+@pytest.mark.parametrize("natural", [False, True])
+@pytest.mark.parametrize("network", [None, purerl.networks.MLP((8,))], ids=["table", "network"])
+def test_exact_gradients_leave_it_out(network, natural):
+    """Its probability is exactly 0 at every time, and the rest becomes the optimum."""
+    agent = agents.ExactPolicyGradient(
+        env=environment(), network=network, natural=natural, discount=0.5, learning_rate=3.0
+    )
+    available = np.asarray(environment().mdp.available)
+    observations = jnp.arange(S)
+    state = agent.init(purerl.random.key(0))
+    for num_steps in (1, 1, 1000):
+        pi = np.asarray(jax.vmap(agent.probabilities, (None, 0))(state, observations))
+        assert (pi[~available] == 0).all() and (pi[available] > 0).all()
+        state, _ = purerl.run.training.segment(agent, state, 0, num_steps)
+    pi = jax.vmap(agent.probabilities, (None, 0))(state, observations)
+    regret = purerl.mdp.expected_return(
+        environment().mdp, purerl.mdp.optimal_q(environment().mdp, 0.5).argmax(1), 0.5
+    ) - purerl.mdp.expected_return(environment().mdp, pi, 0.5)
+    assert -1e-6 < regret < 0.02
+    drawn = jax.vmap(agent.act, (None, 0, None))(
+        state, jax.random.split(purerl.random.key(1), 100), jnp.int32(1)
+    )
+    assert (drawn > 0).all()
+
+
 @pytest.mark.parametrize(
     "choice",
     [
