@@ -13,6 +13,7 @@ from purerl.mdp.average import (
     transition_matrix,
 )
 from purerl.mdp.construct import from_dense, from_gymnasium, garnet, time_expanded
+from purerl.mdp.divergence import kl_divergence
 from purerl.mdp.linear_program import LinearProgram, linear_program
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, backup, greedy
@@ -29,6 +30,7 @@ from purerl.mdp.policy_evaluation import (
     expected_visits,
     occupancy,
     reachable,
+    trajectory_kl,
 )
 from purerl.mdp.policy_iteration import optimal_q, policy_iteration, solve
 from purerl.mdp.temporal_difference import emphasis, td_fixed_point
@@ -54,6 +56,7 @@ __all__ = [
     "gains",
     "garnet",
     "greedy",
+    "kl_divergence",
     "linear_program",
     "mixing_time",
     "modified_policy_iteration",
@@ -68,6 +71,7 @@ __all__ = [
     "stationary",
     "td_fixed_point",
     "time_expanded",
+    "trajectory_kl",
     "trajectory_log_probability",
     "transition_matrix",
     "value_iteration",
