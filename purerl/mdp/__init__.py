@@ -3,6 +3,7 @@
 The page ``README.md`` in this folder lists the functions by question.
 """
 
+from purerl.mdp import sequences
 from purerl.mdp.average import (
     AverageReward,
     average_reward,
@@ -13,7 +14,7 @@ from purerl.mdp.average import (
     transition_matrix,
 )
 from purerl.mdp.construct import from_dense, from_gymnasium, garnet, time_expanded
-from purerl.mdp.divergence import kl_divergence
+from purerl.mdp.divergence import Gibbs, gibbs, kl_divergence
 from purerl.mdp.linear_program import LinearProgram, linear_program
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, backup, greedy
@@ -39,6 +40,7 @@ from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_l
 __all__ = [
     "AverageReward",
     "FiniteMDP",
+    "Gibbs",
     "LinearProgram",
     "Solution",
     "action_probabilities",
@@ -55,6 +57,7 @@ __all__ = [
     "from_gymnasium",
     "gains",
     "garnet",
+    "gibbs",
     "greedy",
     "kl_divergence",
     "linear_program",
@@ -66,6 +69,7 @@ __all__ = [
     "policy_iteration",
     "reachable",
     "returns_to_go",
+    "sequences",
     "soft_optimal",
     "solve",
     "stationary",

@@ -2,7 +2,6 @@
 
 import functools
 import operator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jax import lax
 
 from purerl.mdp.attaining import attaining
 from purerl.mdp.chain import chain_of
+from purerl.mdp.divergence import gibbs
 from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 from purerl.mdp.operators import (
     IN_RANGE,
@@ -183,47 +183,6 @@ def epsilon_soft_optimal(
     return bounded(mdp, discount, reduce, values, policy, iterations)
 
 
-class _Tilted(NamedTuple):
-    """Action values averaged under a prior, ``tau ln sum_a prior e^(q / tau)``.
-
-    Attributes:
-        values: float ``[S]``.
-        rounding: bounds on their rounding errors, float ``[S]``.
-        policy: the prior times ``e^(q / tau)``, normalized, float ``[S, A]``.
-    """
-
-    values: jax.Array
-    rounding: jax.Array
-    policy: jax.Array
-
-
-def _tilted(q, prior, temperature):
-    """The prior tilted by action values: a :class:`_Tilted`."""
-    possible = (prior > 0) & (q > -jnp.inf)
-    top = best(jnp.where(possible, q, -jnp.inf))
-    gap = jnp.where(possible, q - top[:, None], 0) / temperature
-    log_prior = jnp.log(jnp.where(possible, prior, 1))
-    exponent = jnp.where(possible, gap + log_prior, -jnp.inf)
-    # At high temperatures the sum of exponentials is nearly one, and the difference
-    # from it is what counts.
-    difference = jnp.sum(jnp.where(possible, prior * jnp.expm1(gap), 0), axis=-1)
-    near = difference > -0.5
-    logarithm = jnp.where(
-        near,
-        jnp.log1p(jnp.where(near, difference, 0)),
-        jax.nn.logsumexp(exponent, axis=-1),
-    )
-    values = top + temperature * logarithm
-    # Near one the error is relative to the logarithm. Elsewhere it is that of the
-    # exponents, weighted by what they add to the sum.
-    size = prior.shape[-1] + 8
-    of_near = -3 * size * logarithm
-    of_exponents = 2 * size + 11 * jnp.max(-log_prior, axis=-1)
-    of_logarithm = temperature * jnp.where(near, of_near, of_exponents)
-    rounding = jnp.finfo(q.dtype).eps * (2 * jnp.abs(values) + of_logarithm)
-    return _Tilted(values, rounding, jax.nn.softmax(exponent, axis=-1))
-
-
 def _entropy_optimal(mdp, discount, temperature, tolerance, max_iterations):
     """:func:`soft_optimal` without a prior."""
 
@@ -311,13 +270,12 @@ def soft_optimal(
     if prior is None:
         return _entropy_optimal(mdp, discount, temperature, tolerance, max_iterations)
     weight = action_probabilities(mdp, prior)
-    weight = weight / jnp.sum(weight, axis=-1, keepdims=True)
 
     def tilted(q):
-        return _tilted(q, weight, temperature)
+        return gibbs(weight, q, temperature)
 
     def reduce(q):
-        return tilted(q).values
+        return tilted(q).value
 
     def weigh(difference):
         return best(jnp.where(weight > 0, difference, 0))
@@ -329,7 +287,7 @@ def soft_optimal(
         discount,
         reduce,
         values,
-        lambda q: tilted(q).policy,
+        lambda q: tilted(q).law,
         iterations,
         weigh,
         more_rounding,

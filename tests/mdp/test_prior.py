@@ -78,7 +78,7 @@ def test_it_satisfies_its_equations_at_every_scale(double, temperature):
 
 
 def test_a_high_temperature_leaves_the_prior_and_its_values():
-    """In float32, too: there the temperature times a logarithm would be all rounding."""
+    """In float32, too, where ``tau`` times a logarithm would be all rounding."""
     model = purerl.make("Garnet-v0").mdp
     prior = some_policy(np.random.default_rng(1), shape=(30, 4)).astype(np.float32)
     values = mdp.evaluate_policy(model, prior, DISCOUNT).values
@@ -215,8 +215,8 @@ def test_priors_and_temperatures_side_by_side(double):
 
 
 def test_gradients_are_those_of_the_envelope(double):
-    """``J*`` grows with a reward by the visits of the optimal policy, with the logarithm
-    of the prior by ``tau`` times that, and falls with the temperature by the divergence."""
+    """``J*`` grows with a reward by the visits of the optimal policy, with the log
+    of the prior by ``tau`` times that; with ``tau`` it falls by the divergence."""
     rng = np.random.default_rng(5)
     model, temperature = garnet(S, A, 2, seed=7).mdp, 0.6
     prior = some_policy(rng, np.arange(A) != np.arange(S)[:, None] % 2)
