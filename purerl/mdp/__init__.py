@@ -3,6 +3,7 @@
 The page ``README.md`` in this folder lists the functions by question.
 """
 
+from purerl.mdp import sequences
 from purerl.mdp.average import (
     AverageReward,
     average_reward,
@@ -13,6 +14,7 @@ from purerl.mdp.average import (
     transition_matrix,
 )
 from purerl.mdp.construct import from_dense, from_gymnasium, garnet, time_expanded
+from purerl.mdp.divergence import Gibbs, gibbs, kl_divergence
 from purerl.mdp.linear_program import LinearProgram, linear_program
 from purerl.mdp.model import FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, backup, greedy
@@ -29,6 +31,7 @@ from purerl.mdp.policy_evaluation import (
     expected_visits,
     occupancy,
     reachable,
+    trajectory_kl,
 )
 from purerl.mdp.policy_gradient import (
     PolicyGradient,
@@ -45,6 +48,7 @@ from purerl.mdp.trajectory import discounted_return, returns_to_go, trajectory_l
 __all__ = [
     "AverageReward",
     "FiniteMDP",
+    "Gibbs",
     "LinearProgram",
     "PolicyGradient",
     "Solution",
@@ -62,7 +66,9 @@ __all__ = [
     "from_gymnasium",
     "gains",
     "garnet",
+    "gibbs",
     "greedy",
+    "kl_divergence",
     "linear_program",
     "mixing_time",
     "modified_policy_iteration",
@@ -76,12 +82,14 @@ __all__ = [
     "policy_iteration",
     "reachable",
     "returns_to_go",
+    "sequences",
     "soft_optimal",
     "softmax_policy",
     "solve",
     "stationary",
     "td_fixed_point",
     "time_expanded",
+    "trajectory_kl",
     "trajectory_log_probability",
     "transition_matrix",
     "value_iteration",

@@ -245,13 +245,14 @@ class FiniteMDP:
         return self.probability.shape[-1]
 
 
-def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
+def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str, name: str = "policy") -> jax.Array:
     """Check a policy for ``mdp``; its values only if they are known.
 
     Args:
         mdp: the model.
         policy: int ``[S]`` or float ``[S, A]``.
         owner: the function named in the error message.
+        name: of the argument named there.
 
     Returns:
         The policy as a JAX array.
@@ -262,28 +263,28 @@ def check_policy(mdp: FiniteMDP, policy: ArrayLike, owner: str) -> jax.Array:
             available.
     """
     array = _as_array(policy)
-    _require_kind(owner, "policy", array, _REAL)
+    _require_kind(owner, name, array, _REAL)
     stochastic = jnp.issubdtype(array.dtype, jnp.floating)
     size = (mdp.num_states, mdp.num_actions)
     if array.shape != size[: 1 + stochastic]:
         found = f"{array.dtype} and shape {array.shape}"
-        raise refusal(owner, "policy", found, f"integers {size[:1]} or floats {size}", "has dtype")
+        raise refusal(owner, name, found, f"integers {size[:1]} or floats {size}", "has dtype")
     if is_concrete(array):
         known = np.asarray(array)
         if stochastic:
             # As exact as the coarser of the two: policies of agents are float32.
             dtypes = known.dtype, np.dtype(mdp.probability.dtype)
             coarser = min(dtypes, key=lambda dtype: dtype.itemsize)
-            _require_distribution(owner, "policy", known.astype(coarser))
+            _require_distribution(owner, name, known.astype(coarser))
         else:
-            _require_range(owner, "policy", known, mdp.num_actions)
+            _require_range(owner, name, known, mdp.num_actions)
         if is_concrete(mdp.available):
             available = np.asarray(mdp.available)
             if stochastic:
                 allowed = available | (known == 0)
             else:
                 allowed = np.take_along_axis(available, known[:, None], axis=1)[:, 0]
-            _require(owner, allowed, "policy", known, "an available action")
+            _require(owner, allowed, name, known, "an available action")
     return jnp.asarray(array)
 
 

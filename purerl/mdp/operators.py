@@ -92,6 +92,8 @@ _ALLOWED = {  # the numbers that a solver checks, apart from the discount
     "lambda_": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
 }
 
+_POLICIES = "policy", "prior", "reference"  # the arguments that are policies
+
 
 def linear_solve(matrix: jax.Array, side: jax.Array) -> jax.Array:
     """``x`` of ``matrix @ x = side``, differentiable: :func:`purerl.linalg.solve`."""
@@ -135,7 +137,7 @@ def solver(
 ) -> Callable[..., Any]:
     """Check the arguments of a function of a model, and compile it as one program.
 
-    The arguments checked are those named ``policy``, ``discount`` and the names in
+    The arguments checked are ``discount`` and those named in ``_POLICIES`` and
     ``_ALLOWED``.
 
     Args:
@@ -155,8 +157,9 @@ def solver(
         call.apply_defaults()
         given = call.arguments
         dtype = given["mdp"].reward.dtype
-        if "policy" in given:
-            given["policy"] = check_policy(given["mdp"], given["policy"], owner)
+        for name in _POLICIES:
+            if given.get(name) is not None:
+                given[name] = check_policy(given["mdp"], given[name], owner, name)
         for name in given.keys() & _ALLOWED.keys():
             given[name] = _check_number(owner, name, given[name], *_ALLOWED[name], dtype)
         if "discount" in given:

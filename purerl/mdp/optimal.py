@@ -9,7 +9,8 @@ from jax import lax
 
 from purerl.mdp.attaining import attaining
 from purerl.mdp.chain import chain_of
-from purerl.mdp.model import FiniteMDP
+from purerl.mdp.divergence import gibbs
+from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 from purerl.mdp.operators import (
     IN_RANGE,
     Solution,
@@ -182,37 +183,8 @@ def epsilon_soft_optimal(
     return bounded(mdp, discount, reduce, values, policy, iterations)
 
 
-@solver
-def soft_optimal(
-    mdp: FiniteMDP,
-    discount: float | jax.Array,
-    temperature: float | jax.Array,
-    tolerance: float | jax.Array = 0.0,
-    max_iterations: int | jax.Array = 1_000_000,
-) -> Solution:
-    r"""The optimum with an entropy bonus, :math:`\tau H(\pi(\cdot \mid s))` per step.
-
-    .. math::
-        v(s) = \tau \ln \sum_a e^{q(s, a) / \tau}, \qquad
-        \pi(a \mid s) = e^{(q(s, a) - v(s)) / \tau}.
-
-    As :math:`\tau` decreases to zero, :math:`v` converges to the ordinary optimum, from
-    which it differs by at most :math:`\tau \ln A / (1 - \gamma)`. Ziebart, *Modeling
-    purposeful adaptive behavior with the principle of maximum causal entropy* (PhD
-    thesis, CMU, 2010); Haarnoja, Tang, Abbeel & Levine, "Reinforcement learning with
-    deep energy-based policies" (ICML 2017). ``policy`` is float ``[S, A]``.
-
-    Args:
-        mdp: the model.
-        discount: in ``[0, 1]``; at 1 values are finite only if every policy ends
-            episodes soon enough.
-        temperature: :math:`\tau`, above 0.
-        tolerance: the largest change at which to stop.
-        max_iterations: the largest number of sweeps over all states.
-
-    Raises:
-        ValueError: ``discount`` is not in ``[0, 1]``, or ``temperature`` not above 0.
-    """
+def _entropy_optimal(mdp, discount, temperature, tolerance, max_iterations):
+    """:func:`soft_optimal` without a prior."""
 
     def reduce(q):
         return temperature * jax.nn.logsumexp(q / temperature, axis=-1)
@@ -229,6 +201,97 @@ def soft_optimal(
         return jax.nn.softmax(q / temperature, axis=-1)
 
     return bounded(mdp, discount, reduce, values, policy, iterations, best, more_rounding)
+
+
+@solver
+def soft_optimal(
+    mdp: FiniteMDP,
+    discount: float | jax.Array,
+    temperature: float | jax.Array,
+    tolerance: float | jax.Array = 0.0,
+    max_iterations: int | jax.Array = 1_000_000,
+    prior: ArrayLike | None = None,
+) -> Solution:
+    r"""The optimum with an entropy bonus, :math:`\tau H(\pi(\cdot \mid s))` per step.
+
+    .. math::
+        v(s) = \tau \ln \sum_a e^{q(s, a) / \tau}, \qquad
+        \pi(a \mid s) = e^{(q(s, a) - v(s)) / \tau}.
+
+    As :math:`\tau` decreases to zero, :math:`v` converges to the ordinary optimum, from
+    which it differs by at most :math:`\tau \ln A / (1 - \gamma)`. Ziebart, *Modeling
+    purposeful adaptive behavior with the principle of maximum causal entropy* (PhD
+    thesis, CMU, 2010); Haarnoja, Tang, Abbeel & Levine, "Reinforcement learning with
+    deep energy-based policies" (ICML 2017). ``policy`` is float ``[S, A]``.
+
+    With a ``prior`` :math:`\mu`, each step costs
+    :math:`\tau \, \mathrm{KL}(\pi(\cdot \mid s) \,\|\, \mu(\cdot \mid s))` instead, and
+
+    .. math::
+        v(s) = \tau \ln \sum_a \mu(a \mid s) \, e^{q(s, a) / \tau}, \qquad
+        \pi(a \mid s) = \mu(a \mid s) \, e^{(q(s, a) - v(s)) / \tau}.
+
+    Under a uniform prior each step costs :math:`\tau \ln A` more than with the entropy
+    bonus. As :math:`\tau` grows, :math:`\pi` converges to the prior, and :math:`v` to
+    the prior's values. An action of prior zero is never taken, whatever it is worth.
+    Todorov, "Linearly-solvable Markov decision problems" (NIPS 2006); Kappen, Gómez &
+    Opper, "Optimal control as a graphical model inference problem" (Machine Learning
+    87, 2012). :func:`~purerl.mdp.policy_evaluation.trajectory_kl` gives what another
+    policy loses against the optimum.
+
+    Args:
+        mdp: the model.
+        discount: in ``[0, 1]``; at 1 values are finite only if every policy ends
+            episodes soon enough.
+        temperature: :math:`\tau`, above 0.
+        tolerance: the largest change at which to stop.
+        max_iterations: the largest number of sweeps over all states.
+        prior: a policy, int ``[S]`` or float ``[S, A]``; its rows are normalized. None
+            is the entropy bonus.
+
+    Raises:
+        ValueError: ``discount`` is not in ``[0, 1]``, ``temperature`` not above 0, or
+            ``prior`` not a policy for ``mdp``.
+
+    Example:
+        Of two actions the prior prefers the one that pays less:
+
+        >>> choice = FiniteMDP(
+        ...     probability=[[[1.0], [1.0]]],
+        ...     next_state=[[[0], [0]]],
+        ...     reward=[[[0.0], [1.0]]],
+        ...     terminated=[[[True], [True]]],
+        ...     initial=[1.0],
+        ... )
+        >>> found = soft_optimal(choice, 1.0, 0.5, prior=[[0.9, 0.1]])
+        >>> found.policy.round(3).tolist()  # 0.9 to 0.1 e^2
+        [[0.549, 0.451]]
+    """
+    if prior is None:
+        return _entropy_optimal(mdp, discount, temperature, tolerance, max_iterations)
+    weight = action_probabilities(mdp, prior)
+
+    def tilted(q):
+        return gibbs(weight, q, temperature)
+
+    def reduce(q):
+        return tilted(q).value
+
+    def weigh(difference):
+        return best(jnp.where(weight > 0, difference, 0))
+
+    values, iterations = fixed_point(mdp, discount, reduce, tolerance, max_iterations)
+    more_rounding = tilted(backup(mdp, values, discount)).rounding
+    return bounded(
+        mdp,
+        discount,
+        reduce,
+        values,
+        lambda q: tilted(q).law,
+        iterations,
+        weigh,
+        more_rounding,
+    )
 
 
 @solver

@@ -1,4 +1,4 @@
-"""Evaluation of policies of a finite model: values and visits."""
+"""Evaluation of policies of a finite model: values, visits, divergence."""
 
 import functools
 
@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from purerl.mdp.chain import chain_of, equations, reaches_any, values_of
+from purerl.mdp.divergence import kl_divergence
 from purerl.mdp.model import ArrayLike, FiniteMDP, action_probabilities
 from purerl.mdp.operators import Solution, bounded, mean, solver
 
@@ -161,6 +162,71 @@ def occupancy(
             ``mdp``.
     """
     return (1 - discount) * _visits(mdp, jnp.asarray(policy), discount, max_exact_states)
+
+
+@solver(static=("max_exact_states",))
+def trajectory_kl(
+    mdp: FiniteMDP,
+    policy: ArrayLike,
+    reference: ArrayLike,
+    discount: float | jax.Array = 1.0,
+    max_exact_states: int = 2048,
+) -> jax.Array:
+    r"""The expected sum of the divergences of a policy from another along an episode.
+
+    .. math::
+        \mathbb{E}_\pi \sum_t \gamma^t \,
+            \mathrm{KL}(\pi(\cdot \mid S_t) \,\|\, \mu(\cdot \mid S_t))
+        = \sum_s n_\pi(s) \, \mathrm{KL}(\pi(\cdot \mid s) \,\|\, \mu(\cdot \mid s)),
+
+    with the :func:`expected_visits` :math:`n_\pi` and the reference :math:`\mu`.
+    Undiscounted it is the divergence between the laws of whole trajectories, since the
+    probabilities of the model cancel (the chain rule: Cover & Thomas, *Elements of
+    Information Theory*, 2nd ed., 2006, theorem 2.5.3).
+
+    It also says how far a policy is from the optimum of
+    :func:`~purerl.mdp.optimal.soft_optimal`. With temperature :math:`\tau` and prior
+    :math:`\mu` let :math:`J(\pi)` be the expected return minus :math:`\tau` times the
+    divergence from :math:`\mu`, and :math:`\pi^*` the optimal policy. Then
+
+    .. math::
+        J(\pi^*) - J(\pi) = \tau \sum_s n_\pi(s) \,
+            \mathrm{KL}(\pi(\cdot \mid s) \,\|\, \pi^*(\cdot \mid s)).
+
+    Args:
+        mdp: the model.
+        policy: int ``[S]`` or float ``[S, A]``.
+        reference: the other policy, in either form.
+        discount: in ``[0, 1]``.
+        max_exact_states: as in :func:`evaluate_policy`.
+
+    Returns:
+        float ``[]``; infinite if the policy, in a state that it visits, takes an action
+        that the reference never takes.
+
+    Raises:
+        ValueError: ``discount`` is not in ``[0, 1]``, or ``policy`` or ``reference`` is
+            not a policy for ``mdp``.
+
+    Example:
+        Stopping at once, where a fair coin would decide at each step:
+
+        >>> model = FiniteMDP(
+        ...     probability=[[[1.0], [1.0]]],
+        ...     next_state=[[[0], [0]]],
+        ...     reward=[[[0.0], [0.0]]],
+        ...     terminated=[[[True], [False]]],
+        ...     initial=[1.0],
+        ... )
+        >>> trajectory_kl(model, [0], [[0.5, 0.5]]).round(4).item()  # ln 2
+        0.6931
+    """
+    counts = _visits(mdp, jnp.asarray(policy), discount, max_exact_states)
+    apart = kl_divergence(action_probabilities(mdp, policy), action_probabilities(mdp, reference))
+    finite = jnp.isfinite(counts) & jnp.isfinite(apart)
+    product = jnp.where(finite, counts, 0) * jnp.where(finite, apart, 0)
+    infinite = ~finite & (counts > 0) & (apart > 0)
+    return jnp.sum(jnp.where(infinite, jnp.inf, product))
 
 
 @jax.jit
