@@ -107,7 +107,7 @@ class ExactPolicyGradient(Node):
         else:
             seen = self.env.observation
             size = self.env.num_actions
-            check_network(owner, self._fitted, seen.shape, seen.dtype, size)
+            check_network(owner, "network", self._fitted, seen.shape, seen.dtype, size)
 
     @property
     def _fitted(self) -> nn.Module:
