@@ -104,7 +104,8 @@ class ScaledActions(Wrapper[ContinuousEnvironment]):
     def __post_init__(self):
         super().__post_init__()
         check_choice(self, squash=(False, True))
-        if not (hasattr(self.env, "action") and hasattr(self.env, "action_bounds")):
+        bounded = hasattr(self.env, "action") and hasattr(self.env, "action_bounds")
+        if not bounded or hasattr(self.env, "num_actions"):
             allowed = "an environment with continuous actions and their bounds"
             raise refusal("ScaledActions", "env", self.env, allowed)
 
