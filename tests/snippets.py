@@ -13,6 +13,7 @@ import textwrap
 from pathlib import Path
 
 from purerl.agents import METHODS
+from purerl.envs.wrappers import ScaledActions
 from purerl.pytree import Node
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,7 @@ def kinds_of_environments() -> list[str]:
         todo += kind.__subclasses__()
         members = "num_actions", "reset", "step", "observe"
         steps = all(hasattr(kind, name) for name in members)
+        steps &= kind is not ScaledActions  # whose actions stay continuous
         if steps and kind.__module__.startswith("purerl.") and not kind.__name__.startswith("_"):
             found.add(f"{kind.__module__}.{kind.__qualname__}")
     return sorted(found)

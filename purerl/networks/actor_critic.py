@@ -27,11 +27,9 @@ class ActorCritic(nn.Module):
     >>> import jax, jax.numpy as jnp
     >>> network = ActorCritic((64, 64), num_outputs=3)
     >>> params = network.init(jax.random.key(0), jnp.zeros(4))
-    >>> policy, value = network.apply(params, jnp.zeros(4))
+    >>> policy, value = jax.eval_shape(network.apply, params, jnp.zeros(4))
     >>> policy.shape, value.shape
     ((3,), ())
-    >>> network.apply(params, jnp.zeros(4), method="policy").shape
-    (3,)
     """
 
     features: tuple[int, ...] = (64, 64)
