@@ -34,8 +34,7 @@ def agents(name: str, num_steps: int) -> dict[str, Any]:
         "learning_rate": linear(2e-3, 0.0, learning),
         "epsilon": linear(1.0, 0.05, learning // 5),
         "train_period": 5,
-        # With one step the last seeds of CartPole are lost again: where failures have
-        # become rare, their cost is propagated too slowly.
+        # With one step, some seeds of CartPole lose late what they had learned.
         "replay": Uniform(100_000, n=3),
         "learning_starts": WARM_UP,
     }

@@ -1,6 +1,6 @@
 """Learning algorithms: ``init``, ``step`` and ``act`` over frozen pytrees."""
 
-from purerl.agents.actor_critic import A2C, PPO, RolloutState, Rows
+from purerl.agents.actor_critic import A2C, PPO, Rows
 from purerl.agents.base import Agent, GreedyAgent
 from purerl.agents.dqn import DQN, DQNState
 from purerl.agents.dqn_family import (
@@ -21,7 +21,7 @@ from purerl.agents.linear import (
     LinearState,
 )
 from purerl.agents.online_policy import ActorCriticLambda, OnlineState, Reinforce
-from purerl.agents.pqn import PQN, PQNState
+from purerl.agents.pqn import PQN
 from purerl.agents.prediction import (
     GTD2,
     LSTD,
@@ -36,6 +36,7 @@ from purerl.agents.prediction import (
     TDLambda,
 )
 from purerl.agents.registry import METHODS, Method, find
+from purerl.agents.rollouts import RolloutState
 from purerl.agents.tabular import (
     PSRL,
     SARSA,
@@ -112,7 +113,6 @@ __all__ = [
     "OffPolicyMonteCarlo",
     "Offline",
     "OnlineState",
-    "PQNState",
     "PredictionState",
     "PrioritizedSweeping",
     "QLambda",

@@ -7,39 +7,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purerl import bellman, surrogate
+from purerl import surrogate
 from purerl.agents.policy_network import PolicyNetworkAgent
-from purerl.checks import ABOVE_ZERO, NOT_NEGATIVE, UNIT_INTERVAL, check_choice, check_size, refusal
+from purerl.agents.rollouts import RolloutAgent, RolloutState
+from purerl.checks import ABOVE_ZERO, NOT_NEGATIVE, check_choice, check_size, refusal
 from purerl.envs.base import Transition
 from purerl.metrics import Mean, Metrics
 from purerl.optimizers import Adam, Optimizer, RMSProp
-from purerl.pytree import copied, static
-from purerl.random import as_key
-from purerl.rollout import Actors, Episode, rollout
+from purerl.pytree import static
+from purerl.rollout import Actors, rollout
 from purerl.schedule import Schedule, at, check_schedules
-from purerl.updates import descend, minibatches
-
-
-class RolloutState(NamedTuple):
-    """State of an agent that learns from rollouts.
-
-    Attributes:
-        collect_key, update_key: constant.
-        params: of the network and, for continuous actions, ``log_std``.
-        opt_state: of the optimizer.
-        env_state, episode: of the environments, leaves ``[num_envs, ...]``.
-    """
-
-    collect_key: jax.Array
-    update_key: jax.Array
-    params: Any
-    opt_state: optax.OptState
-    env_state: Any
-    episode: Episode
+from purerl.updates import minibatches
 
 
 class Rows(NamedTuple):
-    r"""What an update learns from, a row for each transition, leaves ``[N, ...]``.
+    r"""A rollout as updates see it, a row for each transition, leaves ``[N, ...]``.
 
     All is constant.
 
@@ -59,8 +41,8 @@ class Rows(NamedTuple):
     advantage: jax.Array
 
 
-class RolloutAgent(PolicyNetworkAgent):
-    r"""Base class of agents that act for a while, learn from it, and forget it.
+class AdvantageAgent(PolicyNetworkAgent, RolloutAgent):
+    r"""Base class of agents that learn from the advantages of a rollout.
 
     One iteration acts for ``rollout_length`` steps in each of ``num_envs``
     environments. With the network that acted, it computes values, lambda-returns
@@ -85,44 +67,24 @@ class RolloutAgent(PolicyNetworkAgent):
         rollout_length: steps in each environment between two updates.
     """
 
-    lambda_: float | jax.Array | Schedule = 0.95
     entropy_weight: float | jax.Array | Schedule = 0.0
     value_weight: float | jax.Array | Schedule = 0.5
     num_envs: int = static(default=8)
-    rollout_length: int = static(default=32)
 
     def __post_init__(self):
         super().__post_init__()
-        check_schedules(
-            self, lambda_=UNIT_INTERVAL, entropy_weight=NOT_NEGATIVE, value_weight=NOT_NEGATIVE
-        )
-        check_size(self, "num_envs", "rollout_length")
-
-    @property
-    def transitions_per_step(self) -> int:
-        return self.num_envs * self.rollout_length
-
-    def init(self, key: jax.Array) -> RolloutState:
-        params_key, reset_key, collect_key, update_key = jax.random.split(as_key(key), 4)
-        params = copied(self.init_params(params_key))
-        actors = Actors.start(self.env, reset_key, self.num_envs)
-        return RolloutState(
-            collect_key=collect_key,
-            update_key=update_key,
-            params=params,
-            opt_state=copied(self.optimizer.transformation().init(params)),
-            env_state=copied(actors.env_state),
-            episode=actors.episode,
-        )
+        check_schedules(self, entropy_weight=NOT_NEGATIVE, value_weight=NOT_NEGATIVE)
 
     def step(self, state: RolloutState, t: jax.Array):
         def behavior(key, observation):
             return self.distribution(state.params, observation).sample(key)
 
-        times = t * self.rollout_length + jnp.arange(self.rollout_length, dtype=jnp.int32)
-        actors = Actors(state.env_state, state.episode)
         actors, rolled, metrics = rollout(
-            self.acting_env, behavior, actors, state.collect_key, times
+            self.acting_env,
+            behavior,
+            Actors(state.env_state, state.episode),
+            state.collect_key,
+            self.times(t),
         )
         clock = t * self.transitions_per_step
         rows = self.rows(state.params, rolled, clock)
@@ -132,7 +94,7 @@ class RolloutAgent(PolicyNetworkAgent):
         return state, metrics | more
 
     def rows(self, params: Any, rolled: Transition, clock: jax.Array) -> Rows:
-        """What is learned from a rollout, leaves ``[T * E, ...]``.
+        """The rows of a rollout, leaves ``[T * E, ...]``.
 
         Args:
             params: with which it was collected.
@@ -146,14 +108,7 @@ class RolloutAgent(PolicyNetworkAgent):
             return log_probability, value, self.critic(params, transition.next_observation)
 
         log_probability, value, next_value = jax.vmap(jax.vmap(of_one))(rolled)
-        target = jax.vmap(bellman.lambda_return, (1, 1, 1, 1, None, None), 1)(
-            rolled.reward,
-            rolled.terminated,
-            rolled.truncated,
-            next_value,
-            at(self.discount, clock),
-            at(self.lambda_, clock),
-        )
+        target = self.returns(rolled, next_value, clock)
         rows = Rows(
             observation=rolled.observation,
             action=rolled.action,
@@ -174,11 +129,11 @@ class RolloutAgent(PolicyNetworkAgent):
         raise NotImplementedError(f"{type(self).__name__} does not define improve")
 
     def objective(self, log_probability: jax.Array, row: Rows, clock: jax.Array) -> jax.Array:
-        """What the policy maximizes at one row, ``[]``."""
+        """The policy's objective at one row, ``[]``; its mean is maximized."""
         raise NotImplementedError(f"{type(self).__name__} does not define objective")
 
     def value_loss(self, value: jax.Array, row: Rows, clock: jax.Array) -> jax.Array:
-        """What the critic minimizes at one row, ``[]``: half the squared error."""
+        """The critic's loss at one row, ``[]``: half the squared error."""
         del clock
         return optax.l2_loss(value, row.target)
 
@@ -206,18 +161,16 @@ class RolloutAgent(PolicyNetworkAgent):
         )
         return loss, means | {"loss": loss}
 
-    def descend(
+    def learn(
         self, params: Any, opt_state: Any, rows: Rows, clock: jax.Array
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Parameters and optimizer state after a step on the loss of some rows, and
         measures."""
         gradient, measures = jax.grad(self.loss, has_aux=True)(params, rows, clock)
-        rate = at(self.learning_rate, clock)
-        norm = at(self.max_grad_norm, clock)
-        return *descend(self.optimizer, params, opt_state, gradient, rate, norm), measures
+        return *self.descend(params, opt_state, gradient, clock), measures
 
 
-class A2C(RolloutAgent):
+class A2C(AdvantageAgent):
     r"""Advantage actor-critic: one step along the policy gradient after each rollout.
 
     .. math::
@@ -238,7 +191,7 @@ class A2C(RolloutAgent):
             :class:`~purerl.agents.policy_network.PolicyNetworkAgent`.
         learning_rate, discount, max_grad_norm, optimizer, lambda_, entropy_weight,
             value_weight, num_envs, rollout_length: see
-            :class:`~purerl.agents.actor_critic.RolloutAgent`.
+            :class:`~purerl.agents.actor_critic.AdvantageAgent`.
 
     Raises:
         ValueError: a field out of range, or parts that do not go together.
@@ -256,12 +209,12 @@ class A2C(RolloutAgent):
 
     def improve(self, key, params, opt_state, rows, clock):
         del key
-        params, opt_state, measures = self.descend(params, opt_state, rows, clock)
+        params, opt_state, measures = self.learn(params, opt_state, rows, clock)
         del measures["kl"]  # which is 0 before the first step
         return params, opt_state, {k: Mean(v, jnp.float32(1)) for k, v in measures.items()}
 
 
-class PPO(RolloutAgent):
+class PPO(AdvantageAgent):
     r"""Proximal policy optimization: several epochs on a clipped objective.
 
     .. math::
@@ -282,7 +235,7 @@ class PPO(RolloutAgent):
             :class:`~purerl.agents.policy_network.PolicyNetworkAgent`.
         learning_rate, discount, max_grad_norm, optimizer, lambda_, entropy_weight,
             value_weight, num_envs, rollout_length: see
-            :class:`~purerl.agents.actor_critic.RolloutAgent`.
+            :class:`~purerl.agents.actor_critic.AdvantageAgent`.
         clip: :math:`\epsilon`, above 0.
         value_clip: the value's loss ignores what moves it further than this from the
             value under the policy that acted, above 0; infinite by default. See
@@ -332,7 +285,7 @@ class PPO(RolloutAgent):
             part = jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), rows)
             part = _standardized(part) if self.normalize == "minibatch" else part
             params, opt_state = carry
-            params, opt_state, measures = self.descend(params, opt_state, part, clock)
+            params, opt_state, measures = self.learn(params, opt_state, part, clock)
             return (params, opt_state), measures
 
         parts = minibatches(key, self.transitions_per_step, self.minibatches, self.epochs)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from purerl.agents.base import GreedyAgent
-from purerl.agents.network import NetworkAgent
+from purerl.agents.network import NetworkAgent, check_module
 from purerl.checks import UNIT_INTERVAL, refusal
 from purerl.envs.base import Environment, mask_unavailable
 from purerl.envs.contract import check_environment
@@ -48,7 +48,7 @@ class DeepAgent(NetworkAgent, GreedyAgent):
         if self.behavior is not None and self.behavior.needs_visits:
             allowed = "a policy that needs no visit counts"
             raise refusal(type(self).__name__, "behavior", self.behavior, allowed)
-        self.check_module("network")
+        check_module(type(self).__name__, "network", self.network)
 
     def fit_actions(self, network: nn.Module, numbers: int = 1) -> nn.Module:
         """A network with some ``numbers`` for each action."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from purerl.agents.deep import DeepAgent
-from purerl.agents.network import NetworkSnapshot
+from purerl.agents.network import NetworkSnapshot, blank
 from purerl.checks import (
     UNIT_INTERVAL,
     check_size,
@@ -28,7 +28,6 @@ from purerl.rollout import Actors, Episode, rollout
 from purerl.schedule import Schedule, at, check_schedules, linear
 from purerl.targets import ActionValues, QLearning, Target, check_target
 from purerl.timescan import time_scan
-from purerl.updates import descend
 
 
 class DQNState(NamedTuple):
@@ -197,7 +196,7 @@ class DQN(DeepAgent):
             as_key(key), 5
         )
         fractions = self.head.fractions(None)
-        inputs = (self.blank,) if fractions is None else (self.blank, fractions)
+        inputs = (blank(self.env),) if fractions is None else (blank(self.env), fractions)
         params = self.q_network.init(params_key, *inputs)
         actors = Actors.start(self.env, reset_key, self.num_envs)
         state = DQNState(
@@ -253,14 +252,7 @@ class DQN(DeepAgent):
         (loss, (q, priority)), gradient = jax.value_and_grad(self.loss, has_aux=True)(
             state.params, state.target_params, batch, loss_key
         )
-        params, opt_state = descend(
-            self.optimizer,
-            state.params,
-            state.opt_state,
-            gradient,
-            at(self.learning_rate, clock),
-            at(self.max_grad_norm, clock),
-        )
+        params, opt_state = self.descend(state.params, state.opt_state, gradient, clock)
         target_params = jax.lax.cond(
             (clock + self.transitions_per_step) % self.target_period == 0,
             lambda: optax.incremental_update(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl import mdp
+from purerl.agents.network import blank, check_module, fit
 from purerl.checks import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -18,7 +19,6 @@ from purerl.checks import (
 )
 from purerl.envs.base import HasModel, has_model, mask_unavailable
 from purerl.envs.contract import check_environment, check_index
-from purerl.networks import fitted
 from purerl.networks.fitting import check_network
 from purerl.optimizers import BELOW_ONE
 from purerl.policy import draw
@@ -101,10 +101,8 @@ class ExactPolicyGradient(Node):
         check_numbers(self, discount=BELOW_ONE if self.natural else UNIT_INTERVAL, damping=POSITIVE)
         if self.network is None:
             check_index(owner, self.env)
-        elif not isinstance(self.network, nn.Module):
-            allowed = "a flax module, such as MLP((32,)), or None"
-            raise refusal(owner, "network", shown(self.network), allowed)
         else:
+            check_module(owner, "network", self.network)
             seen = self.env.observation
             size = self.env.num_actions
             check_network(owner, "network", self._fitted, seen.shape, seen.dtype, size)
@@ -113,18 +111,14 @@ class ExactPolicyGradient(Node):
     def _fitted(self) -> nn.Module:
         """The network as the environment needs it."""
         assert self.network is not None
-        seen = self.env.observation
-        is_integer = jnp.issubdtype(seen.dtype, jnp.integer)
-        num_states = getattr(self.env, "num_states", None) if is_integer else None
         size = self.env.num_actions
-        return fitted(self.network, seen, num_states, num_actions=size, num_outputs=size)
+        return fit(self.env, self.network, num_actions=size, num_outputs=size)
 
     def init(self, key: jax.Array) -> ExactPolicyGradientState:
         if self.network is None:
             shape = self.env.mdp.num_states, self.env.num_actions
             return ExactPolicyGradientState(jnp.zeros(shape, jnp.float32))
-        blank = jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
-        return ExactPolicyGradientState(self._fitted.init(as_key(key), blank))
+        return ExactPolicyGradientState(self._fitted.init(as_key(key), blank(self.env)))
 
     def step(self, state: ExactPolicyGradientState, t: jax.Array):
         rate = at(self.learning_rate, t)

@@ -13,7 +13,8 @@ from purerl.networks import fitted
 from purerl.networks.fitting import check_network
 from purerl.optimizers import Adam, Optimizer, check_optimizer
 from purerl.pytree import Node
-from purerl.schedule import Schedule, check_schedules
+from purerl.schedule import Schedule, at, check_schedules
+from purerl.updates import descend
 
 
 class NetworkSnapshot(NamedTuple):
@@ -26,6 +27,35 @@ class NetworkSnapshot(NamedTuple):
 
     params: Any
     env_state: Any
+
+
+def fit(env: Any, network: nn.Module, **outputs: Any) -> nn.Module:
+    """A network with the fields filled in that follow from an environment.
+
+    Args:
+        env: the environment.
+        network: any flax module.
+        outputs: more fields, such as ``num_outputs``, see
+            :func:`~purerl.networks.fitted`.
+    """
+    is_integer = jnp.issubdtype(env.observation.dtype, jnp.integer)
+    num_states = getattr(env, "num_states", None) if is_integer else None
+    return fitted(network, env.observation, num_states, **outputs)
+
+
+def blank(env: Any) -> jax.Array:
+    """An observation of zeros, from which a network takes its shapes."""
+    return jnp.zeros(env.observation.shape, env.observation.dtype)
+
+
+def check_module(owner: str, field: str, value: Any) -> None:
+    """Check that a field is a flax module.
+
+    Raises:
+        ValueError: names the class, the field and its value.
+    """
+    if not isinstance(value, nn.Module):
+        raise refusal(owner, field, shown(value), "a flax module, such as MLP((120, 84))")
 
 
 class NetworkAgent(Node):
@@ -70,13 +100,6 @@ class NetworkAgent(Node):
             allowed = "only with env.num_states, or inside OneHot(env, size)"
             raise refusal(owner, "env", what, allowed)
 
-    def check_module(self, field: str) -> None:
-        """Check that a field is a flax module."""
-        value = getattr(self, field)
-        if not isinstance(value, nn.Module):
-            allowed = "a flax module, such as MLP((120, 84))"
-            raise refusal(type(self).__name__, field, shown(value), allowed)
-
     def check_network(self, field: str, network: nn.Module, size: Any, *inputs: Any) -> None:
         """Check that a fitted network gives so many numbers.
 
@@ -91,21 +114,19 @@ class NetworkAgent(Node):
         check_network(owner, field, network, seen.shape, seen.dtype, size, *inputs)
 
     def fit(self, network: nn.Module, **outputs: Any) -> nn.Module:
-        """A network with the fields filled in that follow from the environment.
+        """A network as the environment needs it, see :func:`fit`."""
+        return fit(self.env, network, **outputs)
+
+    def descend(self, params: Any, opt_state: Any, gradient: Any, clock: jax.Array) -> Any:
+        """Parameters and optimizer state after a step against a gradient.
 
         Args:
-            network: any flax module.
-            outputs: more fields, such as ``num_outputs``, see
-                :func:`~purerl.networks.fitted`.
+            params, gradient: pytrees of floats.
+            opt_state: of the optimizer.
+            clock: the time of schedules, int32 ``[]``.
         """
-        is_integer = jnp.issubdtype(self.env.observation.dtype, jnp.integer)
-        num_states = getattr(self.env, "num_states", None) if is_integer else None
-        return fitted(network, self.env.observation, num_states, **outputs)
-
-    @property
-    def blank(self) -> jax.Array:
-        """An observation of zeros, from which a network takes its shapes."""
-        return jnp.zeros(self.env.observation.shape, self.env.observation.dtype)
+        rate, norm = at(self.learning_rate, clock), at(self.max_grad_norm, clock)
+        return descend(self.optimizer, params, opt_state, gradient, rate, norm)
 
     def snapshot(self, state: Any) -> NetworkSnapshot:
         return NetworkSnapshot(state.params, jax.tree.map(lambda x: x[0], state.env_state))

@@ -18,7 +18,6 @@ from purerl.pytree import copied, static
 from purerl.random import as_key
 from purerl.rollout import Episode, advance
 from purerl.schedule import Schedule, at, check_schedules
-from purerl.updates import descend
 
 
 class OnlineState(NamedTuple):
@@ -83,21 +82,13 @@ class OnlinePolicyAgent(PolicyNetworkAgent):
         state = state._replace(env_state=env_state, episode=episode)
         return self.learn(state, transition, t), metrics
 
-    def of_step(self, params: Any, transition: Transition) -> dict[str, jax.Array]:
-        """What is differentiated at a transition, each ``[]``: the log-probability of
-        the action, the value and the entropy."""
-        distribution, value = self.outputs(params, transition.observation)
-        return {
-            "log_probability": distribution.log_probability(transition.action),
-            "value": value,
-            "entropy": self.entropy(distribution),
-        }
-
-    def ascend(self, params: Any, opt_state: Any, gradient: Any, t: jax.Array) -> tuple[Any, Any]:
+    def ascend(self, params: Any, opt_state: Any, gradient: Any, t: jax.Array) -> Any:
         """Parameters and optimizer state after a step along a gradient."""
-        downhill = jax.tree.map(jnp.negative, gradient)
-        rate, norm = at(self.learning_rate, t), at(self.max_grad_norm, t)
-        return descend(self.optimizer, params, opt_state, downhill, rate, norm)
+        return self.descend(params, opt_state, jax.tree.map(jnp.negative, gradient), t)
+
+    def next_weight(self, weight: jax.Array, discount: jax.Array) -> jax.Array:
+        """The weight of the next step's policy gradient, ``[]``."""
+        return weight * discount if self.discounted_states else weight
 
     def snapshot(self, state: OnlineState) -> NetworkSnapshot:
         return NetworkSnapshot(state.params, state.env_state)
@@ -153,7 +144,8 @@ class Reinforce(OnlinePolicyAgent):
         max_grad_norm: the sum's global norm is scaled down to it, above 0; infinite by
             default.
         optimizer: the direction of an update; by default the gradient itself.
-        value_weight: :math:`c_v`, not negative; for a learned baseline.
+        value_weight: :math:`c_v`, not negative; for a learned baseline. The step is a
+            sum over the episode, so that long episodes need a small one.
         baseline: ``"none"``: 0; ``"mean"``: the mean of the returns of all steps of
             earlier episodes; ``"learned"``: :math:`v_\theta(S_t)`. Static.
         discounted_states: whether the factor :math:`\gamma^t` is there. Without it,
@@ -179,46 +171,46 @@ class Reinforce(OnlinePolicyAgent):
 
     def learn(self, state, transition, t):
         discount, memory = at(self.discount, t), state.memory
-        learned = self.baseline == "learned"
-        step, vjp = jax.vjp(lambda params: self.of_step(params, transition), state.params)
-
-        def gradient(of_policy, of_value):
-            parts = {"log_probability": of_policy, "value": of_value * learned, "entropy": 0.0}
-            return vjp(jax.tree.map(jnp.float32, parts))[0]
-
-        past = memory.past
-        baseline = {
-            "none": jnp.float32(0),
-            "mean": past.total / jnp.maximum(past.count, 1),
-            "learned": step["value"],
-        }[self.baseline]
         reward = transition.reward
-        if learned:
+        observation, action = transition.observation, transition.action
+        if self.baseline == "learned":
+
+            def differentiated(params):
+                distribution, value = self.outputs(params, observation)
+                return distribution.log_probability(action), value
+
+            (_, baseline), gradient = jax.vjp(differentiated, state.params)
+            critic = at(self.value_weight, t)
+            now = gradient((memory.weight, critic))[0]
+            expected = gradient((memory.weight * baseline, critic * baseline))[0]
             beyond = self.critic(state.params, transition.next_observation)
             goes_on = transition.truncated & ~transition.terminated
             reward = reward + discount * jnp.where(goes_on, beyond, 0)
+        else:
 
-        value_weight = at(self.value_weight, t)
-        now = gradient(memory.weight, value_weight)
-        expected = gradient(memory.weight * baseline, value_weight * step["value"])
+            def log_probability(params):
+                return self.distribution(params, observation).log_probability(action)
+
+            now = jax.vjp(log_probability, state.params)[1](memory.weight)[0]
+            mean = memory.past.total / jnp.maximum(memory.past.count, 1)
+            baseline = mean if self.baseline == "mean" else 0.0
+            expected = jax.tree.map(lambda g: baseline * g, now)
+
         trace = jax.tree.map(lambda z, g: discount * z + g, memory.trace, now)
         total = jax.tree.map(
             lambda sum, z, g: sum + reward * z - g, memory.gradient, trace, expected
         )
         ages = discount * memory.ages + 1
         returns = Mean(memory.returns.total + ages * reward, memory.returns.count + 1)
-        params, opt_state = self.ascend(state.params, state.opt_state, total, t)
-        done = transition.done
-        fresh = self.init_memory(state.params)._replace(
-            past=jax.tree.map(jnp.add, memory.past, returns)
-        )
-        weight = memory.weight * discount if self.discounted_states else memory.weight
+        weight = self.next_weight(memory.weight, discount)
         going = ReinforceMemory(trace, total, weight, ages, returns, memory.past)
-        return state._replace(
-            params=_select(done, params, state.params),
-            opt_state=_select(done, opt_state, state.opt_state),
-            memory=_select(done, fresh, going),
-        )
+        past = jax.tree.map(jnp.add, memory.past, returns)
+        fresh = self.init_memory(state.params)._replace(past=past)
+        params, opt_state = self.ascend(state.params, state.opt_state, total, t)
+        learned = params, opt_state, fresh
+        kept = state.params, state.opt_state, going
+        params, opt_state, memory = _select(transition.done, learned, kept)
+        return state._replace(params=params, opt_state=opt_state, memory=memory)
 
 
 class TraceMemory(NamedTuple):
@@ -279,23 +271,27 @@ class ActorCriticLambda(OnlinePolicyAgent):
 
     def learn(self, state, transition, t):
         discount, memory = at(self.discount, t), state.memory
-        step, vjp = jax.vjp(lambda params: self.of_step(params, transition), state.params)
+        observation = transition.observation
 
-        def gradient(of_policy, of_value, of_entropy):
-            parts = {"log_probability": of_policy, "value": of_value, "entropy": of_entropy}
-            return vjp(jax.tree.map(jnp.float32, parts))[0]
+        def differentiated(params):
+            distribution, value = self.outputs(params, observation)
+            return distribution.log_probability(transition.action), value
 
+        def bonus(params):
+            entropy = self.entropy(self.distribution(params, observation))
+            return at(self.entropy_weight, t) * entropy
+
+        (_, value), gradient = jax.vjp(differentiated, state.params)
         beyond = self.critic(state.params, transition.next_observation)
         target = bellman.one_step(transition.reward, transition.terminated, beyond, discount)
-        error = target - step["value"]
-        now = gradient(memory.weight, at(self.value_weight, t), 0.0)
+        error = target - value
+        now = gradient((memory.weight, at(self.value_weight, t)))[0]
         decay = discount * at(self.lambda_, t)
         trace = jax.tree.map(lambda z, g: decay * z + g, memory.trace, now)
-        bonus = gradient(0.0, 0.0, at(self.entropy_weight, t))
-        total = jax.tree.map(lambda z, g: error * z + g, trace, bonus)
+        of_entropy = jax.grad(bonus)(state.params)
+        total = jax.tree.map(lambda z, g: error * z + g, trace, of_entropy)
         params, opt_state = self.ascend(state.params, state.opt_state, total, t)
-        weight = memory.weight * discount if self.discounted_states else memory.weight
-        going = TraceMemory(trace, weight)
+        going = TraceMemory(trace, self.next_weight(memory.weight, discount))
         memory = _select(transition.done, self.init_memory(params), going)
         return state._replace(params=params, opt_state=opt_state, memory=memory)
 

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.agents.network import NetworkAgent, NetworkSnapshot
+from purerl.agents.network import NetworkAgent, NetworkSnapshot, blank, check_module
 from purerl.checks import POSITIVE, check_choice, check_numbers, refusal, shown
 from purerl.distributions import Discrete, Normal
 from purerl.envs.base import mask_unavailable
@@ -59,7 +59,7 @@ class PolicyNetworkAgent(NetworkAgent):
             raise refusal(owner, "env", shown(self.env), allowed)
         check_numbers(self, initial_std=POSITIVE)
         check_choice(self, squash=(False, True))
-        self.check_module("network")
+        check_module(owner, "network", self.network)
         for method in ("policy", "value"):
             if not hasattr(self.network, method):
                 what = f"{type(self.network).__name__}, which has no method {method}"
@@ -89,7 +89,7 @@ class PolicyNetworkAgent(NetworkAgent):
 
     def init_params(self, key: jax.Array) -> dict[str, Any]:
         """Initial parameters. The key is consumed."""
-        params: dict[str, Any] = {"network": self.policy_network.init(key, self.blank)}
+        params: dict[str, Any] = {"network": self.policy_network.init(key, blank(self.env))}
         if self.is_continuous:
             log_std = jnp.log(jnp.asarray(self.initial_std, jnp.float32))
             params["log_std"] = jnp.broadcast_to(log_std, self.env.action.shape)

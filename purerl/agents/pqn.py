@@ -1,46 +1,27 @@
 """Parallelized Q-network."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from purerl import bellman
 from purerl.agents.deep import DeepAgent
-from purerl.agents.network import NetworkSnapshot
-from purerl.checks import UNIT_INTERVAL, check_size, refusal
+from purerl.agents.network import NetworkSnapshot, blank
+from purerl.agents.rollouts import RolloutAgent, RolloutState
+from purerl.checks import check_size, refusal
 from purerl.metrics import Mean
 from purerl.networks import MLP
 from purerl.optimizers import Optimizer, RAdam
 from purerl.policy import PolicyInput
-from purerl.pytree import copied, static
-from purerl.random import as_key
-from purerl.rollout import Actors, Episode, rollout
-from purerl.schedule import Schedule, at, check_schedules, linear
-from purerl.updates import descend, minibatches
+from purerl.pytree import static
+from purerl.rollout import Actors, rollout
+from purerl.schedule import Schedule, linear
+from purerl.updates import minibatches
 
 
-class PQNState(NamedTuple):
-    """State of PQN.
-
-    Attributes:
-        collect_key, update_key: constant.
-        params: of the network.
-        opt_state: of the optimizer.
-        env_state, episode: of the environments, leaves ``[num_envs, ...]``.
-    """
-
-    collect_key: jax.Array
-    update_key: jax.Array
-    params: Any
-    opt_state: optax.OptState
-    env_state: Any
-    episode: Episode
-
-
-class PQN(DeepAgent):
+class PQN(RolloutAgent, DeepAgent):
     r"""Parallelized Q-network: Q-learning without replay buffer and target network.
 
     One iteration acts for ``rollout_length`` steps in each of ``num_envs`` environments
@@ -85,39 +66,21 @@ class PQN(DeepAgent):
     max_grad_norm: float | jax.Array | Schedule = 10.0
     optimizer: Optimizer = RAdam()
     network: nn.Module = static(default=MLP((128, 128), layer_norm=True))
-    lambda_: float | jax.Array | Schedule = 0.95
-    num_envs: int = static(default=32)
-    rollout_length: int = static(default=32)
     epochs: int = static(default=2)
     minibatches: int = static(default=8)
 
     def __post_init__(self):
         super().__post_init__()
-        check_schedules(self, lambda_=UNIT_INTERVAL)
-        check_size(self, "num_envs", "rollout_length", "epochs", "minibatches")
+        check_size(self, "epochs", "minibatches")
         if self.transitions_per_step % self.minibatches:
             allowed = f"a divisor of num_envs * rollout_length, {self.transitions_per_step}"
             raise refusal("PQN", "minibatches", self.minibatches, allowed)
         self.check_network("network", self.q_network, self.env.num_actions)
 
-    @property
-    def transitions_per_step(self) -> int:
-        return self.num_envs * self.rollout_length
+    def init_params(self, key: jax.Array) -> Any:
+        return self.q_network.init(key, blank(self.env))
 
-    def init(self, key: jax.Array) -> PQNState:
-        params_key, reset_key, collect_key, update_key = jax.random.split(as_key(key), 4)
-        params = self.q_network.init(params_key, self.blank)
-        actors = Actors.start(self.env, reset_key, self.num_envs)
-        return PQNState(
-            collect_key=collect_key,
-            update_key=update_key,
-            params=params,
-            opt_state=copied(self.optimizer.transformation().init(params)),
-            env_state=copied(actors.env_state),
-            episode=actors.episode,
-        )
-
-    def step(self, state: PQNState, t: jax.Array):
+    def step(self, state: RolloutState, t: jax.Array):
         clock = t * self.transitions_per_step
 
         def behavior(key, observation):
@@ -128,19 +91,16 @@ class PQN(DeepAgent):
             policy_input = PolicyInput(observation, values, None, clock)
             return self.behavior_policy.sample(key, policy_input)
 
-        times = t * self.rollout_length + jnp.arange(self.rollout_length, dtype=jnp.int32)
-        actors = Actors(state.env_state, state.episode)
-        actors, rolled, metrics = rollout(self.env, behavior, actors, state.collect_key, times)
+        actors, rolled, metrics = rollout(
+            self.env,
+            behavior,
+            Actors(state.env_state, state.episode),
+            state.collect_key,
+            self.times(t),
+        )
 
         best = jax.vmap(jax.vmap(lambda seen: jnp.max(self._values(state.params, seen))))
-        returns = jax.vmap(bellman.lambda_return, (1, 1, 1, 1, None, None), 1)(
-            rolled.reward,
-            rolled.terminated,
-            rolled.truncated,
-            best(rolled.next_observation),
-            at(self.discount, clock),
-            at(self.lambda_, clock),
-        )
+        returns = self.returns(rolled, best(rolled.next_observation), clock)
         experience = jax.tree.map(
             lambda x: x.reshape(self.transitions_per_step, *x.shape[2:]),
             (rolled.observation, rolled.action, returns),
@@ -152,15 +112,7 @@ class PQN(DeepAgent):
             part = jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), experience)
             noise = key if self.needs_noise else None
             (loss, q), gradient = jax.value_and_grad(self.loss, has_aux=True)(params, *part, noise)
-            params, opt_state = descend(
-                self.optimizer,
-                params,
-                opt_state,
-                gradient,
-                at(self.learning_rate, clock),
-                at(self.max_grad_norm, clock),
-            )
-            return (params, opt_state), (loss, q)
+            return self.descend(params, opt_state, gradient, clock), (loss, q)
 
         shuffle_key, noise_key = jax.random.split(jax.random.fold_in(state.update_key, t))
         parts = minibatches(shuffle_key, self.transitions_per_step, self.minibatches, self.epochs)
@@ -170,7 +122,9 @@ class PQN(DeepAgent):
         )
         count = jnp.float32(len(parts))
         metrics |= {"loss": Mean(jnp.sum(loss), count), "q": Mean(jnp.sum(q), count)}
-        return PQNState(state.collect_key, state.update_key, params, opt_state, *actors), metrics
+        return RolloutState(
+            state.collect_key, state.update_key, params, opt_state, *actors
+        ), metrics
 
     def loss(
         self,
