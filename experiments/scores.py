@@ -1,7 +1,8 @@
 """Tables of scores over seeds, from runs that can be interrupted.
 
-Scores of training are means of its last 100 episodes, with its exploration, as papers
-have them; greedy ones are means of 100 episodes after it.
+Scores of training ("online") are means of its last 100 episodes, with its exploration,
+as papers have them. After it, 100 episodes give the scores of the greedy policy and,
+where the agent learns a stochastic one, of that.
 """
 
 import json
@@ -16,10 +17,31 @@ from rich.table import Table
 
 import purerl
 from purerl.figures.statistics import improvement_interval, iqm, mean, stratified_bootstrap
+from purerl.pytree import Node
 from purerl.run.evaluation import Episodes
 
 EPISODES = 100
 POINTS = 100
+MEASURES = "online", "stochastic", "greedy"
+
+
+class After(Node):
+    """Episodes of the learned policy as it is, and of its most probable actions.
+
+    ``evaluation_return`` of agents without a stochastic policy is that of their greedy
+    one; the others have both, it and ``greedy_return``.
+    """
+
+    def prepare(self, agent):
+        return None
+
+    def __call__(self, agent, snapshot, key, prepared):
+        def score(greedy):
+            found = Episodes(EPISODES, greedy=greedy)(agent, snapshot, key, prepared)
+            return found["evaluation_return"]
+
+        scores = {"evaluation_return": score(False)}
+        return scores | ({"greedy_return": score(True)} if hasattr(agent, "greedy") else {})
 
 
 class Row(NamedTuple):
@@ -55,7 +77,8 @@ def run(row: Row, seeds: int, folder: Path) -> purerl.SweepResult:
         points=POINTS,
         lanes=row.lanes,
         impl="pcg4d",
-        evaluation=Episodes(EPISODES),
+        evaluation=After(),
+        evaluations=1,
         out=folder,
         resume=True,
         label=f"{row.method} on {row.env}",
@@ -76,14 +99,21 @@ def last_episodes(result: purerl.SweepResult, count: int = EPISODES) -> np.ndarr
 
 def record(row: Row, result: purerl.SweepResult) -> dict[str, Any]:
     """The scores of a row, for a file."""
-    greedy = result.curves["evaluation_return"][0, :, -1]
+    def last(name):
+        return result.curves[name][0, :, -1]
+
+    scores = {"online": last_episodes(result)}
+    if "greedy_return" in result.curves:
+        scores["stochastic"] = last("evaluation_return")
+        scores["greedy"] = last("greedy_return")
+    else:
+        scores["greedy"] = last("evaluation_return")
     return {
         "env": row.env,
         "method": row.method,
         "num_steps": row.num_steps,
         "published": row.published,
-        "online": [round(float(x), 3) for x in last_episodes(result)],
-        "greedy": [round(float(x), 3) for x in greedy],
+        **{name: [round(float(x), 3) for x in each] for name, each in scores.items()},
         "agent": repr(result.agents[0]),
     }
 
@@ -99,25 +129,33 @@ def table(title: str, records: Sequence[Mapping[str, Any]], seeds: bool = True) 
     shown = Table(title=f"{title} [95% stratified bootstrap intervals]")
     for column in ("environment", "method", "transitions", "published"):
         shown.add_column(column)
-    for column in ("online, mean", "online, IQM", "greedy, mean", "greedy, IQM", "P(better)"):
-        shown.add_column(column, no_wrap=True)
+    measures = [name for name in MEASURES if any(name in each for each in records)]
+    for name in measures:
+        shown.add_column(f"{name}, mean", no_wrap=True)
+        shown.add_column(f"{name}, IQM", no_wrap=True)
+    compared = len({each["env"] for each in records}) < len(records)
+    if compared:
+        shown.add_column("P(better)", no_wrap=True)
     if seeds:
         shown.add_column("online, each seed")
     first = {each["env"]: np.array(each["online"]) for each in reversed(records)}
     generator = np.random.default_rng(0)
     for each in records:
-        online, greedy = np.array(each["online"]), np.array(each["greedy"])
+        online = np.array(each["online"])
         cells = [
-            _short(stratified_bootstrap(scores, statistic, generator))
-            for scores in (online, greedy)
+            _short(stratified_bootstrap(np.array(each[name]), statistic, generator))
+            if name in each
+            else ""
+            for name in measures
             for statistic in (mean, iqm)
         ]
         base = first[each["env"]]
-        better = ""
-        if not np.array_equal(base, online):
-            better = _short(improvement_interval(online, base, generator))
+        if compared:
+            same = np.array_equal(base, online)
+            better = "" if same else _short(improvement_interval(online, base, generator))
+            cells.append(better)
         steps = f"{each['num_steps'] / 1e6:g}M"
-        line = [each["env"], each["method"], steps, each["published"], *cells, better]
+        line = [each["env"], each["method"], steps, each["published"], *cells]
         if seeds:
             line.append(" ".join(_number(x) for x in sorted(online)))
         shown.add_row(*line)
@@ -150,4 +188,4 @@ def fill(name: str, rows: Sequence[Row], seeds: int, out: Path, records: Path) -
         done.append(record(row, run(row, seeds, folder)))
         records.mkdir(parents=True, exist_ok=True)
         (records / f"{name}.json").write_text(json.dumps(done, indent=1) + "\n")
-        Console(width=170, markup=False).print(table(name, done, seeds=seeds <= 10))
+        Console(width=210, markup=False).print(table(name, done, seeds=seeds <= 10))

@@ -50,10 +50,15 @@ def check_evaluation(owner: str, evaluation: Any) -> None:
 class Episodes(Node):
     """``evaluation_return``: mean undiscounted return of ``agent.act`` over episodes.
 
+    As in training, the return is the one that the environment reports, if it does: that
+    of the original rewards where :class:`~purerl.envs.wrappers.EpisodeStatistics` stands
+    inside a wrapper that changes them.
+
     Attributes:
         episodes: how many.
         max_steps: an episode that has not ended after so many steps counts with its
-            return so far; this is how environments without a time limit are evaluated.
+            return so far, NaN where the environment reports returns; this is how
+            environments without a time limit are evaluated.
         greedy: whether agents with a stochastic policy take its most probable action,
             ``agent.greedy``, instead of drawing one.
     """
@@ -84,7 +89,12 @@ class Episodes(Node):
             observations = jax.vmap(env.observe)(env_states)
             actions = jax.vmap(act)(keys[:, 0], observations)
             env_states, outcome = jax.vmap(env.step)(keys[:, 1], env_states, actions)
-            returns = returns + jnp.where(running, outcome.reward, 0)
+            if "episode_return" in outcome.metrics:
+                total, count = outcome.metrics["episode_return"]
+                so_far = jnp.where(outcome.done, total / count, jnp.nan)
+            else:
+                so_far = returns + outcome.reward
+            returns = jnp.where(running, so_far, returns)
             return t + 1, env_states, returns, running & ~outcome.done
 
         def unfinished(episode):

@@ -12,7 +12,7 @@ import purerl
 from purerl import envs
 from purerl.agents.base import start_state
 from purerl.agents.tabular.base import TabularSnapshot
-from purerl.envs import OneHot, TimeLimit
+from purerl.envs import EpisodeStatistics, OneHot, RewardScale, TimeLimit
 from purerl.run.evaluation import Episodes, Exact, default
 from tests import quick
 
@@ -215,6 +215,18 @@ def test_known_returns(name, action, max_steps, expected):
     assert greedy_return(env, q, episodes=3, max_steps=max_steps) == pytest.approx(
         expected, abs=1e-5
     )
+
+
+def test_a_reported_return_counts():
+    """In wrappers that change rewards, the return of the original ones, as in training;
+    an episode that did not end has none."""
+    env = purerl.make("Grid2x3-v0")
+    q = backup(env.mdp, optimal_values(env.mdp, 0.9), 0.9)
+    scaled = RewardScale(env, 10.0)
+    assert greedy_return(scaled, q, episodes=3) == pytest.approx(8.0, abs=1e-5)
+    scaled = RewardScale(EpisodeStatistics(env), 10.0)
+    assert greedy_return(scaled, q, episodes=3) == pytest.approx(0.8, abs=1e-5)
+    assert np.isnan(greedy_return(scaled, q, episodes=3, max_steps=2))
 
 
 def test_the_lake_without_slipping_is_crossed():
