@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +168,13 @@ def _brief(value):
         return f"{{{_entries(f'{k!r}: {_brief(v)}' for k, v in value.items())}}}"
     if isinstance(value, Node):
         return repr(value)
+    if isinstance(value, nn.Module):
+        names = (f.name for f in dataclasses.fields(value) if f.repr)
+        given = (
+            name for name in names if getattr(value, name) is not getattr(type(value), name, ...)
+        )
+        entries = _entries(f"{name}={_brief(getattr(value, name))}" for name in given)
+        return f"{type(value).__name__}({entries})"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return f"{type(value).__name__}(...)"
     text = " ".join(repr(value).split())

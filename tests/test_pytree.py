@@ -12,6 +12,7 @@ import pytest
 
 import purerl
 from purerl import policy
+from purerl.networks import MLP, ConvNet, Dueling
 from purerl.pytree import Node, replace_paths, static
 
 
@@ -128,6 +129,8 @@ def test_what_nodes_hold_is_shown_in_short():
         "(1, 2, 3, 4, ... 9 in all)": tuple(range(1, 10)),
         "(1,)": (1,),
         "Point(x=1, y=2, name='p')": Point(1, 2),
+        "MLP(features=(8, 8), noisy=True)": MLP((8, 8), noisy=True),
+        "Dueling(torso=ConvNet(channels=(4,)), features=(8,))": Dueling(ConvNet((4,)), (8,)),
         "FiniteMDP(...)": purerl.make("FrozenLake-v1").mdp,
         "key<fry>[]": jax.random.key(0),
         "'" + 76 * "x" + "...": "x" * 1000,
