@@ -11,7 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 import purerl
 from experiments.scores import Row, fill
-from purerl.envs import EpisodeStatistics, ObservationNormalize, RewardNormalize, TimeLimit
+from purerl.envs import (
+    ActionRepeat,
+    EpisodeStatistics,
+    ObservationNormalize,
+    RewardNormalize,
+    RewardScale,
+    TimeLimit,
+)
 from purerl.envs.classic import MountainCarContinuous, Pendulum
 from purerl.schedule import linear
 
@@ -73,11 +80,11 @@ def mountain_car(num_steps: int) -> Any:
 
 
 def pendulum(num_steps: int) -> Any:
+    env = EpisodeStatistics(TimeLimit(Pendulum(), 200))
     return purerl.PPO(
-        env=normalized(TimeLimit(Pendulum(), 200), 0.9),
+        env=RewardScale(env, 0.1),
         learning_rate=linear(1e-3, 0.0, num_steps),
         discount=0.9,
-        lambda_=0.95,
         num_envs=4,
         rollout_length=1024,
         epochs=10,
@@ -86,12 +93,11 @@ def pendulum(num_steps: int) -> Any:
 
 
 def mountain_car_continuous(num_steps: int) -> Any:
+    # Noise of single steps cancels out before the car has moved.
+    env = ActionRepeat(TimeLimit(MountainCarContinuous(), 999), 8)
     return purerl.PPO(
-        env=normalized(TimeLimit(MountainCarContinuous(), 999), 0.9999),
-        learning_rate=1e-3,
-        discount=0.9999,
-        lambda_=0.9,
-        initial_std=1.0,
+        env=ObservationNormalize(RewardScale(EpisodeStatistics(env), 0.1)),
+        learning_rate=linear(1e-3, 0.0, num_steps),
         num_envs=8,
         rollout_length=128,
         epochs=10,
@@ -104,7 +110,7 @@ TASKS = {
     "Acrobot": Task(acrobot, 500_000, "-73.5 (1M)"),
     "MountainCar": Task(mountain_car, 1_000_000, "-110.4"),
     "Pendulum": Task(pendulum, 100_000, "-172 to -230"),
-    "MountainCarContinuous": Task(mountain_car_continuous, 100_000, "90"),
+    "MountainCarContinuous": Task(mountain_car_continuous, 20_480, "90"),
 }
 Name = Literal["CartPole", "Acrobot", "MountainCar", "Pendulum", "MountainCarContinuous"]
 

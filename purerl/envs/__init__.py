@@ -27,6 +27,7 @@ from purerl.envs.grids.gridworld import MOVES, DrawnGrid, GridWorld, grid_2x3, g
 from purerl.envs.registry import kinds, make, names
 from purerl.envs.toy_text import blackjack, cliff_walking, frozen_lake, taxi
 from purerl.envs.wrappers import (
+    ActionRepeat,
     DiscretizedActions,
     EpisodeStatistics,
     Flatten,
@@ -43,6 +44,7 @@ from purerl.envs.wrappers import (
 __all__ = [
     "MOVES",
     "Acrobot",
+    "ActionRepeat",
     "BoundsObservations",
     "CartPole",
     "ContinuousEnvironment",

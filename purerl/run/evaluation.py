@@ -50,9 +50,9 @@ def check_evaluation(owner: str, evaluation: Any) -> None:
 class Episodes(Node):
     """``evaluation_return``: mean undiscounted return of ``agent.act`` over episodes.
 
-    As in training, the return is the one that the environment reports, if it does: that
-    of the original rewards where :class:`~purerl.envs.wrappers.EpisodeStatistics` stands
-    inside a wrapper that changes them.
+    As in training, the return is the one that the environment reports, if it does: with
+    :class:`~purerl.envs.wrappers.EpisodeStatistics` inside a wrapper that changes
+    rewards, that of the original ones.
 
     Attributes:
         episodes: how many.

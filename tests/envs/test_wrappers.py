@@ -1,6 +1,8 @@
 """Wrappers: equal to Gymnasium's step by step, each alone and in a stack, through the
 ends of episodes."""
 
+import functools
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ from purerl import mdp
 from purerl.envs import Outcome, TimeLimit, Wrapper, frozen_lake, interact, make
 from purerl.envs.classic import CartPole, Pendulum, PendulumState
 from purerl.envs.wrappers import (
+    ActionRepeat,
     DiscretizedActions,
     EpisodeStatistics,
     Flatten,
@@ -399,7 +402,9 @@ def test_one_hot_of_what_it_cannot_show_is_refused(make, says):
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda env: FrameStack(env, 2), ObservationNormalize], ids=["stack", "normalize"]
+    "wrap",
+    [lambda env: FrameStack(env, 2), ObservationNormalize, lambda env: ActionRepeat(env, 2)],
+    ids=["stack", "normalize", "repeat"],
 )
 def test_what_is_no_function_of_the_models_state_shows_no_model(wrap):
     """Else a policy over it would be judged exactly, and wrongly."""
@@ -424,6 +429,34 @@ def test_a_sticky_action_is_taken_again():
     after_an_end = np.flatnonzero(states.inner[1] == 0)[1:]
     np.testing.assert_array_equal(states.last_action[after_an_end], taken[after_an_end - 1])
     assert states.last_action[0] == 0
+
+
+def test_repeated_actions_are_steps_by_hand():
+    """Three steps of a slippery lake for each action, fewer where an episode ends."""
+    inside = EpisodeStatistics(TimeLimit(RewardNoise(frozen_lake(slip=0.5), 0.1), 8))
+    env = ActionRepeat(inside, 3)
+    step, several = quick.jit(inside.step), quick.jit(env.step)
+    state, ends = inside.reset(key_of(0)), []
+    for t in range(40):
+        key, action = key_of(t), t % 4
+        rewards, taken = [], 0
+        reached, (reward, terminated, truncated, metrics) = several(key, state, action)
+        for one in jax.random.split(key, 3):
+            state, outcome = step(one, state, action)
+            rewards.append(outcome.reward)
+            taken += 1
+            if outcome.done:
+                break
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), reached, state)
+        assert (terminated, truncated) == (outcome.terminated, outcome.truncated)
+        assert float(reward) == pytest.approx(float(sum(rewards)), abs=1e-6)
+        np.testing.assert_allclose(
+            metrics["episode_return"], outcome.metrics["episode_return"], rtol=1e-5
+        )
+        if outcome.done:
+            ends.append((taken, bool(truncated)))
+            state = inside.reset(key_of(t))
+    assert {1, 2} <= {taken for taken, _ in ends} and {True, False} == {cut for _, cut in ends}
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -617,6 +650,11 @@ def test_statistics_of_cartpole_by_name():
         (
             lambda: ObservationNormalize(Walk(), clip=-1.0),
             "clip is -1.0; allowed: a number above 0",
+        ),
+        (lambda: ActionRepeat(Walk(), 0), "times is 0; allowed: a positive whole number"),
+        (
+            lambda: ActionRepeat(purerl.make("AccessControl-v0"), 2),
+            "env is FiniteEnvironment; allowed: an environment in which every action can be taken",
         ),
         (lambda: StickyActions(Walk(), 1.5), r"probability is 1.5; allowed: a number in \[0, 1\]"),
         (lambda: RewardScale(Walk(), float("nan")), "scale is nan; allowed: a finite number"),

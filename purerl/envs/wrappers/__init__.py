@@ -6,6 +6,7 @@ agent learns from a tenth of each reward.
 """
 
 from purerl.envs.wrappers.interaction import (
+    ActionRepeat,
     DiscretizedActions,
     EpisodeStatistics,
     EpisodeStatisticsState,
@@ -27,6 +28,7 @@ from purerl.envs.wrappers.observations import (
 )
 
 __all__ = [
+    "ActionRepeat",
     "DiscretizedActions",
     "EpisodeStatistics",
     "EpisodeStatisticsState",

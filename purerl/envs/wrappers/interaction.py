@@ -15,6 +15,7 @@ from purerl.checks import (
     UNIT_INTERVAL,
     check_choice,
     check_numbers,
+    check_size,
     refusal,
     shown,
 )
@@ -203,6 +204,56 @@ class StickyActions(Wrapper[E]):
         action = jnp.where(sticks, state.last_action, jnp.asarray(action, jnp.int32))
         inner, outcome = self.env.step(key, state.inner, action)
         return StickyActionsState(inner, action), outcome
+
+
+class ActionRepeat(Wrapper[E]):
+    """Takes every action several times, as one step.
+
+    The step's reward is the sum of the rewards, its metrics are the sums of the
+    metrics, and the observations between are not seen; an episode that ends on the way
+    ends the step. So an agent decides less often: what it explores lasts longer, and
+    ``discount`` counts its decisions. Known as frame skip from Mnih et al.,
+    "Human-level control through deep reinforcement learning" (Nature 518, 2015).
+
+    A :class:`TimeLimit` or :class:`EpisodeStatistics` inside counts steps of the inner
+    environment, one outside counts decisions.
+
+    Attributes:
+        times: at least 1. Static.
+
+    Raises:
+        ValueError: ``times`` is not allowed, or not every action can be taken
+            everywhere.
+    """
+
+    times: int = static()
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_size(self, "times")
+        if hasattr(self.env, "available"):
+            allowed = "an environment in which every action can be taken"
+            raise refusal("ActionRepeat", "env", shown(self.env), allowed)
+
+    @property
+    def mdp(self) -> NoReturn:
+        raise AttributeError("ActionRepeat has no mdp: its steps are several of the model")
+
+    def step(self, key, state, action):
+        keys = jax.random.split(key, self.times)
+
+        def again(reached, key):
+            state, so_far = reached
+            state, outcome = self.env.step(key, state, action)
+            outcome = outcome._replace(
+                reward=so_far.reward + outcome.reward,
+                metrics=jax.tree.map(jnp.add, so_far.metrics, outcome.metrics),
+            )
+            going = state, outcome
+            return jax.tree.map(lambda a, b: jnp.where(so_far.done, a, b), reached, going), None
+
+        first = self.env.step(keys[0], state, action)
+        return jax.lax.scan(again, first, keys[1:])[0]
 
 
 # Rewards.
