@@ -2,36 +2,41 @@
 
     python -m experiments.policy_gradient_grid
 
-The stochastic policy, a softmax over actions, is evaluated exactly after every few
-steps. Gradients of a table or of a feed-forward network shrink its regret as one over
-the number of steps, natural gradients of a table geometrically. Prints the regret along
-the way with the slope of its last two decades of steps, and draws all methods beside
-the line of slope -1.
+The stochastic policy, a softmax over actions, is evaluated exactly on the way. Exact
+gradients of a table or of a feed-forward network shrink its regret as one over the
+number of steps, natural gradients of a table geometrically; Reinforce, A2C and PPO
+learn the network from transitions. Prints the regrets, draws them beside a line of
+slope -1, and draws the learned policies beside the exact one.
 """
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import purerl
-from purerl import ExactPolicyGradient
-from purerl.figures import plotting
+from purerl import ExactPolicyGradient, mdp
+from purerl.envs import MOVES, grid_of
+from purerl.figures import gridmap, plotting
 from purerl.figures.curves import bootstrap_band
 from purerl.figures.statistics import Band
-from purerl.networks import MLP
+from purerl.networks import MLP, ActorCritic
+from purerl.optimizers import Adam
+from purerl.schedule import linear
 
 ENV, DISCOUNT = "Grid2x3-v0", 0.9
 NETWORK = MLP((32,), activation=jnp.tanh)
 RESOLUTION = 3e-7  # of a regret in float32, from values of about 0.6
-MARKS = (100, 1_000, 10_000)  # steps at which the regret is printed
+TRANSITIONS = 51_200
 
 
 class Method(NamedTuple):
-    """A line of the table and of the picture.
+    """A line of a table and of a picture.
 
     Attributes:
         make: the class of the agent, or a function that makes it.
@@ -48,7 +53,7 @@ class Method(NamedTuple):
     random: bool = True
 
 
-METHODS = {
+EXACT = {
     "gradient, table": Method(ExactPolicyGradient, {}, random=False),
     "gradient, network": Method(ExactPolicyGradient, {"network": NETWORK}),
     "natural gradient, table": Method(
@@ -65,6 +70,27 @@ METHODS = {
         every=2,
     ),
 }
+LEARNER = {"network": ActorCritic((32,))}
+ADAM = LEARNER | {"optimizer": Adam(), "learning_rate": linear(0.03, 0.0, TRANSITIONS)}
+BATCHES = ADAM | {"max_grad_norm": math.inf, "num_envs": 16}
+SAMPLED = {
+    "Reinforce": Method(
+        purerl.Reinforce,
+        LEARNER | {"baseline": "none", "learning_rate": 0.2},
+        num_steps=TRANSITIONS,
+        every=512,
+    ),
+    "A2C": Method(purerl.A2C, BATCHES | {"rollout_length": 5}, num_steps=TRANSITIONS, every=640),
+    "PPO": Method(
+        purerl.PPO,
+        BATCHES | {"rollout_length": 16, "lambda_": 0.5, "minibatches": 1, "normalize": "none"},
+        num_steps=TRANSITIONS,
+        every=512,
+    ),
+}
+
+
+METHODS = EXACT | SAMPLED
 
 
 def run(name: str, seeds: int, out: Path, resume: bool) -> purerl.SweepResult:
@@ -89,16 +115,18 @@ def slope(steps: np.ndarray, regret: np.ndarray) -> float:
     return float(np.polyfit(np.log(steps[late]), np.log(regret[late]), 1)[0])
 
 
-def table(results: list[purerl.SweepResult]) -> Table:
-    """Means over seeds along the way, and their slopes."""
-    marks = [f"{mark:,} steps" for mark in MARKS]
-    shown = Table("method", "seeds", *marks, "slope", title=f"exact regret on {ENV}, mean")
+def table(results: list[purerl.SweepResult], marks: tuple[int, ...], unit: str) -> Table:
+    """Means over seeds along the way, their slopes, and the worst seed at the end."""
+    at_marks = [f"{mark:,} {unit}" for mark in marks]
+    columns = "method", "seeds", *at_marks, "slope", "largest at the end"
+    shown = Table(*columns, title=f"exact regret on {ENV}, mean over seeds")
     for result in results:
         steps, regret = result.steps["policy_regret"], result.curves["policy_regret"][0]
         means = regret.mean(axis=0, dtype=np.float64)
         at = dict(zip(steps.tolist(), means, strict=True))
-        cells = [_short(at[mark]) if mark in at else "" for mark in MARKS]
-        shown.add_row(result.label, f"{len(regret)}", *cells, f"{slope(steps, means):.2f}")
+        cells = [_short(at[mark]) if mark in at else "" for mark in marks]
+        last = _short(regret[:, -1].max())
+        shown.add_row(result.label, f"{len(regret)}", *cells, f"{slope(steps, means):.2f}", last)
     return shown
 
 
@@ -106,40 +134,69 @@ def _short(regret):
     return f"{regret:.2g}" if regret > RESOLUTION else f"< {RESOLUTION:g}"
 
 
-def figure(results: list[purerl.SweepResult], path: Path) -> Path:
-    """Draw the regrets of all methods in logarithms, beside a line of slope -1."""
-    picture = plotting.new_figure(plotting.WIDTH, 4.4)
-    axes = picture.add_subplot()
-    axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="regret of the stochastic policy")
-    for result, color in zip(results, plotting.COLORS, strict=False):
-        steps, regret = result.steps["policy_regret"], result.curves["policy_regret"][0]
-        band = bootstrap_band(np.where(regret > RESOLUTION, regret, np.nan).astype(np.float64))
-        plotting.draw_band(axes, steps, Band(*band), color=color, label=result.label)
-    first = results[0]
-    steps, regret = first.steps["policy_regret"], first.curves["policy_regret"][0, 0]
-    late = steps >= steps[-1] / 100
-    line = 1.5 * regret[-1] * steps[-1] / steps[late]
-    axes.plot(steps[late], line, color=plotting.GRAY, linestyle="--", label="1 / steps")
-    axes.grid(color=plotting.PALE)
-    axes.spines[["top", "right"]].set_visible(False)
-    picture.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+def figure(exact: list[purerl.SweepResult], sampled: list[purerl.SweepResult], path: Path) -> Path:
+    """Draw all regrets in logarithms, each kind beside a line of slope -1."""
+    picture = plotting.new_figure(2 * plotting.WIDTH, 4.4)
+    panels = picture.subplots(1, 2, sharey=True)
+    for axes, results, unit in zip(
+        panels, (exact, sampled), ("gradient steps", "transitions"), strict=True
+    ):
+        axes.set(xscale="log", yscale="log", xlabel=unit)
+        for result, color in zip(results, plotting.COLORS, strict=False):
+            steps, regret = result.steps["policy_regret"], result.curves["policy_regret"][0]
+            band = bootstrap_band(np.where(regret > RESOLUTION, regret, np.nan).astype(np.float64))
+            plotting.draw_band(axes, steps, Band(*band), color=color, label=result.label)
+        steps = results[0].steps["policy_regret"]
+        late = steps >= steps[-1] / 100
+        final = results[0].curves["policy_regret"][0][:, -1].mean()
+        line = 1.5 * final * steps[-1] / steps[late]
+        axes.plot(steps[late], line, color=plotting.GRAY, linestyle="--", label=f"1 / {unit}")
+        axes.grid(color=plotting.PALE)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
+    panels[0].set_ylabel("regret of the stochastic policy")
     return plotting.save(picture, path)
 
 
+def policies(results: list[purerl.SweepResult], path: Path) -> Path:
+    """Draw the policies that seed 0 learned, with their values, beside the exact one."""
+    env = grid_of(purerl.make(ENV))
+    assert env is not None
+    best = mdp.optimal_q(env.mdp, DISCOUNT)
+    maps = {"exact": (best.max(1), best >= best.max(1, keepdims=True) - 1e-6)}
+    for result in results:
+        agent, snapshot = result.agents[0], result.snapshot(0)
+        probabilities = jax.vmap(agent.probabilities, (None, 0))(snapshot, env.states())
+        values = mdp.evaluate_policy(env.mdp, probabilities, DISCOUNT).values
+        maps[result.label] = values, probabilities
+    moves = [MOVES[name] for name in env.directions]
+    return gridmap.gridworld(path, maps, env.rows, moves)
+
+
 def main(
-    seeds: int = 16, out: Path = Path("results/policy_gradient_grid"), resume: bool = False
+    seeds: int = 16,
+    methods: tuple[str, ...] = tuple(METHODS),
+    out: Path = Path("results/policy_gradient_grid"),
+    resume: bool = False,
 ) -> list[purerl.SweepResult]:
-    """Run all methods, and report them.
+    """Run methods, and report them.
 
     Args:
         seeds: how many, of methods in which something is random.
+        methods: those to run, as the tables call them.
         out: folder of the results.
         resume: continue the runs in that folder.
     """
-    results = [run(name, seeds, out, resume) for name in METHODS]
-    Console(width=120, markup=False).print(table(results))
-    print(f"picture: {figure(results, out / 'policy_regret.png')}")
-    return results
+    exact = [run(name, seeds, out, resume) for name in EXACT if name in methods]
+    sampled = [run(name, seeds, out, resume) for name in SAMPLED if name in methods]
+    console = Console(width=120, markup=False)
+    console.print(table(exact, (100, 1_000, 10_000), "steps"))
+    console.print(table(sampled, (5_120, 25_600, TRANSITIONS), "transitions"))
+    print(
+        f"pictures: {figure(exact, sampled, out / 'policy_regret.png')}, "
+        f"{policies(sampled, out / 'policies.png')}"
+    )
+    return exact + sampled
 
 
 if __name__ == "__main__":

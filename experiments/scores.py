@@ -99,6 +99,7 @@ def last_episodes(result: purerl.SweepResult, count: int = EPISODES) -> np.ndarr
 
 def record(row: Row, result: purerl.SweepResult) -> dict[str, Any]:
     """The scores of a row, for a file."""
+
     def last(name):
         return result.curves[name][0, :, -1]
 

@@ -28,7 +28,7 @@ def gridworld_figure(
     label: str = "state value",
     title: str | None = None,
 ) -> "Figure":
-    """Values and greedy actions on a map, a panel for each title, with one color scale.
+    """Values and policies on a map, a panel for each title, with one color scale.
 
     Every cell of the map is a state, numbered row by row. Of its letters, ``F``, ``.``
     and a space are floor, ``#`` is a wall, and ``G``, ``H`` and ``C`` (goal, hole,
@@ -40,8 +40,9 @@ def gridworld_figure(
 
     Args:
         maps: by title, the values ``[S]`` and either one action for each state, integer
-            ``[S]``, or the set of its greedy actions, bool ``[S, A]``. Each action is a
-            triangle that points in its direction.
+            ``[S]``, or the set of its greedy actions, bool ``[S, A]``, or the
+            probabilities of its actions, float ``[S, A]``. Each action is a triangle
+            that points in its direction, of an area in proportion to its probability.
         layout: the map, one string a row, ``S = rows * columns``.
         directions: for each action its ``(row, column)`` displacement: for FrozenLake
             ``((0, -1), (1, 0), (0, 1), (-1, 0))``.
@@ -81,7 +82,7 @@ def gridworld_figure(
         down * (rows * _CELL + 0.4) + (0.4 if title else 0.1),
     )
     grid = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, (name, (values, greedy)) in zip(grid, panels.items(), strict=True):
+    for axes, (name, (values, policy)) in zip(grid, panels.items(), strict=True):
         image = axes.imshow(np.ma.array(values, mask=~acting), cmap="viridis", vmin=low, vmax=high)
         axes.set_title(name, fontsize=11)
         _frame(axes, rows, columns)
@@ -89,7 +90,7 @@ def gridworld_figure(
             if acting[cell]:
                 ink = ink_on(image.cmap(image.norm(values[cell])))
                 number = f"{values[cell]:z.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-                _draw_state(axes, cell, number, moves[greedy[cell]], letters[cell], ink)
+                _draw_state(axes, cell, number, moves, policy[cell], letters[cell], ink)
             else:
                 _draw_letter(axes, cell, letters[cell])
     bar = figure.colorbar(image, ax=grid, label=label, aspect=25)
@@ -100,7 +101,7 @@ def gridworld_figure(
 
 
 def _panel(name, values, policy, acting, num_actions):
-    """Values ``[rows, columns]`` and greedy actions ``[rows, columns, A]``, checked."""
+    """Values ``[rows, columns]`` and areas of triangles ``[rows, columns, A]``, checked."""
     values, policy = np.asarray(values, dtype=np.float64), np.asarray(policy)
     if values.shape != (acting.size,):
         raise ValueError(
@@ -113,20 +114,26 @@ def _panel(name, values, policy, acting, num_actions):
                 f"maps[{name!r}] has action {policy[outside][0]}; "
                 f"directions allow 0 to {num_actions - 1}"
             )
-        greedy = policy[:, None] == np.arange(num_actions)
-    elif policy.shape == (acting.size, num_actions) and policy.dtype == bool:
-        greedy = policy
-    else:
+        policy = policy[:, None] == np.arange(num_actions)
+    elif policy.shape == (acting.size, num_actions) and np.issubdtype(policy.dtype, np.floating):
+        shown = policy[acting.ravel()]
+        sums = shown.sum(axis=1)
+        if not ((shown >= 0).all() and (abs(sums - 1) < 1e-3).all()):
+            raise ValueError(
+                f"maps[{name!r}] has a policy that is not one of probabilities: "
+                f"the least is {shown.min()}, the sums are {sums.min()} to {sums.max()}"
+            )
+    elif policy.shape != (acting.size, num_actions) or policy.dtype != bool:
         raise ValueError(
-            f"maps[{name!r}] has a policy of {policy.dtype} {policy.shape}; "
-            f"it must be integer ({acting.size},) or bool ({acting.size}, {num_actions})"
+            f"maps[{name!r}] has a policy of {policy.dtype} {policy.shape}; it must be "
+            f"integer ({acting.size},), or bool or float ({acting.size}, {num_actions})"
         )
     if not np.isfinite(values[acting.ravel()]).all():
         state = np.flatnonzero(acting.ravel() & ~np.isfinite(values))[0]
         raise ValueError(
             f"maps[{name!r}] has the value {values[state]} in state {state}; it must be finite"
         )
-    return values.reshape(acting.shape), greedy.reshape(*acting.shape, num_actions)
+    return values.reshape(acting.shape), policy.reshape(*acting.shape, num_actions)
 
 
 def _frame(axes, rows, columns):
@@ -137,15 +144,17 @@ def _frame(axes, rows, columns):
     axes.spines[:].set_visible(False)
 
 
-def _draw_state(axes, cell, number, directions, letter, ink):
+def _draw_state(axes, cell, number, directions, areas, letter, ink):
     from matplotlib.patches import Polygon
 
     row, column = cell
     axes.text(
         column, row, number, color=ink, ha="center", va="center", fontsize=min(9, 45 / len(number))
     )
-    for direction in directions[:, ::-1]:
-        ahead = direction / np.hypot(*direction)
+    for direction, area in zip(directions[:, ::-1], areas, strict=True):
+        if area == 0:
+            continue
+        ahead = np.sqrt(area) * direction / np.hypot(*direction)
         aside = np.array([-ahead[1], ahead[0]])
         center = np.array([column, row]) + 0.29 * direction / np.abs(direction).max()
         corners = [center + 0.14 * ahead, center + 0.11 * aside, center - 0.11 * aside]

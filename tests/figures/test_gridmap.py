@@ -94,6 +94,16 @@ def test_actions_may_be_diagonal():
         assert abs(np.linalg.det([left - tip, right - tip])) / 2 > 0.01  # and large enough to see
 
 
+def test_areas_are_probabilities():
+    policy = np.array([[0.75, 0.25, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    figure = gridmap.gridworld_figure({"a": ([1.0, 2.0], policy)}, ["SF"], LEFT_DOWN_RIGHT_UP)
+    areas = []
+    for patch in figure.axes[0].patches:
+        tip, left, right = patch.get_xy()[:3]
+        areas.append(abs(np.linalg.det([left - tip, right - tip])) / 2)
+    np.testing.assert_allclose(np.array(areas) / areas[-1], [0.75, 0.25, 1.0])
+
+
 @pytest.mark.parametrize(("columns", "side_by_side"), [(4, True), (12, False)])
 def test_wide_maps_are_stacked(columns, side_by_side):
     values, actions = np.zeros(2 * columns), np.zeros(2 * columns, int)
@@ -122,8 +132,12 @@ def test_wide_maps_are_stacked(columns, side_by_side):
         ),
         (r"policy of float64 \(4,\)", {"maps": {"a": (np.zeros(4), np.zeros(4))}}),
         (
-            r"policy of bool \(4, 3\).* bool \(4, 4\)",
+            r"policy of bool \(4, 3\).* bool or float \(4, 4\)",
             {"maps": {"a": (np.zeros(4), np.zeros((4, 3), bool))}},
+        ),
+        (
+            "not one of probabilities: the least is 0.5, the sums are 2.0 to 2.0",
+            {"maps": {"a": (np.zeros(4), np.full((4, 4), 0.5))}},
         ),
         (
             "has action 4; directions allow 0 to 3",
