@@ -159,7 +159,7 @@ def figure(exact: list[purerl.SweepResult], sampled: list[purerl.SweepResult], p
 
 
 def policies(results: list[purerl.SweepResult], path: Path) -> Path:
-    """Draw the policies that seed 0 learned, with their values, beside the exact one."""
+    """Draw the policies of seed 0, with their values, beside the exact one."""
     env = grid_of(purerl.make(ENV))
     assert env is not None
     best = mdp.optimal_q(env.mdp, DISCOUNT)

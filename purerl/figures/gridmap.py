@@ -101,7 +101,7 @@ def gridworld_figure(
 
 
 def _panel(name, values, policy, acting, num_actions):
-    """Values ``[rows, columns]`` and areas of triangles ``[rows, columns, A]``, checked."""
+    """Values ``[rows, columns]`` and triangles ``[rows, columns, A]``, checked."""
     values, policy = np.asarray(values, dtype=np.float64), np.asarray(policy)
     if values.shape != (acting.size,):
         raise ValueError(
