@@ -84,7 +84,8 @@ from purerl.figures.film import record
 from purerl.run.over_seeds import over_episodes, over_seeds
 from purerl.run.policy_file import load_policy, save_policy
 from purerl.run.result import SweepResult
-from purerl.run.sweep import load, rerun, sweep
+from purerl.run.stored import load, rerun
+from purerl.run.sweep import sweep
 from purerl.run.training import train
 
 __version__ = version("purerl")

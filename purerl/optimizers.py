@@ -135,18 +135,15 @@ class RMSProp(Optimizer):
         decay: :math:`\rho` in ``[0, 1)``.
         eps: :math:`\epsilon`, above 0.
         centered: whether :math:`m^2` is subtracted. Static.
-        eps_in_root: whether :math:`\epsilon` stands under the root, another optimizer
-            where it is as large as 0.01. Static.
     """
 
     decay: float | jax.Array = 0.95
     eps: float | jax.Array = 0.01
     centered: bool = static(default=True)
-    eps_in_root: bool = static(default=False)
 
     def __post_init__(self):
         check_numbers(self, decay=BELOW_ONE, eps=POSITIVE)
-        check_choice(self, centered=(False, True), eps_in_root=(False, True))
+        check_choice(self, centered=(False, True))
 
     def transformation(self):
         def init(params):
@@ -160,8 +157,7 @@ class RMSProp(Optimizer):
             def scaled(g, v, m):
                 # Rounding may leave less than nothing of the variance.
                 spread = jnp.maximum(v - m**2 if self.centered else v, _TINY)
-                root = jnp.sqrt(spread + self.eps if self.eps_in_root else spread)
-                return g / (root if self.eps_in_root else root + self.eps)
+                return g / (jnp.sqrt(spread) + self.eps)
 
             direction = jax.tree.map(scaled, updates, size, mean)
             return direction, optax.ScaleByRStdDevState(mu=mean, nu=size)

@@ -70,7 +70,8 @@ def resolve(app, env, node, contnode):
             return contnode
     known = {*sys.modules, "ArrayTree"} - {reference.PACKAGE}  # a forward reference of chex
     if target.partition(".")[0] not in known:
-        logger.warning("unresolved reference: %s", target, location=node)
+        where = node if node.source else node["refdoc"]
+        logger.warning("unresolved reference: %s", target, location=where)
     return contnode
 
 
@@ -113,6 +114,17 @@ def mend_table(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"(?<=\S  )( *)-$", r"\1–", line) for line in lines]
 
 
+def plain_signature(app, what, name, obj, options, signature, returns):
+    """Leave out what flax adds to its modules, and objects without a name in Python.
+
+    Sphinx cannot parse their ``<...>``, and splits such a signature at every comma.
+    """
+    if signature:
+        signature = re.sub(r"(, )?parent: [^=]* = <flax[^>]*>, name: [^=]* = None", "", signature)
+        signature = re.sub(r"<[^<>]*(<[^<>]*>)?[^<>]*>", "...", signature)
+    return signature, returns
+
+
 def document_constant(app, what, name, obj, options, lines):
     """Document a constant by its comment instead of its class's docstring."""
     if what == "data":
@@ -123,5 +135,6 @@ def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("missing-reference", resolve)
     app.connect("autodoc-skip-member", skip)
+    app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-process-docstring", mend_table)
     app.connect("autodoc-process-docstring", document_constant, priority=900)  # the last word

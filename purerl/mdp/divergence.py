@@ -72,7 +72,7 @@ def gibbs(prior: ArrayLike, reward: ArrayLike, temperature: float | jax.Array) -
     r"""The best compromise between a reward and the distance from a prior.
 
     .. math::
-        \max_p \Big( \sum_y p(y) \, r(y) - \tau \, \mathrm{KL}(p \,\|\, \mu) \Big)
+        \max_p \left( \sum_y p(y) \, r(y) - \tau \, \mathrm{KL}(p \,\|\, \mu) \right)
         = \tau \ln \sum_y \mu(y) \, e^{r(y) / \tau}, \qquad
         p(y) \propto \mu(y) \, e^{r(y) / \tau}
 

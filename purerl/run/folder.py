@@ -21,7 +21,7 @@ import numpy as np
 from purerl.checks import shown
 from purerl.figures.files import sweep_away, write_atomically
 from purerl.run import plain
-from purerl.run.archive import Owner, Place, Shapes
+from purerl.run.archive import Arrays, Owner, Place, Shapes
 from purerl.run.checkpoint import read_arrays, write_arrays
 from purerl.run.provenance import differences, git_state, provenance
 from purerl.run.spec import Layout, Spec
@@ -211,6 +211,20 @@ def places(folder: Path, manifest: Mapping[str, Any]) -> list[tuple[Place, Shape
         programs = [origin["programs"][group] for origin in manifest["origins"]]
         found.append((Place(str(path), owner, programs), Shapes(**manifest["shapes"][group])))
     return found
+
+
+def finished(folder: Path, manifest: Mapping[str, Any]) -> dict[int, Arrays]:
+    """The chunks with all points, by index.
+
+    Raises:
+        ValueError: one is damaged, or does not belong to this run.
+    """
+    chunks = {}
+    for index, (place, shapes) in enumerate(places(folder, manifest)):
+        found = place.read(shapes)
+        if found is not None and found[1]["points"] == manifest["points"]:
+            chunks[index] = found[0]
+    return chunks
 
 
 def read_agents(folder: str | Path, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -14,28 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl.checks import listed, meant, nearest, refusal, shown
-from purerl.figures import curves as drawing
-from purerl.figures import heatmap, plotting, statistics, tables
+from purerl.figures import plotting, statistics, tables
 from purerl.figures.files import write_atomically
-from purerl.figures.labels import Factor, factors, labels, short
+from purerl.figures.labels import short
 from purerl.figures.page import Chart
 from purerl.random import IMPLEMENTATIONS
-from purerl.run import checkpoint, points
+from purerl.run import checkpoint, pictures, points, summary
 from purerl.run.points import separated, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
-
-_IN_ONE_PICTURE = 12  # curves; more of them are drawn in other ways
-# Measures of which less is better: a logarithmic axis may help, and 0 is the optimum.
-_ERRORS = ("error", "regret", "loss")
-_EPISODIC = "episode_"  # training metrics that average ended episodes
-_FEW = (
-    f"* n < {statistics.FEW}: too few seeds for a 95% interval, which covers less: "
-    "about 70% with n=3, 84% with n=5"
-)
-_LAST_TENTH = "Metrics of training are means over its last tenth, evaluations those made last."
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -245,67 +234,26 @@ class SweepResult:
         Raises:
             ValueError: there is no such measure.
         """
-        keys, about, measures, notes = self._columns(names)
-        return tables.text_table(self._title, keys, about, measures, notes, width)
+        columns = summary.columns(self, self._measures(names))
+        return tables.text_table(self._title, *columns, width)
 
     def to_html(self, names: Sequence[str] | None = None) -> str:
         """The table in HTML. Arguments as for :meth:`table`."""
-        keys, about, measures, notes = self._columns(names)
+        keys, about, measures, notes = summary.columns(self, self._measures(names))
         return tables.html_table(self._title, [*keys, *about, *measures], notes)
 
     def to_latex(self, names: Sequence[str] | None = None) -> str:
         """The table in LaTeX, for the package ``booktabs``. Arguments as for
         :meth:`table`."""
-        keys, about, measures, notes = self._columns(names)
+        keys, about, measures, notes = summary.columns(self, self._measures(names))
         return tables.latex_table([*keys, *about], measures, notes)
 
     @property
     def _title(self):
         return f"{self.label}: IQM over seeds [95% interval]"
 
-    def _columns(self, names):
-        """Numbers of the configurations, what they are, and their final scores, as
-        columns; and what the marks in them mean."""
-        names = self.names if names is None else [self._checked(name) for name in names]
-        every = range(len(self.configurations))
-        keys = [("#", list(map(str, every)))] if len(every) > 1 else []
-        about = []
-        varied = factors(self.configurations)
-        if varied:
-            texts = [", ".join(f"{f.name}={f.texts[f.index[c]]}" for f in varied) for c in every]
-            about.append(("configuration", texts))
-        few = statistics.FEW
-        total = len(self.seeds)
-        ran = self._ran.sum(axis=1)
-        counts = [str(n) if n == total else f"{n} of {total}" for n in ran]
-        counts = [f"{text}*" if n < few else text for text, n in zip(counts, ran, strict=True)]
-        about.append(("seeds", counts))
-        about.append(("failed", list(map(str, self._failed.sum(axis=1)))))
-        measures = [(name, [self._cell(name, c) for c in every]) for name in names]
-        notes = []
-        if any("*" in cell for _, cells in [*about, *measures] for cell in cells):
-            notes.append(_FEW)
-        if any(whole(name) in self.counts for name in names):
-            notes.append(_LAST_TENTH)
-        return keys, about, measures, notes
-
-    def _cell(self, name, c):
-        """The interval, and what else there is to say, each in a line of its own."""
-        interval = self.interval(name, c)
-        scores = self.scores(name, c)
-        lines = ["-"]
-        if interval is not None:
-            lines = [str(interval).partition(" (")[0]]
-            if interval.n < self._ran[c].sum():
-                few = "*" if interval.n < statistics.FEW else ""
-                lines[0] += f" (n={interval.n}{few})"
-            lines += _beside_a_cap(interval, scores)
-        lines += drawing.infinite_counts(scores)
-        without = self._ran[c] & ~self._failed[c] & np.isnan(self._final_scores[name][c])
-        if without.any():
-            none = "no episode ended" if name.startswith(_EPISODIC) else "no value"
-            lines.append(f"{none} in {without.sum()}")
-        return "\n".join(lines)
+    def _measures(self, names):
+        return self.names if names is None else [self._checked(name) for name in names]
 
     # ---- as data ---------------------------------------------------------------------
 
@@ -388,26 +336,7 @@ class SweepResult:
             ValueError: there is no such measure, or it has several numbers a point.
         """
         name = self._default_name() if name is None else self._checked(name)
-        words = name.replace("_", " ")
-        options = {"title": self.label} | options
-        varied = factors(self.configurations)
-        many = len(self.configurations) > _IN_ONE_PICTURE
-        if many and _is_grid(varied, len(self.configurations)):
-            return self._heat_map(name, varied, {"label": f"{words}, final IQM"} | options)
-        curves = self._by_label(name)
-        steps, xlabel = self._across(name)
-        optimum = self._optimum(name) if optimum is None else optimum
-        reference = None if optimum is None else (optimum, "optimum")
-        options = {
-            "xlabel": xlabel,
-            "ylabel": words,
-            "log": self._log(name),
-            "reference": reference,
-        } | options
-        if many:
-            return drawing.small_multiples_figure(curves, steps, **options)
-        options = {"styles": self._styles(varied)} | options
-        return drawing.learning_curves_figure(curves, steps, **options)
+        return pictures.figure(self, name, optimum, options)
 
     def plot(self, path: str | Path, name: str | None = None, **options: Any) -> Path:
         """Write the :meth:`figure` of one measure to a file.
@@ -431,76 +360,7 @@ class SweepResult:
         Raises:
             ValueError: there is no such measure.
         """
-        curves = self._by_label(self._checked(name))
-        few = len(curves) <= _IN_ONE_PICTURE
-        bands = {k: drawing.bootstrap_band(values, intervals=few) for k, values in curves.items()}
-        optimum = self._optimum(name)
-        steps, xlabel = self._across(name)
-        return Chart(
-            name=name,
-            note=drawing.about_bands(statistics.iqm, list(curves.values())) if few else "IQM",
-            steps=steps,
-            xlabel=xlabel,
-            bands={drawing.with_seeds(k, curves[k], band): band for k, band in bands.items()},
-            log=self._log(name),
-            reference=None if optimum is None else (optimum, "optimum"),
-            styles=self._styles(factors(self.configurations)),
-        )
-
-    def _by_label(self, name):
-        """The curves of a measure, ``{label: [N, points]}``."""
-        curves = separated(self.curves, 3)[name].astype(np.float64)
-        return dict(zip(labels(self.configurations), curves, strict=True))
-
-    def _across(self, name):
-        """The steps at which the points of a measure are drawn, and their label."""
-        steps = self.steps[whole(name)]
-        if len(set(self.warm_ups)) > 1:  # one axis cannot count them all
-            return steps, "environment steps after the warm-up"
-        return steps + max(self.warm_ups, default=0), "environment steps"
-
-    def _log(self, name):
-        error = name.endswith(_ERRORS)
-        return drawing.log_axes(self.curves[name], self._across(name)[0]) if error else ""
-
-    def _styles(self, varied):
-        """Color and line style of each configuration, where two factors vary."""
-        if not _is_grid(varied, len(self.configurations)):
-            return None
-        color, dash = sorted(varied, key=lambda factor: -len(factor.texts))
-        if len(color.texts) > len(plotting.COLORS) or len(dash.texts) > len(plotting.DASHES):
-            return None
-        return list(zip(color.index, dash.index, strict=True))
-
-    def _heat_map(self, name, varied, options):
-        rows, columns = varied
-        scores = np.full((len(rows.texts), len(columns.texts)), np.nan)
-        notes = [[""] * len(columns.texts) for _ in rows.texts]
-        failed = self._failed.sum(axis=1)
-        for c in range(len(self.configurations)):
-            row, column = rows.index[c], columns.index[c]
-            interval = self.interval(name, c)
-            scores[row, column] = np.nan if interval is None else interval.point
-            notes[row][column] = f"{failed[c]} failed" if failed[c] else ""
-        return heatmap.heat_map_figure(
-            scores,
-            rows.texts,
-            columns.texts,
-            row_name=rows.name.replace("_", " "),
-            column_name=columns.name.replace("_", " "),
-            notes=notes,
-            **options,
-        )
-
-    def _optimum(self, name):
-        """The optimum of a measure of value, beside which its regret is known."""
-        if name not in ("policy_value", "policy_gain") or "policy_regret" not in self.curves:
-            return None
-        best = self.curves[name] + self.curves["policy_regret"]
-        best = best[np.isfinite(best)].astype(np.float64)
-        if not best.size or np.ptp(best) > 1e-4 * max(1.0, np.abs(best).max()):
-            return None
-        return float(np.median(best))
+        return pictures.chart(self, self._checked(name))
 
     # ---- in a terminal and a notebook ------------------------------------------------
 
@@ -535,14 +395,6 @@ class SweepResult:
         for failure in self.failures:
             failed[failure["configuration"], columns[failure["seed"]]] = True
         return failed
-
-    @functools.cached_property
-    def _ran(self) -> np.ndarray:
-        """Whether a run has begun, bool ``[C, N]``."""
-        ran = self._failed.copy()
-        for curve in self.curves.values():
-            ran |= ~np.isnan(curve).reshape(*ran.shape, -1).all(axis=2)
-        return ran
 
     def _checked(self, name):
         """The name of a measure of one number a point."""
@@ -582,31 +434,3 @@ def _last_tenth(curve, counts):
     total = counts.sum(axis=2)
     with np.errstate(invalid="ignore"):
         return np.where(total > 0, terms.sum(axis=2) / np.where(total > 0, total, 1), np.nan)
-
-
-def _beside_a_cap(interval, scores):
-    """What an interval without width conceals: how many scores are the same, and the
-    lowest and the highest of the others."""
-    others = scores[scores != interval.point]
-    if interval.low != interval.high or not others.size:
-        return []
-
-    def number(value):
-        return str(statistics.Interval(value, *interval[1:3], n=1)).split()[0]
-
-    at = len(scores) - len(others)
-    lines = [f"{at} of {len(scores)} at {number(interval.point)}"]
-    if others.min() < interval.point:
-        lines.append(f"lowest {number(others.min())}")
-    if others.max() > interval.point:
-        lines.append(f"highest {number(others.max())}")
-    return lines
-
-
-def _is_grid(varied: Sequence[Factor], configurations: int) -> bool:
-    """Whether the configurations are all pairs of the values of two factors."""
-    if len(varied) != 2:
-        return False
-    rows, columns = varied
-    pairs = set(zip(rows.index, columns.index, strict=True))
-    return len(pairs) == configurations == len(rows.texts) * len(columns.texts)

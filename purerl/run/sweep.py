@@ -7,10 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from purerl.agents.base import Agent
 from purerl.checks import shown
@@ -18,10 +15,11 @@ from purerl.random import Impl
 from purerl.run import chunk, folder, plain
 from purerl.run.archive import Arrays, values_at
 from purerl.run.evaluation import Evaluation
+from purerl.run.gather import gather
 from purerl.run.over_seeds import Workers, check_executor, execute
 from purerl.run.progress import bar
 from purerl.run.result import SweepResult, describe
-from purerl.run.spec import Keep, Layout, Over, Spec, StopWhen, configurations, groups, tasks
+from purerl.run.spec import Keep, Layout, Over, Spec, StopWhen, groups, tasks
 
 # Called with configuration, seed, step and values at each point of each run.
 OnPoint = Callable[[int, int, int, dict[str, Any]], Any]
@@ -183,7 +181,7 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
     """Compute the chunks that are missing, and gather all of them."""
     began = time.perf_counter()
     runs_of = [_real(runs) for _, runs in folder.layout_of(manifest).chunks()]
-    chunks = {} if out is None else _finished(out, manifest)
+    chunks = {} if out is None else folder.finished(out, manifest)
     todo = [index for index in range(len(planned)) if index not in chunks]
     unsaved: dict[int, OSError] = {}
     logged: collections.Counter[int] = collections.Counter()
@@ -223,7 +221,7 @@ def _compute(spec, planned, manifest, executor, out, on_point, progress):
                 error = _written(planned[index], finished)
                 unsaved |= {index: error} if error else {}
     manifest["seconds"] += time.perf_counter() - began
-    result = _gather(manifest, chunks, spec.configurations, lambda: spec.agents)
+    result = gather(manifest, chunks, spec.configurations, lambda: spec.agents)
     if out is not None:
         _finish(out, manifest, planned, chunks, unsaved, result)
     return result
@@ -282,130 +280,6 @@ class NotSaved(OSError):
         self.result = result
 
 
-def load(out: str | Path, classes: Sequence[Any] = ()) -> SweepResult:
-    """Read a run back. Runs that are not finished are NaN, and no failures.
-
-    Curves and tables need no class of the run. Its agents are built when they are asked
-    for.
-
-    Args:
-        out: the folder.
-        classes: classes and functions of the run that cannot be imported under the name
-            that they had, such as those of a notebook.
-
-    Raises:
-        ValueError: the folder holds no run, or a damaged one.
-    """
-    manifest = folder.read_manifest(out)
-    arrays = folder.read_agents(out, manifest)
-    with folder.refused(Path(out) / "manifest.json"):
-        over = plain.decode(manifest["identity"]["over"], arrays, plain.finder(classes), True)
-        found = configurations(over)
-        if len(found) != sum(map(len, manifest["groups"])):
-            raise ValueError("groups and over do not agree")
-    return _gather(
-        manifest,
-        _finished(Path(out), manifest),
-        found,
-        lambda: folder.read_spec(out, manifest, classes).agents,
-    )
-
-
-class Rerun(NamedTuple):
-    """One run computed again.
-
-    Attributes:
-        identical: whether everything stored came out bit for bit.
-        difference: the largest difference; NaN where a NaN stands on one side alone.
-        final: its final scores, as in the result of the sweep.
-        changes: what is not as it was where the run was computed, in words.
-    """
-
-    identical: bool
-    difference: float
-    final: dict[str, float]
-    changes: list[str]
-
-
-def rerun(out: str | Path, seed: int, configuration: int = 0, classes: Sequence[Any] = ()) -> Rerun:
-    """Compute one run of a stored sweep again, alone, and compare.
-
-    Args:
-        out: the folder.
-        seed: which seed.
-        configuration: which configuration.
-        classes: as in :func:`load`.
-
-    Raises:
-        ValueError: the folder holds no such run.
-    """
-    manifest = folder.read_manifest(out)
-    spec = folder.read_spec(out, manifest, classes)
-    layout = folder.layout_of(manifest)
-    places = layout.places()
-    if (configuration, seed) not in places:
-        raise ValueError(
-            f"{out} has no seed {seed} of configuration {configuration}; its seeds are "
-            f"{shown(list(spec.seeds))}, its configurations 0 to {len(spec.configurations) - 1}"
-        )
-    index, lane = places[configuration, seed]
-    place, shapes = folder.places(Path(out), manifest)[index]
-    found = place.read(shapes)
-    if found is None or found[1]["points"] < spec.points:
-        raise ValueError(
-            f"seed {seed} of configuration {configuration} is not finished; resume the run first"
-        )
-    stored, about = found
-    computed = int(stored["computed"])  # the others of its chunk decided when to stop
-    task = tasks(spec, layout)[index]._replace(keep=about["keep"], stop_when=None)
-    lanes = task.settings.lanes
-    leaves = [
-        np.repeat(leaf[lane : lane + 1], lanes, 0) if batched else leaf
-        for leaf, batched in zip(jax.tree.leaves(task.agent), task.batched, strict=True)
-    ]
-    agent = jax.tree.unflatten(jax.tree.structure(task.agent), leaves)
-    task = task._replace(agent=agent, seeds=np.full(lanes, seed, np.int32))
-    again = chunk.run(task, end=computed)
-    names = [name for name in stored if name not in ("seconds", "computed")]
-    pairs = [(stored[name][lane], again[name][0]) for name in names]
-    here = folder.provenance() | {"programs": chunk.lowered(task).digest()}
-    there = next(o for o in manifest["origins"] if about["program"] in o["programs"])
-    there = there | {"programs": about["program"]}
-    return Rerun(
-        identical=all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs),
-        difference=float(np.max([_difference(a, b) for a, b in pairs])),
-        final=_final(again, manifest),
-        changes=list(folder.differences(there, here)),
-    )
-
-
-def _final(arrays, manifest):
-    """The final scores of the run in the first lane."""
-    parts: dict[str, dict[str, np.ndarray]] = {"curves": {}, "counts": {}}
-    for name, array in arrays.items():
-        kind, _, short = name.partition(".")
-        if kind in parts:
-            parts[kind][short] = array[None, :1]
-    one = SweepResult(
-        configurations=[{}],
-        seeds=np.zeros(1, int),
-        curves=parts["curves"],
-        counts=parts["counts"],
-        steps={},
-        failures=[],
-        manifest=manifest,
-        stopped={(0, 0): int(arrays["computed"])},
-    )
-    return {name: values[0, 0] for name, values in one.final.items()}
-
-
-def _difference(a, b):
-    """The largest difference between two arrays; two NaN do not differ."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    equal = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.max(np.abs(a - b), where=~equal, initial=0.0)
-
-
 def _written(task, finished):
     """Write a chunk, and return the error if it fails: it is tried again at the end."""
     try:
@@ -419,84 +293,3 @@ def _label(env):
     while hasattr(env, "env"):
         env = env.env
     return type(env).__name__
-
-
-def _finished(out: Path, manifest) -> dict[int, Arrays]:
-    """The chunks with all points.
-
-    Raises:
-        ValueError: one is damaged, or does not belong to this run.
-    """
-    finished = {}
-    for index, (place, shapes) in enumerate(folder.places(out, manifest)):
-        found = place.read(shapes)
-        if found is not None and found[1]["points"] == manifest["points"]:
-            finished[index] = found[0]
-    return finished
-
-
-def _gather(manifest, chunks, found, make_agents) -> SweepResult:
-    """All runs by configuration and seed; NaN where a chunk is missing."""
-    layout = folder.layout_of(manifest)
-    seeds = [seed for part in layout.parts for seed in part]
-    column = {seed: n for n, seed in enumerate(seeds)}
-    shape = len(found), len(seeds)
-    every = manifest["identity"]["points_per_evaluation"]
-    names = sorted({name for stored in chunks.values() for name in stored})
-    arrays = {}
-    for name in names:
-        if name.startswith(("curves.", "counts.")):
-            first = next(stored[name] for stored in chunks.values() if name in stored)
-            arrays[name] = np.full((*shape, *first.shape[1:]), np.nan, first.dtype)
-    failures, kept, stopped = [], {}, {}
-    for (c, seed), (index, lane) in layout.places().items():
-        stored = chunks.get(index)
-        if stored is None:
-            continue
-        failed = int(stored["failed"][lane])
-        if failed >= 0:
-            failures.append(_failure(manifest, c, seed, failed))
-        for name, array in arrays.items():
-            if name in stored:
-                of_training = f"counts.{name.partition('.')[2]}" in stored
-                sound = (
-                    len(array[c, column[seed]])
-                    if failed < 0
-                    else (failed if of_training else failed // every)
-                )
-                array[c, column[seed], :sound] = stored[name][lane][:sound]
-        if stored["computed"] < manifest["points"]:
-            stopped[c, seed] = int(stored["computed"])
-        kept[c, seed] = {
-            name: leaf[lane]
-            for name, leaf in stored.items()
-            if name.startswith(("snapshot.", "state."))
-        }
-    curves = {n.removeprefix("curves."): x for n, x in arrays.items() if n.startswith("curves.")}
-    counts = {n.removeprefix("counts."): x for n, x in arrays.items() if n.startswith("counts.")}
-    return SweepResult(
-        configurations=found,
-        seeds=np.asarray(seeds),
-        curves=curves,
-        counts=counts,
-        steps={
-            name: np.arange(1, curve.shape[2] + 1) * (manifest["num_steps"] // curve.shape[2])
-            for name, curve in curves.items()
-        },
-        failures=failures,
-        manifest=manifest,
-        warm_ups=manifest.get("warm_ups", []),
-        kept=kept,
-        stopped=stopped,
-        make_agents=make_agents,
-    )
-
-
-def _failure(manifest, configuration, seed, point):
-    size = manifest["identity"]["steps_per_point"]
-    return {
-        "configuration": configuration,
-        "seed": seed,
-        "point": point,
-        "reason": f"its state became infinite or NaN by step {(point + 1) * size}",
-    }

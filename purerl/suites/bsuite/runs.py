@@ -19,7 +19,7 @@ from purerl.figures.files import write_atomically
 from purerl.random import Impl
 from purerl.run.result import SweepResult
 from purerl.run.spec import fitting_lanes
-from purerl.run.sweep import load as load_sweep
+from purerl.run.stored import load as load_sweep
 from purerl.run.sweep import sweep
 from purerl.suites.bsuite.parts import Part, parts
 from purerl.suites.bsuite.report import Recorded, Report

@@ -14,7 +14,7 @@ from purerl.envs.minatar import (
     asterix,
     breakout,
     freeway,
-    seaquest,
+    seaquest_state,
     space_invaders,
 )
 from purerl.envs.minatar.base import CELL_COLUMN, CELL_ROW, NEVER, Bits, Stencil
@@ -120,10 +120,10 @@ def thing(rng, row, *more):
     """A word with a thing in a row, and its column and heading (1: to the right)."""
     column, heading = int(rng.integers(10)), int(rng.integers(2))
     fields = (
-        (seaquest.X, column),
-        (seaquest.Y, row),
-        (seaquest.THERE, 1),
-        (seaquest.HEADING, heading),
+        (seaquest_state.X, column),
+        (seaquest_state.Y, row),
+        (seaquest_state.THERE, 1),
+        (seaquest_state.HEADING, heading),
         *more,
     )
     return sum(int(value) << field.first for field, value in fields), column, heading
@@ -136,7 +136,9 @@ def random_seaquest(rng):
         board.draw(3, row, column - 1 if heading else column + 1)
 
     row, oxygen = int(rng.integers(0, 9)), int(rng.integers(0, 201))
-    player, column, heading = thing(rng, row, (seaquest.OXYGEN, oxygen), (seaquest.RAMP, 3))
+    player, column, heading = thing(
+        rng, row, (seaquest_state.OXYGEN, oxygen), (seaquest_state.RAMP, 3)
+    )
     board.draw(0, row, column)
     board.draw(1, row, column - 1 if heading else column + 1)
     words = {"bullets": 0, "swimmers": 0}
@@ -153,21 +155,23 @@ def random_seaquest(rng):
     for _ in range(32):
         row, fish, shot_x, shot = (int(rng.integers(n)) for n in (8, 2, 10, 2))
         row += 1
-        word, column, heading = thing(rng, row, (seaquest.FISH, fish))
+        word, column, heading = thing(rng, row, (seaquest_state.FISH, fish))
         if rng.random() < 0.6:
             board.draw(5 if fish else 6, row, column)
             behind(row, column, heading)
         else:
-            word &= ~(1 << seaquest.THERE.first)
+            word &= ~(1 << seaquest_state.THERE.first)
         if shot:
             board.draw(4, row, shot_x)
-        enemies.append(word | shot_x << seaquest.SHOT_X.first | shot << seaquest.SHOT.first)
+        enemies.append(
+            word | shot_x << seaquest_state.SHOT_X.first | shot << seaquest_state.SHOT.first
+        )
     divers = int(rng.integers(-1, 7))
     for i in range(oxygen // 20):
         board.draw(7, 9, i)
     for i in range(divers):
         board.draw(8, 9, 8 - i)
-    state = seaquest.SeaquestState(
+    state = seaquest_state.SeaquestState(
         player=np.uint32(player),
         divers=np.int32(divers),
         timers=np.uint32(0),

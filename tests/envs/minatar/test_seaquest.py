@@ -13,7 +13,7 @@ from minatar.environments import seaquest as original
 from scipy import stats
 
 import purerl.random
-from purerl.envs.minatar import seaquest
+from purerl.envs.minatar import seaquest, seaquest_state
 from purerl.envs.minatar.base import DOWN, FIRE, LEFT, RIGHT, UP
 from purerl.envs.minatar.seaquest import Seaquest
 from tests import quick
@@ -43,7 +43,7 @@ def get(state, name):
     return (
         state.divers
         if name == "divers"
-        else seaquest._int(state.player, getattr(seaquest, name.upper()))
+        else seaquest_state.get_int(state.player, getattr(seaquest_state, name.upper()))
     )
 
 
@@ -51,8 +51,11 @@ def put(state, **numbers):
     """The state with some of the player's numbers changed."""
     player = state.player
     for name, value in numbers.items():
-        field = getattr(seaquest, name.upper())
-        player = player & ~seaquest._mask(field) | jnp.asarray(value).astype(jnp.uint32) << field[0]
+        field = getattr(seaquest_state, name.upper())
+        player = (
+            player & ~seaquest_state.mask_of(field)
+            | jnp.asarray(value).astype(jnp.uint32) << field[0]
+        )
     return state._replace(player=player)
 
 
@@ -356,7 +359,9 @@ FULL = [(1, 0, 3), (0, 1)]  # a fish to the right in row 4, a diver to the left 
 def word(**fields):
     """The fields of a word by name, in Python's numbers."""
     return np.uint32(
-        sum(int(value) << getattr(seaquest, name.upper())[0] for name, value in fields.items())
+        sum(
+            int(value) << getattr(seaquest_state, name.upper())[0] for name, value in fields.items()
+        )
     )
 
 
@@ -371,7 +376,7 @@ def board(*, enemies=(), bullets=(), swimmers=(), divers=0, timers=(), **player)
         [word(x=x, y=y, there=1, heading=h) << 16 * i for i, (x, y, h) in enumerate(things)]
         for things in (bullets, swimmers)
     ]
-    return seaquest.SeaquestState(
+    return seaquest_state.SeaquestState(
         player=word(**{"x": 5, "y": 4, "there": 1, "oxygen": 200, **player}),
         divers=np.int32(divers),
         timers=word(
@@ -392,7 +397,7 @@ def restored(state, seen):
     def read(word, *names):
         return [
             (word >> first) & ((1 << bits) - 1)
-            for first, bits in (getattr(seaquest, name) for name in names)
+            for first, bits in (getattr(seaquest_state, name) for name in names)
         ]
 
     x, y, heading, surfaced, oxygen, ramp = read(
@@ -566,7 +571,7 @@ def test_twenty_nine_enemies_in_one_row(compare):
     state = board(x=9, y=1, heading=True, ramp=19, timers={"enemy_timer": 0})
     _, _, after, seen = compare([state], [[0] * 40], [[FULL] * 40])
     assert seen["most enemies"] == 29
-    there = np.bitwise_count(np.bitwise_and(after.enemies[0] >> seaquest.THERE[0], 1)).sum(-1)
+    there = np.bitwise_count(np.bitwise_and(after.enemies[0] >> seaquest_state.THERE[0], 1)).sum(-1)
     assert there.max() == there[-1] == 29
 
 
@@ -664,15 +669,16 @@ def test_who_comes_in_follows_the_law():
         after, _ = env.step(key, state, 0)
         enemy, diver = after.enemies[0], after.swimmers
         y, right, fish = (
-            seaquest._get(enemy, field) for field in (seaquest.Y, seaquest.HEADING, seaquest.FISH)
+            seaquest_state.get(enemy, field)
+            for field in (seaquest_state.Y, seaquest_state.HEADING, seaquest_state.FISH)
         )
         return jnp.stack(
             [
                 fish,
                 right,
                 y - 1,
-                seaquest._get(diver, seaquest.HEADING),
-                seaquest._get(diver, seaquest.Y) - 1,
+                seaquest_state.get(diver, seaquest_state.HEADING),
+                seaquest_state.get(diver, seaquest_state.Y) - 1,
             ]
         )
 
