@@ -39,8 +39,8 @@ _BUILDERS = {
         (heads, "Scalar Squared Huber Categorical Quantile Implicit"),
         (targets, "QLearning DoubleQ Munchausen"),
         (replay, "Uniform Prioritized"),
-        (optimizers, "Adam RMSProp RAdam"),
-        (networks, "MLP ConvNet Dueling"),
+        (optimizers, "SGD Adam RMSProp RAdam"),
+        (networks, "MLP ConvNet Dueling ActorCritic"),
     )
     for name in names.split()
 }

@@ -11,6 +11,8 @@ import pytest
 import purerl
 from purerl import cli
 from purerl.agents import METHODS
+from purerl.networks import ActorCritic, ConvNet
+from purerl.optimizers import SGD, Adam
 from purerl.run.checkpoint import read_archive, write_arrays
 
 RUN = [
@@ -158,6 +160,32 @@ def test_fields_valid_only_together_are_set_together(monkeypatch, order):
         1001,
         {"target_period": [77, 154]},
     )
+
+
+def test_parts_of_policy_gradient_agents_are_set():
+    texts = [
+        "network=ActorCritic((64, 64)),ActorCritic((), torso=ConvNet((16,), (128,)))",
+        "optimizer=SGD(),Adam(eps=1e-5)",
+        "entropy_weight=linear(0.01, 0, 100000)",
+    ]
+    over = cli.settings(texts)
+    separate, shared = over["network"]
+    assert separate == ActorCritic((64, 64)) and shared.torso == ConvNet((16,), (128,))
+    assert over["optimizer"] == [SGD(), Adam(eps=1e-5)]
+    assert float(over["entropy_weight"][0](50_000)) == pytest.approx(0.005)
+
+
+def test_a_policy_gradient_agent_is_run_again(command, tmp_path):
+    """Its network, optimizer and schedule are read back from the folder."""
+    words = ["run", "PPO", "Pendulum-v1", "--seeds", "1", "--num-steps", "64", "--points", "1"]
+    words += ["--set", "network=ActorCritic((4,))", "optimizer=SGD()", "num_envs=2"]
+    words += ["entropy_weight=linear(0.01, 0, 1000)", "--keep", "nothing"]
+    assert command(*words, "--out", "run")[0] is None
+    result = purerl.load(tmp_path / "run")
+    assert result.agents[0].network == ActorCritic((4,))
+    assert result.agents[0].optimizer == SGD() and result.agents[0].env.num_actions == 5
+    code, printed = command("rerun", "run", "--seed", "0")
+    assert code is None and "seed 0 is bit-identical to what is stored" in printed
 
 
 def test_lists(command):

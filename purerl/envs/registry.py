@@ -39,6 +39,7 @@ name                                       observation            actions limit
 ``RandomWalk1000-v0``                      int32 in ``[0, 1002)`` 1       -
 ``BairdStar-v0``                           float32 ``[8]``        2       -
 ``BoyanChain-v0``                          float32 ``[4]``        1       -
+``ShortCorridor-v0``                       float32 ``[1]``        2       -
 ``MaximizationBias-v0``                    int32 in ``[0, 3)``    10      -
 ``RiverSwim-v0``                           int32 in ``[0, 6)``    2       -
 ``Gambler-v0``                             int32 in ``[0, 101)``  51      -
@@ -117,6 +118,7 @@ TabularName = Literal[
 FeaturedName = Literal[
     "BairdStar-v0",
     "BoyanChain-v0",
+    "ShortCorridor-v0",
     "ProbeConstant-v0",
     "ProbeObservation-v0",
     "ProbeDelay-v0",

@@ -159,10 +159,10 @@ def test_the_page_lists_every_name():
 
 
 def test_kinds_stand_for_all_names():
-    assert len(names()) == len(set(names())) == 455
+    assert len(names()) == len(set(names())) == 456
     assert list(kinds())[:2] == ["Grid2x3-v0", "FrozenLake-v1"]
     assert kinds()["bsuite/deep_sea/0 to 20"] == "bsuite/deep_sea/0"
-    assert len(kinds()) == 47 + 20
+    assert len(kinds()) == 48 + 20
 
 
 def test_public_names_exist():

@@ -18,6 +18,7 @@ from purerl.envs.diagnostic.probes import (
 )
 from purerl.envs.diagnostic.random_walk import random_walk
 from purerl.envs.diagnostic.river_swim import river_swim
+from purerl.envs.diagnostic.short_corridor import short_corridor
 from purerl.envs.diagnostic.testbed import Testbed, TestbedState
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "probe_observation",
     "random_walk",
     "river_swim",
+    "short_corridor",
 ]
 
 # name: (function that builds it, steps after which an episode is truncated)
@@ -49,6 +51,7 @@ ENVIRONMENTS = {
     "RandomWalk1000-v0": (partial(random_walk, 1000, reach=100), None),
     "BairdStar-v0": (baird_star, None),
     "BoyanChain-v0": (boyan_chain, None),
+    "ShortCorridor-v0": (short_corridor, None),
     "MaximizationBias-v0": (maximization_bias, None),
     "RiverSwim-v0": (river_swim, None),
     "Gambler-v0": (gambler, None),

@@ -21,6 +21,7 @@ from purerl.envs.diagnostic import (
     maximization_bias,
     random_walk,
     river_swim,
+    short_corridor,
 )
 from tests import quick
 
@@ -132,6 +133,35 @@ def test_boyans_chain_is_linear():
     np.testing.assert_allclose(x[1:] @ weights, -2.0 * np.arange(1, 13), atol=1e-5)
     np.testing.assert_allclose(x @ [-24, -16, -8, 0], -2.0 * np.arange(13), atol=1e-12)
     assert int(env.reset(None)) == 12
+
+
+def test_the_short_corridor_of_example_13_1():
+    """The value of the start for every probability of right, from equations set up by
+    hand; its maximum as printed; and three steps for a policy that sees the state."""
+    env = purerl.make("ShortCorridor-v0")
+    assert env.observation == jax.ShapeDtypeStruct((1,), jnp.float32)
+    assert {env.observe(s).tolist()[0] for s in range(3)} == {1.0} and int(env.reset(None)) == 0
+    found = {}
+    for right in (0.05, 0.3, 2 - 2**0.5, 0.95):
+        left = 1 - right
+        moves = np.array([[left, right, 0], [right, 0, left], [0, left, 0]])
+        value = np.linalg.solve(np.eye(3) - moves, -np.ones(3))[0]
+        policy = jnp.tile(jnp.array([left, right]), (4, 1))
+        found[right] = float(mdp.expected_return(env.mdp, policy, 1.0))
+        assert found[right] == pytest.approx(value, rel=1e-5)
+        assert found[right] == pytest.approx(-2 * (2 - right) / (right * left), rel=1e-5)
+    # As printed: -11.6 with 0.59, and -44 and -82 with an epsilon of 0.1.
+    assert found[2 - 2**0.5] == pytest.approx(-6 - 4 * 2**0.5, rel=1e-6)
+    assert round(found[0.95]) == -44 and round(found[0.05]) == -82
+    best = mdp.policy_iteration(env.mdp, 1.0)
+    assert best.values.tolist() == [-3, -2, -1, 0] and best.policy.tolist()[:3] == [1, 0, 1]
+
+
+def test_the_short_corridor_shows_what_each_action_does():
+    gray, red = [drawing.GRAY] * 4, [drawing.RED] * 4
+    rewards = (["-1", "-1", "-1", ""], red)
+    lines = [(["", ">", "<", ""], gray), rewards, ([">", "<", ">", ""], gray), rewards]
+    written(short_corridor(), 1, lines)
 
 
 def test_maximization_bias_by_its_law_and_its_model():
