@@ -149,9 +149,8 @@ class Reinforce(OnlinePolicyAgent):
         baseline: ``"none"``: 0; ``"mean"``: the mean of the returns of all steps of
             earlier episodes; ``"learned"``: :math:`v_\theta(S_t)`. Static.
         discounted_states: whether the factor :math:`\gamma^t` is there. Without it,
-            late
-            steps count as much as early ones; the sum is then the gradient of nothing,
-            but learning is faster in long episodes. Static.
+            late steps count as much as early ones; the sum is then the gradient of
+            nothing, but learning is faster in long episodes. Static.
 
     Raises:
         ValueError: a field out of range, or parts that do not go together.

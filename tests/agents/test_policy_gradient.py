@@ -162,5 +162,58 @@ def test_actions_in_units_of_their_range():
     assert agent.greedy(snapshot, observation).shape == (1,)
     with pytest.raises(ValueError, match="DiscretizedActions"):
         purerl.DQN(env=pendulum)
-    with pytest.raises(ValueError, match=r"ScaledActions: env is .* with continuous actions"):
+
+
+class Unbounded(Pendulum):
+    """Torques of any size."""
+
+    @property
+    def action_bounds(self):
+        return jnp.array([-jnp.inf]), jnp.array([jnp.inf])
+
+
+class Wholes(Pendulum):
+    """Torques of -2, -1, 0, 1 or 2."""
+
+    @property
+    def action(self):
+        return jax.ShapeDtypeStruct((1,), jnp.int32)
+
+
+@pytest.mark.parametrize("kind", ["ScaledActions", "A2C", "Reinforce"])
+@pytest.mark.parametrize(
+    ("env", "what"),
+    [
+        (Unbounded(), "Unbounded, whose actions have no finite bounds"),
+        (ScaledActions(Pendulum(), squash=True), r".*, whose actions have no finite bounds"),
+        (Wholes(), "Wholes, whose actions are int32"),
+    ],
+)
+def test_actions_without_a_range_are_refused(kind, env, what):
+    """Nor are half of it and its middle known."""
+    build = getattr(purerl.envs, kind, None) or getattr(purerl, kind)
+    with pytest.raises(ValueError, match=rf"{kind}: env is {what}; allowed: .* bounded continuous"):
+        build(env=env)
+
+
+def test_finitely_many_actions_have_no_scale():
+    with pytest.raises(ValueError, match=r"ScaledActions: env is .* bounded continuous actions"):
         ScaledActions(purerl.make("Pendulum-v1"))
+
+
+def test_several_environments_may_be_given_for_vmap():
+    torques = jnp.array([1.0, 2.0])
+    agent = purerl.PPO(env=Pendulum(), network=TABLE, squash=True)
+    both = agent.replace(env=Pendulum(max_torque=torques))
+    axes = jax.tree.map(lambda x: 0 if x is both.env.max_torque else None, both)
+    largest = jax.vmap(lambda agent: agent.acting_env.scale(jnp.array([9.0])), (axes,))(both)
+    np.testing.assert_allclose(largest[:, 0], torques, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fields", [{"minibatches": 8}, {"normalize": "rollout", "num_envs": 1}])
+def test_single_advantages_are_not_normalized(fields):
+    """They would all be zero, and the policy never learn."""
+    sizes = {"num_envs": 8, "rollout_length": 1, "minibatches": 1} | fields
+    purerl.PPO(env=FiniteEnvironment.of(EPISODES), **sizes | {"normalize": "none"})
+    with pytest.raises(ValueError, match="PPO: normalize is .* single transition"):
+        purerl.PPO(env=FiniteEnvironment.of(EPISODES), **sizes)
