@@ -268,8 +268,8 @@ class PPO(AdvantageAgent):
         if self.transitions_per_step % self.minibatches:
             allowed = f"a divisor of num_envs * rollout_length, {self.transitions_per_step}"
             raise refusal("PPO", "minibatches", self.minibatches, allowed)
-        share = self.minibatches if self.normalize == "minibatch" else 1
-        if self.normalize != "none" and self.transitions_per_step == share:
+        groups = {"none": 0, "rollout": 1, "minibatch": self.minibatches}[self.normalize]
+        if self.transitions_per_step == groups:
             what = f"{self.normalize!r}, of a single transition, whose advantage becomes 0"
             raise refusal("PPO", "normalize", what, "'none', or more transitions")
 

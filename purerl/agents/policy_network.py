@@ -104,7 +104,7 @@ class PolicyNetworkAgent(NetworkAgent):
         return self._distribution(params, numbers, observation)
 
     def entropy(self, distribution: Discrete | Normal) -> jax.Array:
-        """The entropy of the actions that the environment takes, ``[]``."""
+        """The entropy of an action, in units of half its range, ``[]``."""
         if isinstance(distribution, Normal) and self.squash:
             return distribution.entropy_of_tanh()
         return distribution.entropy()

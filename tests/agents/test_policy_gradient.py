@@ -242,6 +242,57 @@ def test_the_mean_step_is_another_with_wrong_advantages(kind):
         assert np.abs(wrong - gradient).max() > 1e-2
 
 
+class Aim(Node):
+    """One throw, as near to 1 as possible."""
+
+    observation = jax.ShapeDtypeStruct((1,), jnp.float32)
+    action = jax.ShapeDtypeStruct((1,), jnp.float32)
+    action_bounds = (jnp.array([-2.0]), jnp.array([2.0]))
+
+    def reset(self, key):
+        return jnp.int32(0)
+
+    def step(self, key, state, action):
+        return state, Outcome(-((action[0] - 1) ** 2), jnp.bool_(True), jnp.bool_(False))
+
+    def observe(self, state):
+        return jnp.zeros(1, jnp.float32)
+
+
+def test_the_mean_step_with_continuous_actions_is_the_exact_gradient():
+    """An action of 2 u with a normal u yields -(2 mean - 1) ** 2 - 4 std ** 2, by
+    quadrature that is exact here."""
+    mean, std = 0.3, 0.5
+    agent = purerl.A2C(
+        env=Aim(),
+        network=TABLE,
+        optimizer=SGD(),
+        learning_rate=1.0,
+        max_grad_norm=math.inf,
+        initial_std=std,
+        num_envs=1,
+        rollout_length=1,
+    )
+    state = quick.jit(agent.init)(KEY)
+    streams = state.params["network"]["params"]
+    streams["actor"]["Dense_0"]["bias"] = jnp.array([mean])
+    streams["critic"]["Dense_0"]["bias"] = jnp.array([0.7])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(4)
+
+    @quick.jit
+    def step(action):
+        _, transition = purerl.envs.interact(agent.acting_env, KEY, jnp.int32(0), action)
+        rolled = jax.tree.map(lambda x: x[None, None], transition)
+        rows = agent.rows(state.params, rolled, jnp.int32(0))
+        params = agent.improve(KEY, state.params, state.opt_state, rows, jnp.int32(0))[0]
+        changes = jax.tree.map(jnp.subtract, params, state.params)
+        return changes["network"]["params"]["actor"]["Dense_0"]["bias"], changes["log_std"]
+
+    found = [step(jnp.float32([mean + std * node])) for node in nodes]
+    expected = np.average(np.array(found)[..., 0], axis=0, weights=weights)
+    np.testing.assert_allclose(expected, [-4 * (2 * mean - 1), -8 * std**2], rtol=1e-5)
+
+
 def test_one_step_of_ppo_from_a_rollout_is_that_of_a2c():
     """And the ratio before it is 1, though observations are normalized by statistics
     that have moved meanwhile."""

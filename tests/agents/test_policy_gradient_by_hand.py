@@ -260,6 +260,8 @@ def advantages(vector, rolled, discount, lambda_, wrong):
     for t in reversed(range(len(values))):
         mixture = (1 - lambda_) * beyond[t] + lambda_ * later
         later = rolled.reward[t] + discount * (beyond[t] if cut[t] or ends[t] else mixture)
+        if wrong == "window's end twice" and t == len(values) - 1:
+            later += discount * lambda_ * beyond[t]
         targets[t] = later
     return targets, targets - values
 
@@ -362,5 +364,6 @@ WRONG = (
     "truncation ends",
     "termination goes on",
     "across episodes",
+    "window's end twice",
     "as they are",
 )
