@@ -134,29 +134,30 @@ def reinforce(vector, transitions, baseline, factor=GAMMA, follow=True):
     """Sutton & Barto's algorithms of sections 13.3 and 13.4, all steps of an episode
     taken at its end.
 
-    Wrong without the powers of ``factor`` or if a truncated episode ends, unless
-    nothing is known about how it goes on.
+    Wrong if the ``factor`` of later states is another, or if a truncated episode does
+    not go on although values are known.
     """
-    after, episode = [], []
+    after, episode, returns = [], [], []
     for s, a, reward, terminated, truncated, reached in steps(transitions):
         episode.append((s, a, reward))
         if terminated or truncated:
-            known = baseline == "learned" and follow and not terminated
-            future = value(vector, reached) if known else 0.0
-            step = np.zeros(15)
+            goes_on = baseline == "learned" and follow and not terminated
+            future = value(vector, reached) if goes_on else 0.0
+            mean, step = np.mean(returns) if returns else 0.0, np.zeros(15)
             for t in reversed(range(len(episode))):
                 s, a, reward = episode[t]
                 future = reward + GAMMA * future
-                error = future - (value(vector, s) if baseline == "learned" else 0.0)
-                step += factor**t * error * score(vector, s, a)
+                expected = {"none": 0.0, "mean": mean, "learned": value(vector, s)}[baseline]
+                step += factor**t * (future - expected) * score(vector, s, a)
                 if baseline == "learned":
-                    step += CRITIC * error * value_gradient(s)
+                    step += CRITIC * (future - expected) * value_gradient(s)
+                returns.append(future)
             vector, episode = vector + ALPHA * step, []
         after.append(vector)
     return np.array(after)
 
 
-@pytest.mark.parametrize("baseline", ["none", "learned"])
+@pytest.mark.parametrize("baseline", ["none", "mean", "learned"])
 def test_reinforce(monkeypatch, baseline):
     agent = purerl.Reinforce(
         env=CHAIN,
