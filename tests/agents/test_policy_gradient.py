@@ -42,6 +42,7 @@ EPISODES = mdp.FiniteMDP(
 )
 
 
+ANY = (0.5, -1.0, 2.0)  # values, far from true
 HEAD = jnp.array([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]])
 POLICY = jax.nn.softmax(HEAD)
 WAYS = np.array(list(itertools.product(range(2), range(2)))).T  # the actions, [2 steps, 4 ways]
@@ -71,7 +72,7 @@ def heads(params):
     return np.asarray(actor, float), np.asarray(critic, float)[..., 0]
 
 
-def start(agent, values=(0.5, -1.0, 2.0)):
+def start(agent, values=ANY):
     """A state with these logits and values."""
     state = quick.jit(agent.init)(KEY)
     streams = state.params["network"]["params"]
@@ -198,9 +199,6 @@ def expected_steps(agent, values, ends=None, change=lambda rows: rows):
     before = heads(state.params)
     # The loss is a mean over two rows.
     return [2 * np.tensordot(chances, a - b, 1) for a, b in zip(after, before, strict=True)]
-
-
-ANY = (0.5, -1.0, 2.0)
 
 
 @pytest.mark.parametrize("kind", ["A2C", "PPO"])
@@ -410,7 +408,7 @@ class Wholes(Pendulum):
     ],
 )
 def test_actions_without_a_range_are_refused(kind, env, what):
-    """Nor are half of it and its middle known."""
+    """Half of the range, the unit of the policy's numbers, is then not known."""
     build = getattr(purerl.envs, kind, None) or getattr(purerl, kind)
     with pytest.raises(ValueError, match=rf"{kind}: env is {what}; allowed: .* bounded continuous"):
         build(env=env)

@@ -6,6 +6,7 @@ never the last one reached.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,8 @@ def lived(monkeypatch, agent, num_steps, **watched):
 
 
 def flat(params):
-    """The parameters as one vector, ``[..., 15]``, in double precision."""
+    """The parameters as one vector, ``[..., 15]``: logits of each state and those in
+    common, then values."""
     layers = [params["network"]["params"][stream]["Dense_0"] for stream in ("actor", "critic")]
     leaves = [layer[part] for layer in layers for part in ("kernel", "bias")]
     sizes = [2, 1, 2, 1]
@@ -124,7 +126,7 @@ GAMMA, ALPHA, CRITIC, LAMBDA, ENTROPY = 0.8, 0.1, 0.5, 0.7, 0.05
 
 
 def steps(transitions):
-    """Each as numbers; with the state observed next, which is 0 after a reset."""
+    """Each as numbers."""
     names = ("observation", "action", "reward", "terminated", "truncated", "next_observation")
     columns = [getattr(transitions, name) for name in names]
     return [tuple(column[t].item() for column in columns) for t in range(len(columns[0]))]
@@ -267,58 +269,91 @@ def advantages(vector, rolled, discount, lambda_, wrong):
     return targets, targets - values
 
 
-def ppo(vector, rollouts, orders, wrong=None, **changed):
-    """Schulman et al.'s algorithm, with gradients by differences."""
-    numbers = SETTINGS | changed
+class Rows(NamedTuple):
+    """Transitions, and what was known of them when the policy acted, ``[N]``."""
+
+    s: np.ndarray
+    a: np.ndarray
+    log_probability: np.ndarray
+    value: np.ndarray
+    target: np.ndarray
+    advantage: np.ndarray
+
+
+def rows_of(vector, rolled, numbers, wrong):
+    """Of a rollout, in the order of times, and at each of environments."""
+    streams = [jax.tree.map(lambda x, e=e: x[:, e], rolled) for e in range(2)]
+    found = [
+        advantages(vector, one, numbers["discount"], numbers["lambda_"], wrong) for one in streams
+    ]
+    target, advantage = (np.stack(part, axis=1).ravel() for part in zip(*found, strict=True))
+    s, a = rolled.observation.ravel(), rolled.action.ravel()
+    log_probability = log_policy(vector, s)[np.arange(8), a]
+    return Rows(s, a, log_probability, value(vector, s), target, advantage)
+
+
+def loss(vector, rows, numbers):
+    """And the share of rows whose ratio is out of bounds."""
     clip, value_clip = numbers["clip"], numbers["value_clip"]
+    log_pi = log_policy(vector, rows.s)
+    ratio = np.exp(log_pi[np.arange(len(rows.s)), rows.a] - rows.log_probability)
+    bounded = np.clip(ratio, 1 - clip, 1 + clip)
+    policy_part = np.minimum(ratio * rows.advantage, bounded * rows.advantage)
+    now = value(vector, rows.s)
+    near = rows.value + np.clip(now - rows.value, -value_clip, value_clip)
+    value_part = np.maximum((now - rows.target) ** 2, (near - rows.target) ** 2) / 2
+    entropy = -np.sum(np.exp(log_pi) * log_pi, axis=1)
+    total = (
+        -policy_part + numbers["value_weight"] * value_part - numbers["entropy_weight"] * entropy
+    )
+    return total.mean(), np.mean(np.abs(ratio - 1) > clip)
+
+
+def ppo(vector, rollouts, orders, wrong=None, **changed):
+    """Schulman et al.'s algorithm, with gradients by differences.
+
+    Returns the parameters after each rollout, and of each update the norm of the
+    gradient and the share of ratios out of bounds.
+    """
+    numbers = SETTINGS | changed
     after, norms, shares = [], [], []
-    mean, square, count = np.zeros(15), np.zeros(15), 0
+    mean, square = np.zeros(15), np.zeros(15)
     for rolled, order in zip(rollouts, orders, strict=True):
-        streams = [jax.tree.map(lambda x, e=e: x[:, e], rolled) for e in range(2)]
-        found = [
-            advantages(vector, one, numbers["discount"], numbers["lambda_"], wrong)
-            for one in streams
-        ]
-        # Rows in the order of times, and at each of environments.
-        target, advantage = (np.stack(part, axis=1).ravel() for part in zip(*found, strict=True))
-        s, a = rolled.observation.ravel(), rolled.action.ravel()
-        old = log_policy(vector, s)[np.arange(8), a]
-        old_value = value(vector, s)
-
-        def loss(vector, index, advantage):
-            log_pi = log_policy(vector, s[index])  # noqa: B023 - of this rollout
-            log_probability = np.take_along_axis(log_pi, a[index][:, None], 1)[:, 0]  # noqa: B023
-            ratio = np.exp(log_probability - old[index])  # noqa: B023
-            bounded = np.clip(ratio, 1 - clip, 1 + clip)
-            policy_part = np.minimum(ratio * advantage, bounded * advantage)
-            now, before, goal = value(vector, s[index]), old_value[index], target[index]  # noqa: B023
-            near = before + np.clip(now - before, -value_clip, value_clip)
-            value_part = np.maximum((now - goal) ** 2, (near - goal) ** 2) / 2
-            entropy = -np.sum(np.exp(log_pi) * log_pi, axis=1)
-            total = (
-                -policy_part
-                + numbers["value_weight"] * value_part
-                - numbers["entropy_weight"] * entropy
-            )
-            return total.mean(), np.mean(np.abs(ratio - 1) > clip)
-
+        whole = rows_of(vector, rolled, numbers, wrong)
         for index in order:
-            part = advantage[index]
+            rows = Rows(*(column[index] for column in whole))
             if wrong != "as they are":
-                part = (part - part.mean()) / (part.std() + 1e-8)
-            gradient = numerical_gradient(
-                lambda v, index=index, part=part: loss(v, index, part)[0], vector
-            )
-            shares.append(loss(vector, index, part)[1])
+                centered = rows.advantage - rows.advantage.mean()
+                rows = rows._replace(advantage=centered / (rows.advantage.std() + 1e-8))
+            shares.append(loss(vector, rows, numbers)[1])
+            gradient = numerical_gradient(lambda v, rows=rows: loss(v, rows, numbers)[0], vector)
             norms.append(np.linalg.norm(gradient))
             gradient *= min(1.0, numbers["max_grad_norm"] / norms[-1])
-            count += 1
             mean = B1 * mean + (1 - B1) * gradient
             square = B2 * square + (1 - B2) * gradient**2
-            root = np.sqrt(square / (1 - B2**count)) + EPS
-            vector = vector - numbers["learning_rate"] * mean / (1 - B1**count) / root
+            root = np.sqrt(square / (1 - B2 ** len(norms))) + EPS
+            vector = vector - numbers["learning_rate"] * mean / (1 - B1 ** len(norms)) / root
         after.append(vector)
     return np.array(after), np.array(norms), np.array(shares)
+
+
+# Numbers that are not the agent's, and other mistakes.
+CHANGED = {
+    "entropy_weight": 0.0,
+    "value_weight": 0.5,
+    "max_grad_norm": np.inf,
+    "clip": np.inf,
+    "value_clip": np.inf,
+    "lambda_": 1.0,
+}
+WRONG = (
+    "observed after reset",
+    "truncation ends",
+    "termination goes on",
+    "across episodes",
+    "window's end twice",
+    "as they are",
+)
 
 
 def test_ppo(monkeypatch):
@@ -350,21 +385,3 @@ def test_ppo(monkeypatch):
     changes = [{name: number} for name, number in CHANGED.items()]
     for change in changes + [{"wrong": wrong} for wrong in WRONG]:
         assert distance(after, by_hand(**change)[0]) > 1e-3, change
-
-
-CHANGED = {
-    "entropy_weight": 0.0,
-    "value_weight": 0.5,
-    "max_grad_norm": np.inf,
-    "clip": np.inf,
-    "value_clip": np.inf,
-    "lambda_": 1.0,
-}
-WRONG = (
-    "observed after reset",
-    "truncation ends",
-    "termination goes on",
-    "across episodes",
-    "window's end twice",
-    "as they are",
-)
