@@ -67,6 +67,33 @@ def test_batches_in_threads_do_not_wait_for_each_other(width):
     subprocess.run(command, check=True, timeout=300)
 
 
+SWEEPS = """
+import concurrent.futures
+import purerl
+from purerl.run.evaluation import Episodes
+
+agent = purerl.PPO(
+    env=purerl.make("FrozenLake-v1"),
+    network=purerl.networks.ActorCritic((64, 64)),
+    num_envs=1,
+    rollout_length=2,
+    epochs=1,
+    minibatches=1,
+)
+settings = {"num_steps": 2, "points": 1, "evaluation": Episodes(1, 1), "progress": False}
+with concurrent.futures.ThreadPoolExecutor(4) as executor:
+    for i in range(50):
+        purerl.sweep(agent, 16, base_seed=i, executor=executor, **settings)
+"""
+
+
+@pytest.mark.slow
+def test_sweeps_in_threads_do_not_wait_for_each_other():
+    """Each initializes orthogonal networks in four threads; with a batched
+    decomposition they wait forever at this size."""
+    subprocess.run([sys.executable, "-c", SWEEPS], check=True, timeout=300)
+
+
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 3, 2, 5)])
 def test_orthogonal_weights(shape):
     kernel = orthogonal(scale=2.0)(jax.random.key(1), shape, jnp.float32)

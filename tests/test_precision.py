@@ -153,6 +153,7 @@ def check_environment(env, double):
 def check_agent(agent, double=False):
     state = trace(agent.init, KEY, double=double)
     check_dtypes(state, double)
+    check_dtypes(getattr(state, "params", ()), double=False)
     time = jax.ShapeDtypeStruct((), jnp.int32)
     after, metrics = trace(agent.step, state, time, double=double)
     assert dtypes(after) == dtypes(state)
@@ -160,9 +161,11 @@ def check_agent(agent, double=False):
     snapshot = jax.eval_shape(agent.snapshot, state)
     seen = agent.env.observation
     action = jax.eval_shape(agent.act, snapshot, KEY, seen)
-    assert (action.shape, action.dtype) == ((), jnp.int32)
+    continuous = getattr(agent, "is_continuous", False)
+    expected = agent.env.action if continuous else jax.ShapeDtypeStruct((), jnp.int32)
+    assert (action.shape, action.dtype) == (expected.shape, expected.dtype)
     for name in ("values", "value", "probabilities"):
-        if hasattr(agent, name):
+        if hasattr(agent, name) and not (name == "probabilities" and continuous):
             assert jax.eval_shape(getattr(agent, name), snapshot, seen).dtype == jnp.float32
     if hasattr(agent, "gain"):
         assert jax.eval_shape(agent.gain, snapshot).dtype == jnp.float32
@@ -211,6 +214,12 @@ def variants():
     yield purerl.DQN(
         env=envs.make("MinAtar/Breakout-v1"), **small | {"network": networks.ConvNet((4,), (8,))}
     )
+    yield purerl.PPO(
+        env=envs.RewardNormalize(envs.TimeLimit(envs.Pendulum(), 5)),
+        network=networks.ActorCritic((8,)),
+        squash=True,
+        entropy_weight=0.01,
+    )
     double = {
         "target": targets.DoubleQ(),
         "head": heads.Scalar(heads.Huber()),
@@ -228,8 +237,9 @@ def check_types():
     for agent in variants():
         # Hyperparameters that a user made arrays of are float64.
         agent = jax.tree.map(lambda x: jnp.asarray(x) if type(x) is float else x, agent)
-        # What is computed of a model has its dtype.
-        check_agent(agent, double=isinstance(agent, purerl.ExactPolicyGradient))
+        # What is computed of a model has its dtype, and motions are computed in double.
+        exact = isinstance(agent, purerl.ExactPolicyGradient)
+        check_agent(agent, double=exact or getattr(agent, "is_continuous", False))
 
 
 def check_truths():

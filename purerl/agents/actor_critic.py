@@ -268,6 +268,10 @@ class PPO(AdvantageAgent):
         if self.transitions_per_step % self.minibatches:
             allowed = f"a divisor of num_envs * rollout_length, {self.transitions_per_step}"
             raise refusal("PPO", "minibatches", self.minibatches, allowed)
+        groups = {"none": 0, "rollout": 1, "minibatch": self.minibatches}[self.normalize]
+        if self.transitions_per_step == groups:
+            what = f"{self.normalize!r}, of a single transition, whose advantage becomes 0"
+            raise refusal("PPO", "normalize", what, "'none', or more transitions")
 
     def objective(self, log_probability, row, clock):
         clip = at(self.clip, clock)

@@ -10,7 +10,7 @@ from purerl.agents.network import NetworkAgent, NetworkSnapshot, blank, check_mo
 from purerl.checks import POSITIVE, check_choice, check_numbers, refusal, shown
 from purerl.distributions import Discrete, Normal
 from purerl.envs.base import mask_unavailable
-from purerl.envs.contract import check_environment
+from purerl.envs.contract import check_continuous, check_environment
 from purerl.envs.wrappers import ScaledActions
 from purerl.networks import ActorCritic
 from purerl.pytree import static
@@ -52,11 +52,8 @@ class PolicyNetworkAgent(NetworkAgent):
     def __post_init__(self):
         super().__post_init__()
         owner = type(self).__name__
-        if not self.is_continuous:
-            check_environment(owner, self.env)
-        elif self.env.action.dtype != jnp.float32 or not hasattr(self.env, "action_bounds"):
-            allowed = "an environment with finitely many actions, or bounded float32 ones"
-            raise refusal(owner, "env", shown(self.env), allowed)
+        check = check_continuous if self.is_continuous else check_environment
+        check(owner, self.env)
         check_numbers(self, initial_std=POSITIVE)
         check_choice(self, squash=(False, True))
         check_module(owner, "network", self.network)
@@ -107,7 +104,7 @@ class PolicyNetworkAgent(NetworkAgent):
         return self._distribution(params, numbers, observation)
 
     def entropy(self, distribution: Discrete | Normal) -> jax.Array:
-        """The entropy of the actions that the environment takes, ``[]``."""
+        """The entropy of an action, in units of half its range, ``[]``."""
         if isinstance(distribution, Normal) and self.squash:
             return distribution.entropy_of_tanh()
         return distribution.entropy()

@@ -110,7 +110,8 @@ class Environment(Dynamics, Protocol):
 class ContinuousEnvironment(Dynamics, Protocol):
     """An environment whose actions are arrays of floats.
 
-    Agents take it inside a :class:`~purerl.envs.wrappers.DiscretizedActions`.
+    Agents with a network for their policy take it as it is, agents of action values
+    inside a :class:`~purerl.envs.wrappers.DiscretizedActions`.
     """
 
     @property

@@ -11,6 +11,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from purerl.checks import listed, meant, refusal, shown, whole
 
@@ -69,6 +71,26 @@ def check_environment(owner: str, env: Any) -> None:
     members = ("reset", "step", "observe", "observation", "num_actions")
     _check(owner, env, members, "an environment of purerl with finitely many actions")
     _check_count(owner, env, "num_actions")
+
+
+def check_continuous(owner: str, env: Any) -> None:
+    """Check that something is an environment with bounded continuous actions.
+
+    Raises:
+        ValueError: names ``owner``, what was given, and what is allowed.
+    """
+    allowed = "an environment with bounded continuous actions"
+    if hasattr(env, "num_actions") or not hasattr(env, "action"):
+        raise refusal(owner, "env", shown(env), allowed)
+    dtype = jnp.dtype(env.action.dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise refusal(owner, "env", f"{shown(env)}, whose actions are {dtype.name}", allowed)
+    try:
+        bounds = getattr(env, "action_bounds", (np.inf,))
+    except (TypeError, ValueError):
+        return  # its fields are those of several environments, for vmap
+    if not all(isinstance(bound, Tracer) or np.isfinite(bound).all() for bound in bounds):
+        raise refusal(owner, "env", f"{shown(env)}, whose actions have no finite bounds", allowed)
 
 
 def check_index(owner: str, env: Any) -> None:

@@ -71,7 +71,12 @@ PQN = {"num_envs": 4, "rollout_length": 4, "minibatches": 2, "network": SIZES["n
 # Agents with a network for their policy.
 NETWORK = purerl.networks.ActorCritic((8,))
 POLICY = {
-    "A2C": {"num_envs": 2, "entropy_weight": 0.01},
+    "A2C": {  # of continuous actions
+        "env": TimeLimit(purerl.envs.Pendulum(), 5),
+        "squash": True,
+        "num_envs": 2,
+        "entropy_weight": 0.01,
+    },
     "PPO": {"num_envs": 2, "rollout_length": 8, "epochs": 2, "minibatches": 2},
     "Reinforce": {},
     "ActorCriticLambda": {"entropy_weight": 0.01},
@@ -82,7 +87,7 @@ for name, method in purerl.agents.METHODS.items():
         AGENTS[name] = cls(env=FROZEN_LAKE, **SIZES | FAMILY[name])
     elif name in POLICY:
         short = TimeLimit(purerl.make("CartPole-v1"), 5)  # so that episodes end
-        AGENTS[name] = cls(env=short, network=NETWORK, **POLICY[name])
+        AGENTS[name] = cls(**{"env": short, "network": NETWORK} | POLICY[name])
     elif name == "PQN":
         AGENTS[name] = cls(env=FROZEN_LAKE, **PQN)
     elif name == "ExactPolicyGradient":  # in which nothing but the first parameters is random

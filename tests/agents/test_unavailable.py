@@ -110,6 +110,35 @@ def test_networks_leave_it_out(target):
     np.testing.assert_allclose(values, best, atol=0.1)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Reinforce", {}),
+        ("ActorCriticLambda", {"entropy_weight": 0.01}),
+        ("A2C", {"entropy_weight": 0.01}),
+        ("PPO", {"entropy_weight": 0.01, "rollout_length": 16}),
+    ],
+)
+def test_policies_of_networks_leave_it_out(name, fields):
+    """Its probability is exactly 0, whatever its logit; the rest improves, with
+    finite numbers."""
+    network = purerl.networks.ActorCritic(())
+    settings = {"network": network, "discount": 0.5, "learning_rate": 0.03} | fields
+    wrong, agent, state = taken(getattr(agents, name)(env=environment(), **settings), 6400)
+    assert wrong == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    available = np.asarray(environment().mdp.available)
+    probabilities = jax.vmap(agent.probabilities, (None, 0))
+    pi = np.asarray(probabilities(agent.snapshot(state), jnp.arange(S)))
+    assert (pi[~available] == 0).all() and (pi[available] > 0).all()
+    uniform = available / available.sum(axis=1, keepdims=True)
+    best, found, at_first = (
+        float(purerl.mdp.expected_return(environment().mdp, policy, 0.5))
+        for policy in (purerl.mdp.optimal_q(environment().mdp, 0.5).argmax(1), pi, uniform)
+    )
+    assert found - at_first > (best - at_first) / 5
+
+
 @pytest.mark.parametrize("natural", [False, True])
 @pytest.mark.parametrize("network", [None, purerl.networks.MLP((8,))], ids=["table", "network"])
 def test_exact_gradients_leave_it_out(network, natural):

@@ -29,6 +29,7 @@ from purerl.envs.wrappers import (
     ObservationNormalize,
     OneHot,
     RewardNoise,
+    RewardNormalize,
     RewardScale,
     StickyActions,
 )
@@ -207,16 +208,18 @@ WRAPPERS = {
             3,
         )
     ),
-    "all the other way round": lambda env: StickyActions(
-        TimeLimit(
-            EpisodeStatistics(
-                RewardScale(
-                    RewardNoise(ObservationNormalize(FrameStack(Flatten(env), 3)), 0.1), 0.1
-                )
+    "all the other way round": lambda env: RewardNormalize(
+        StickyActions(
+            TimeLimit(
+                EpisodeStatistics(
+                    RewardScale(
+                        RewardNoise(ObservationNormalize(FrameStack(Flatten(env), 3)), 0.1), 0.1
+                    )
+                ),
+                4,
             ),
-            4,
+            0.3,
         ),
-        0.3,
     ),
 }
 of_every_wrapper = pytest.mark.parametrize("name", WRAPPERS)
@@ -403,8 +406,13 @@ def test_one_hot_of_what_it_cannot_show_is_refused(make, says):
 
 @pytest.mark.parametrize(
     "wrap",
-    [lambda env: FrameStack(env, 2), ObservationNormalize, lambda env: ActionRepeat(env, 2)],
-    ids=["stack", "normalize", "repeat"],
+    [
+        lambda env: FrameStack(env, 2),
+        ObservationNormalize,
+        RewardNormalize,
+        lambda env: ActionRepeat(env, 2),
+    ],
+    ids=["stack", "normalize", "normalize_rewards", "repeat"],
 )
 def test_what_is_no_function_of_the_models_state_shows_no_model(wrap):
     """Else a policy over it would be judged exactly, and wrongly."""
@@ -628,6 +636,28 @@ def test_statistics_of_cartpole_by_name():
     assert mean.total.sum() == np.flatnonzero(transition.terminated)[-1] + 1  # a reward of 1 a step
 
 
+def test_normalized_rewards_are_by_all_discounted_sums():
+    """Each of rewards of its episode alone; mean and variance as for observations."""
+    env = RewardNormalize(TimeLimit(Walk(), 5), discount=0.9, clip=2.0)
+    transition, states, last = roll(env, 300)
+    original = 2.0 * transition.action - 1
+    ends = transition.terminated | transition.truncated
+    discounted, so_far = np.zeros(300), 0.0
+    for t in range(300):
+        discounted[t] = so_far = 0.9 * so_far + original[t]
+        so_far = 0.0 if ends[t] else so_far
+    count = np.arange(1, 301) + 1e-4
+    mean = np.cumsum(discounted) / count
+    variance = (1e-4 + np.cumsum(discounted**2)) / count - mean**2
+    expected = np.clip(original / np.sqrt(variance + 1e-8), -2, 2)
+    np.testing.assert_allclose(transition.reward, expected, rtol=1e-3)
+    assert (np.abs(transition.reward) == 2).any() and (np.abs(transition.reward) < 2).any()
+    assert transition.reward.dtype == np.float32
+    np.testing.assert_allclose(last.variance, variance[-1], rtol=1e-4)
+    np.testing.assert_allclose(states.discounted[1:], np.where(ends, 0, discounted)[:-1], rtol=1e-5)
+    np.testing.assert_allclose(np.diff(states.count), 1, rtol=1e-4)
+
+
 # What is refused.
 
 
@@ -656,6 +686,12 @@ def test_statistics_of_cartpole_by_name():
             lambda: ActionRepeat(purerl.make("AccessControl-v0"), 2),
             "env is FiniteEnvironment; allowed: an environment in which every action can be taken",
         ),
+        (
+            lambda: RewardNormalize(Walk(), discount=1.5),
+            r"RewardNormalize: discount is 1.5; allowed: a number in \[0, 1\]",
+        ),
+        (lambda: RewardNormalize(Walk(), epsilon=0.0), "epsilon is 0.0; allowed: a finite number"),
+        (lambda: RewardNormalize(Walk(), clip=0.0), "clip is 0.0; allowed: a number above 0"),
         (lambda: StickyActions(Walk(), 1.5), r"probability is 1.5; allowed: a number in \[0, 1\]"),
         (lambda: RewardScale(Walk(), float("nan")), "scale is nan; allowed: a finite number"),
         (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from purerl.networks import MLP, ConvNet
+from purerl.networks import MLP, ActorCritic, ConvNet
 from tests import quick
 
 KEY = jax.random.key(0)
@@ -117,6 +117,29 @@ def test_the_first_weights_are_uniform_with_variance_one_over_inputs():
             quantiles, bound * np.array([-0.8, -0.5, 0.0, 0.5, 0.8]), atol=0.03 * bound
         )
         assert not bias.any()
+
+
+def test_orthogonal_first_weights_have_the_scale_of_their_layer():
+    """The root of two in hidden layers, where the columns or else the rows of a kernel
+    are orthogonal."""
+    params = quick.jit(MLP((5, 7), 2, output_scale=0.1).init)(KEY, jnp.zeros(6))
+    for (kernel, bias), scale in zip(layers(params), (2**0.5, 2**0.5, 0.1), strict=True):
+        inputs, outputs = kernel.shape
+        gram = kernel.T @ kernel if inputs >= outputs else kernel @ kernel.T
+        np.testing.assert_allclose(gram, scale**2 * np.eye(len(gram)), atol=1e-5 * scale)
+        assert not bias.any()
+
+
+def test_the_first_policy_is_nearly_uniform_and_the_first_value_is_not():
+    network = ActorCritic((8,), num_outputs=3, torso=MLP((6,)))
+    observation = jnp.float32([1, -2, 0.5, 3])
+    params = quick.jit(network.init)(KEY, observation)
+    kernels = {name: params["params"][name]["Dense_1"]["kernel"] for name in ("actor", "critic")}
+    np.testing.assert_allclose(kernels["actor"].T @ kernels["actor"], 1e-4 * np.eye(3), atol=1e-8)
+    np.testing.assert_allclose(kernels["critic"].T @ kernels["critic"], 1, rtol=1e-5)
+    policy, value = network.apply(params, observation)
+    np.testing.assert_array_equal(network.apply(params, observation, method="policy"), policy)
+    np.testing.assert_array_equal(network.apply(params, observation, method="value"), value)
 
 
 def test_gradient_is_that_of_finite_differences():

@@ -14,6 +14,14 @@ DEEP = purerl.DQN(
     learning_starts=20,
     target_period=50,
 )
+POLICY = purerl.PPO(
+    env=purerl.envs.TimeLimit(purerl.envs.Pendulum(), 30),
+    network=purerl.networks.ActorCritic((8,)),
+    squash=True,
+    num_envs=2,
+    rollout_length=5,
+    minibatches=2,
+)
 
 
 def bits(*trees: Any) -> dict[str, tuple[str, tuple[int, ...], bytes]]:

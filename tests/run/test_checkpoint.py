@@ -254,19 +254,17 @@ AGENTS = {
         "threefry",
         300,
     ),
-    "deep": (
-        purerl.DQN(
-            env=purerl.make("CartPole-v1"),
-            network=purerl.networks.MLP((8,)),
-            batch_size=8,
-            replay=purerl.replay.Uniform(200),
-            learning_starts=20,
-            target_period=50,
-            target=purerl.targets.DoubleQ(),
-            epsilon=linear(1.0, 0.1, 200),
+    "ppo": (  # with continuous actions, and statistics that outlast episodes
+        purerl.PPO(
+            env=purerl.envs.RewardNormalize(purerl.envs.TimeLimit(purerl.envs.Pendulum(), 5)),
+            network=purerl.networks.ActorCritic((8,)),
+            num_envs=2,
+            rollout_length=8,
+            squash=True,
+            learning_rate=linear(1e-2, 0.0, 160),
         ),
         "pcg4d",
-        20,
+        5,
     ),
     "rainbow": (  # with priorities and noise
         purerl.Rainbow(

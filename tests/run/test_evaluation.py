@@ -229,6 +229,48 @@ def test_a_reported_return_counts():
     assert np.isnan(greedy_return(scaled, q, episodes=3, max_steps=2))
 
 
+def with_logits(logits):
+    """A stochastic policy in the 2x3 grid, and its snapshot."""
+    network = purerl.networks.ActorCritic(())
+    agent = purerl.Reinforce(env=purerl.make("Grid2x3-v0"), discount=0.9, network=network)
+    state = quick.jit(agent.init)(purerl.random.key(0, "pcg4d"))
+    state.params["network"]["params"]["actor"]["Dense_0"]["kernel"] = jnp.float32(logits)
+    return agent, agent.snapshot(state)
+
+
+def test_the_most_probable_actions_of_a_stochastic_policy():
+    """They lead to the goal; drawn ones mostly do not, but have the known values."""
+    model = purerl.make("Grid2x3-v0").mdp
+    optimum = optimal_values(model, 0.9)
+    agent, snapshot = with_logits(backup(model, optimum, 0.9))
+    for greedy, low, high in ((True, 0.8 - 1e-5, 0.8 + 1e-5), (False, -np.inf, 0.7)):
+        found = evaluate(Episodes(30, 100, greedy), agent, snapshot)["evaluation_return"]
+        assert low < found < high
+    found = evaluate(Exact(), agent, snapshot)
+    assert found["greedy_regret"] == pytest.approx(0, abs=1e-6)
+    assert found["policy_regret"] > 0.1
+
+    drawn = np.exp(backup(model, optimum, 0.9))
+    drawn /= drawn.sum(axis=1, keepdims=True)
+    values = np.zeros(model.num_states)
+    for _ in range(1000):
+        values = (drawn * backup(model, values, 0.9)).sum(axis=1)
+    start = np.asarray(model.initial)
+    value = start @ values
+    assert found["policy_value"] == pytest.approx(value, abs=1e-5)
+    assert found["policy_regret"] == pytest.approx(optimum @ start - value, abs=1e-5)
+
+    astray = evaluate(Exact(), *with_logits(always(agent.env, UP)))  # -0.1 in every step
+    best = optimum @ start
+    assert astray["greedy_regret"] == pytest.approx(best + 0.1 / (1 - 0.9), abs=1e-5)
+
+
+def test_agents_without_a_stochastic_policy_are_greedy_anyway():
+    env = purerl.make("Grid2x3-v0")
+    q = backup(env.mdp, optimal_values(env.mdp, 0.9), 0.9)
+    assert greedy_return(env, q, episodes=3, max_steps=100, greedy=True) == pytest.approx(0.8)
+
+
 def test_the_lake_without_slipping_is_crossed():
     env = purerl.make("FrozenLake-v1", slip=0.0)
     q = backup(env.mdp, optimal_values(env.mdp, 0.99), 0.99)

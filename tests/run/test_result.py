@@ -25,7 +25,7 @@ from purerl.run.checkpoint import read_archive, write_arrays
 from purerl.run.evaluation import Episodes, Exact
 from purerl.schedule import exponential, linear, power
 from tests.run import small
-from tests.run.small import TABULAR, bits
+from tests.run.small import POLICY, TABULAR, bits
 
 DEEP = small.DEEP.replace(epsilon=linear(1.0, 0.1, 200))
 SHARED = {
@@ -38,7 +38,7 @@ SHARED = {
 }
 CASES = {
     "tabular": functools.partial(purerl.sweep, TABULAR, 5, {"learning_rate": [0.3, 0.1]}, **SHARED),
-    "deep": functools.partial(purerl.sweep, DEEP, 5, evaluation=Episodes(4, 50), **SHARED),
+    "policy": functools.partial(purerl.sweep, POLICY, 5, evaluation=Episodes(4, 50), **SHARED),
 }
 
 
@@ -459,7 +459,11 @@ AGENTS = {
         head=purerl.heads.Scalar(purerl.heads.Huber()),
         network=purerl.networks.MLP((8, 4)),
     ),
-    "dqn on a table": purerl.DQN(env=purerl.envs.OneHot(purerl.make("Grid2x3-v0"), 6)),
+    "ppo on a table": purerl.PPO(
+        env=purerl.envs.OneHot(purerl.make("Grid2x3-v0"), 6),
+        network=purerl.networks.ActorCritic((4,), torso=purerl.networks.MLP((8,))),
+        clip=exponential(0.2, 5_000, 0.1),
+    ),
     "q-learning on a random model": purerl.QLearning(
         env=purerl.envs.FiniteEnvironment.of(purerl.mdp.garnet(jax.random.key(0), 5, 2, 2)),
         initial_value=np.float32(0.1),

@@ -68,6 +68,15 @@ AGENTS = {
         discount=schedule.linear(0.5, 0.97, 113),
         target_step_size=schedule.constant(0.3),
     ),
+    "ppo with schedules": purerl.PPO(
+        env=FROZEN_LAKE,
+        network=purerl.networks.ActorCritic(()),
+        num_envs=2,
+        rollout_length=8,
+        learning_rate=schedule.linear(1e-2, 1e-4, 101),
+        clip=schedule.exponential(0.3, 41.0, 0.1),
+        entropy_weight=schedule.linear(0.1, 0.0, 97),
+    ),
 }
 
 init = jax.jit(lambda agent, key: agent.init(key))
@@ -87,6 +96,7 @@ CUTS = {
     "q_learning with schedules": (258, [1, 130]),
     "dqn": (15, [5, 10]),
     "dqn with schedules": (15, [5, 10]),
+    "ppo with schedules": (15, [5, 10]),
 }
 
 
@@ -94,7 +104,7 @@ CUTS = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name == "dqn with schedules" else name
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("dqn") else name
         for name in AGENTS
     ],
 )

@@ -27,6 +27,7 @@ from purerl.envs.base import (
     Wrapper,
     restart,
 )
+from purerl.envs.contract import check_continuous
 from purerl.envs.wrappers.observations import running_moments
 from purerl.mdp.model import FiniteMDP
 from purerl.metrics import Mean
@@ -84,15 +85,14 @@ class ScaledActions(Wrapper[ContinuousEnvironment]):
     """Continuous actions in units of half their range, from -1 to 1.
 
     A number beyond is passed on, and acts as the bound does; or it comes through
-    ``tanh``, so that every real number has an effect of its own. Where a bound is
-    infinite, the number itself is passed on.
+    ``tanh``, so that every real number has an effect of its own.
 
     Attributes:
-        env: an environment with continuous actions.
+        env: an environment with continuous actions and finite bounds.
         squash: whether actions come through ``tanh``. Static.
 
     Raises:
-        ValueError: ``env`` has no continuous actions with bounds.
+        ValueError: ``env`` has no such actions.
 
     Example:
         >>> from purerl.envs.classic import Pendulum
@@ -105,10 +105,7 @@ class ScaledActions(Wrapper[ContinuousEnvironment]):
     def __post_init__(self):
         super().__post_init__()
         check_choice(self, squash=(False, True))
-        bounded = hasattr(self.env, "action") and hasattr(self.env, "action_bounds")
-        if not bounded or hasattr(self.env, "num_actions"):
-            allowed = "an environment with continuous actions and their bounds"
-            raise refusal("ScaledActions", "env", self.env, allowed)
+        check_continuous("ScaledActions", self.env)
 
     @property
     def action_bounds(self):
@@ -119,9 +116,7 @@ class ScaledActions(Wrapper[ContinuousEnvironment]):
     def scale(self, action: jax.Array) -> jax.Array:
         """The action of the environment inside."""
         low, high = self.env.action_bounds
-        bounded = jnp.isfinite(low) & jnp.isfinite(high)
-        low, high = jnp.where(bounded, low, -1), jnp.where(bounded, high, 1)
-        unit = jnp.where(bounded, jnp.tanh(action), action) if self.squash else action
+        unit = jnp.tanh(action) if self.squash else action
         return ((low + high) / 2 + (high - low) / 2 * unit).astype(self.action.dtype)
 
     def step(self, key, state, action):
@@ -335,7 +330,8 @@ class RewardNormalize(Wrapper[E]):
     are of the size of one, whatever the rewards are. It continues from one episode to
     the next, see :class:`~purerl.envs.wrappers.ObservationNormalize` (Gymnasium's
     ``NormalizeReward``). Rewards of a rollout are normalized once, when they are
-    received. Put :class:`EpisodeStatistics` inside to see the original returns.
+    received. Put :class:`EpisodeStatistics` inside to see the original returns in
+    training; evaluations sum up the normalized rewards.
 
     Attributes:
         discount: :math:`\gamma` in ``[0, 1]``, usually the agent's.
