@@ -180,7 +180,32 @@ def test_the_same_key_gives_the_same_bits(name):
     assert_same_bits(alone(AGENTS[name], KEYS[0], 0), result(name, 0))
 
 
-@every_agent
+# Their base class is that of another, which is seen.
+SIBLINGS = {
+    "q_learning, schedules",
+    "DoubleQLearning",
+    "ExpectedSARSA",
+    "TreeBackup",
+    "QLambda",
+    "OffPolicyMonteCarlo",
+    "UCBQLearning",
+    "RLearning",
+    "DynaQPlus",
+    "TDLambda",
+    "MonteCarloPrediction",
+    "TDC",
+    "LinearQLearning",
+    "MunchausenDQN",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW | SIBLINGS else name
+        for name in AGENTS
+    ],
+)
 def test_lanes_are_runs(name):
     together = side_by_side(name)
     for i in range(len(KEYS)):

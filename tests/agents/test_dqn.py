@@ -300,7 +300,7 @@ PROBES = {
 }
 
 
-@pytest.mark.parametrize("target", ["q_learning", "double_q"])
+@pytest.mark.parametrize("target", ["q_learning", pytest.param("double_q", marks=pytest.mark.slow)])
 def test_probes(target):
     """Values known in closed form, and all at once: a lane for each probe and seed."""
     discount, seeds = 0.5, 3

@@ -994,8 +994,7 @@ GRID = [
 # to do with. The others are slow: a program each.
 OFTEN = [
     ("categorical", "double_q", "three steps", "dueling"),
-    ("quantile", "q_learning", "prioritized", "noisy"),
-    ("implicit", "munchausen", "uniform", "plain"),
+    ("implicit", "munchausen", "prioritized", "noisy"),
 ]
 
 

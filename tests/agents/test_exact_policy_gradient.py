@@ -48,7 +48,7 @@ def test_the_ends_of_the_scale():
     assert found == pytest.approx(-0.639, abs=1e-3)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_regret_of_a_network_shrinks_as_one_over_t(seed):
     """Against measurements of another program: 2e-3, 1.5e-4 and 1.2e-5 at 100, 1,000
     and 10,000 steps, for which theory gives the slope -1 (Mei et al. 2020)."""
@@ -72,6 +72,7 @@ def test_the_regret_of_a_natural_table_shrinks_geometrically():
     assert abs(found[-1]) < 3e-7
 
 
+@pytest.mark.slow
 def test_natural_gradients_of_a_network_are_ahead():
     plain = regrets(agent(network=NETWORK), 1000, 10)
     natural = regrets(agent(network=NETWORK, natural=True, learning_rate=0.1), 1000, 10)
@@ -123,6 +124,7 @@ def test_a_small_step_gains_the_square_of_the_gradient():
         assert abs(gain / (1e-2 * float(jnp.sum(direction**2))) - 1) > 0.1
 
 
+@pytest.mark.slow
 def test_without_the_probabilities_the_rate_is_another():
     """That direction is nearly the natural one."""
     wrong = WithoutProbabilities(env=GRID, discount=DISCOUNT)
@@ -202,6 +204,7 @@ def test_what_is_observed_otherwise_than_by_index():
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_over_learning_rates_is_one_program():
     made = agent(network=MLP((8,)))
     over = {"learning_rate": [0.1, 1.0], "discount": [0.5, 0.9]}

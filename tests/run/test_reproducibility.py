@@ -52,7 +52,10 @@ def digest(result):
     return hashlib.sha256(repr(sorted(runs(result).items())).encode()).hexdigest()
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=["tabular", "deep", pytest.param("threefry", marks=pytest.mark.slow)],
+)
 def case(request):
     return request.param
 
@@ -96,6 +99,7 @@ def test_the_order_of_seeds_does_not_matter(run, whole):
     assert runs(result) == runs(whole, order)
 
 
+@pytest.mark.slow
 def test_one_lane_is_a_run_without_a_batch_axis():
     """It is no batch of one, which XLA multiplies slowly, and computes the same."""
     agent = small.DEEP.replace(network=purerl.networks.MLP((8,)), learning_starts=100)

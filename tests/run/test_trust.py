@@ -281,6 +281,7 @@ def scripted(tmp_path, factor, *words):
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_changed_program_is_not_resumed_unless_it_is_accepted(tmp_path):
     first = scripted(tmp_path, "1.0")
     assert "__main__:Mine is not found by importing" in first.stderr

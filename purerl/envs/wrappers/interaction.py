@@ -330,8 +330,7 @@ class RewardNormalize(Wrapper[E]):
     are of the size of one, whatever the rewards are. It continues from one episode to
     the next, see :class:`~purerl.envs.wrappers.ObservationNormalize` (Gymnasium's
     ``NormalizeReward``). Rewards of a rollout are normalized once, when they are
-    received. Put :class:`EpisodeStatistics` inside to see the original returns in
-    training; evaluations sum up the normalized rewards.
+    received. Put :class:`EpisodeStatistics` inside to see the original returns.
 
     Attributes:
         discount: :math:`\gamma` in ``[0, 1]``, usually the agent's.
