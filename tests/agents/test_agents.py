@@ -215,7 +215,7 @@ def test_lanes_are_runs(name):
 
 
 NARROWER = [
-    name
+    pytest.param(name, marks=pytest.mark.slow) if name in SIBLINGS else name
     for name, agent in AGENTS.items()
     if getattr(agent, "fewest_lanes", agent.lanes) < agent.lanes and name not in SLOW
 ]
