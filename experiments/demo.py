@@ -1,4 +1,5 @@
-"""A demonstration: tabular Q-learning against the exact optimum, deep on CartPole.
+"""A demonstration: Q-learning and policy gradients against exact optima, and deep
+Q-learning on CartPole.
 
     make demo
 
@@ -14,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments import cartpole_dqn, cartpole_pqn, gridworld_q_learning
+from experiments import cartpole_dqn, cartpole_pqn, gridworld_q_learning, policy_gradient_grid
 
 OUT = Path("results/demo")
 
@@ -23,6 +24,8 @@ def main() -> None:
     """Run the experiments at a small size and summarize them."""
     began = time.perf_counter()
     tabular = gridworld_q_learning.main(seeds=128, num_steps=1_000_000, out=OUT, resume=True)
+    methods = "gradient, network", "Reinforce", "A2C", "PPO"
+    grid = policy_gradient_grid.main(methods=methods, out=OUT / "policy-gradient", resume=True)
     deep = [
         cartpole_pqn.main(seeds=64, out=OUT / "CartPole-v1-PQN", resume=True),
         cartpole_dqn.main(seeds=8, num_steps=120_000, out=OUT / "CartPole-v1-DQN", resume=True),
@@ -30,25 +33,27 @@ def main() -> None:
 
     table = Table(
         "run",
-        "greedy policy",
+        "learned policy",
         "optimum",
         "max |Q - Q*|",
         title="IQM over seeds [95% stratified bootstrap interval]",
     )
-    for result in tabular:
+    for result in [*tabular, *grid]:
         optimum = (result.final["policy_value"] + result.final["policy_regret"])[0, 0]
+        has_q = "q_error" in result.final
         table.add_row(
             result.label,
             str(result.interval("policy_value")),
             f"{optimum:.4f}",
-            str(result.interval("q_error")).split(" (")[0],
+            str(result.interval("q_error")).split(" (")[0] if has_q else "-",
         )
     for result in deep:
         table.add_row(result.label, str(result.interval("evaluation_return")), "500", "-")
     Console(width=120, markup=False).print(table)
     print(
-        "greedy policy: expected discounted return for Q-learning; "
-        "mean return of 100 episodes per seed for PQN and DQN"
+        "learned policy: expected discounted return, of the greedy policy for Q-learning and of "
+        "the stochastic one for policy gradients; mean return of 100 episodes per seed for PQN "
+        "and DQN"
     )
     print(f"pictures: {OUT}/*/*.png")
     python = shlex.quote(sys.executable)

@@ -103,7 +103,7 @@ def run(name: str, seeds: int, out: Path, resume: bool) -> purerl.SweepResult:
         points=method.num_steps // method.every,
         out=out / name.replace(", ", "-").replace(" ", "-"),
         resume=resume,
-        label=name,
+        label=f"{name} on {ENV}",
     )
 
 
@@ -126,8 +126,12 @@ def table(results: list[purerl.SweepResult], marks: tuple[int, ...], unit: str) 
         at = dict(zip(steps.tolist(), means, strict=True))
         cells = [_short(at[mark]) if mark in at else "" for mark in marks]
         last = _short(regret[:, -1].max())
-        shown.add_row(result.label, f"{len(regret)}", *cells, f"{slope(steps, means):.2f}", last)
+        shown.add_row(_name(result), f"{len(regret)}", *cells, f"{slope(steps, means):.2f}", last)
     return shown
+
+
+def _name(result):
+    return result.label.removesuffix(f" on {ENV}")
 
 
 def _short(regret):
@@ -145,7 +149,7 @@ def figure(exact: list[purerl.SweepResult], sampled: list[purerl.SweepResult], p
         for result, color in zip(results, plotting.COLORS, strict=False):
             steps, regret = result.steps["policy_regret"], result.curves["policy_regret"][0]
             band = bootstrap_band(np.where(regret > RESOLUTION, regret, np.nan).astype(np.float64))
-            plotting.draw_band(axes, steps, Band(*band), color=color, label=result.label)
+            plotting.draw_band(axes, steps, Band(*band), color=color, label=_name(result))
         steps = results[0].steps["policy_regret"]
         late = steps >= steps[-1] / 100
         final = results[0].curves["policy_regret"][0][:, -1].mean()
@@ -168,7 +172,7 @@ def policies(results: list[purerl.SweepResult], path: Path) -> Path:
         agent, snapshot = result.agents[0], result.snapshot(0)
         probabilities = jax.vmap(agent.probabilities, (None, 0))(snapshot, env.states())
         values = mdp.evaluate_policy(env.mdp, probabilities, DISCOUNT).values
-        maps[result.label] = values, probabilities
+        maps[_name(result)] = values, probabilities
     moves = [MOVES[name] for name in env.directions]
     return gridmap.gridworld(path, maps, env.rows, moves)
 

@@ -990,8 +990,8 @@ GRID = [
     if names[1:3] != ("munchausen", "three steps")
     and (names[0], names[3]) != ("implicit", "dueling")
 ]
-# Most parts once (test_dqn.py has others), together with those that they have most to do
-# with. The other combinations are slow: a program each.
+# Most parts once (test_dqn.py has others), together with those that they have most to
+# do with. The other combinations are slow: a program each.
 OFTEN = [
     ("categorical", "double_q", "three steps", "dueling"),
     ("implicit", "munchausen", "prioritized", "noisy"),
