@@ -62,7 +62,7 @@ def acrobot(num_steps: int) -> Any:
         lambda_=0.94,
         num_envs=16,
         rollout_length=256,
-        epochs=4,
+        epochs=10,
         minibatches=16,
     )
 

@@ -5,7 +5,9 @@
 ``dqn`` is DQN as Young & Tian (2019) had it, on the five games, and ``dqn-5m`` the
 same with five million frames on Breakout; ``ablation`` is DQN with each of its
 extensions on Breakout; ``pqn`` is PQN with five million frames on the five games, and
-``pqn-10m`` with ten million on Breakout. A run that was interrupted goes on.
+``pqn-10m`` with ten million on Breakout; ``ppo-1m`` and ``ppo`` are PPO with one and
+five million on the five games; ``ac`` is actor-critic with traces as Young & Tian had
+it, with five million on two games. A run that was interrupted goes on.
 ``README.md`` shows what came out; ``--records`` is where it is kept.
 """
 
@@ -14,7 +16,15 @@ from typing import Literal
 
 import tyro
 
-from experiments.minatar.agents import COMPONENTS, GAMES, pqn, published_dqn, sparse_dqn
+from experiments.minatar.agents import (
+    COMPONENTS,
+    GAMES,
+    ppo,
+    pqn,
+    published_ac,
+    published_dqn,
+    sparse_dqn,
+)
 from experiments.scores import Row, fill
 
 MILLION = 1_000_000
@@ -31,6 +41,14 @@ def _pqn(game: str, num_steps: int, published: str = "") -> Row:
     return Row(game, "PQN", lambda: pqn(game, num_steps), num_steps, published, lanes=2)
 
 
+def _ppo(game: str, num_steps: int, published: str = "") -> Row:
+    return Row(game, "PPO", lambda: ppo(game, num_steps), num_steps, published, lanes=2)
+
+
+def _ac(game: str, published: str) -> Row:
+    return Row(game, "AC", lambda: published_ac(game), 5 * MILLION, published, lanes=2)
+
+
 def _component(name: str) -> Row:
     parts = COMPONENTS[name]
     return Row("Breakout", name, lambda: sparse_dqn("Breakout", **parts), MILLION, lanes=2)
@@ -42,11 +60,14 @@ TABLES = {
     "ablation": [_component(name) for name in COMPONENTS],
     "pqn": [_pqn(game, 5 * MILLION, score) for game, score in zip(GAMES, AC_5M, strict=True)],
     "pqn-10m": [_pqn("Breakout", 10 * MILLION)],
+    "ppo-1m": [_ppo(game, MILLION) for game in GAMES],
+    "ppo": [_ppo(game, 5 * MILLION, score) for game, score in zip(GAMES, AC_5M, strict=True)],
+    "ac": [_ac(game, score) for game, score in zip(GAMES[:2], AC_5M[:2], strict=True)],
 }
 
 
 def main(
-    name: Literal["dqn", "dqn-5m", "ablation", "pqn", "pqn-10m"],
+    name: Literal["dqn", "dqn-5m", "ablation", "pqn", "pqn-10m", "ppo-1m", "ppo", "ac"],
     /,
     seeds: int = 6,
     games: tuple[str, ...] = GAMES,

@@ -1,11 +1,16 @@
-"""The agents of the tables: DQN as published, its descendants, and PQN."""
+"""The agents of the tables: DQN as published and its descendants, PQN, PPO, and
+actor-critic with traces as published."""
 
 from typing import Any
 
+import flax.linen as nn
+import jax
+import optax
+
 import purerl
 from purerl.heads import Categorical, Huber, Quantile, Scalar
-from purerl.networks import ConvNet, Dueling
-from purerl.optimizers import Adam, RMSProp
+from purerl.networks import ActorCritic, ConvNet, Dueling
+from purerl.optimizers import Adam, Optimizer, RMSProp
 from purerl.policy import Greedy
 from purerl.replay import Prioritized, Uniform
 from purerl.schedule import linear
@@ -113,4 +118,61 @@ def pqn(game: str, num_steps: int) -> purerl.PQN:
         rollout_length=32,
         epochs=2,
         minibatches=32,
+    )
+
+
+def ppo(game: str, num_steps: int) -> purerl.PPO:
+    """PPO with the network of the other tables, whose torso policy and value share.
+
+    Args:
+        game: one of :data:`GAMES`.
+        num_steps: over which the step size falls to 0.
+    """
+    return purerl.PPO(
+        env=make(game),
+        learning_rate=linear(1e-3, 0.0, num_steps),
+        network=ActorCritic((), torso=ConvNet((16,), (128,))),
+        entropy_weight=0.01,
+        num_envs=64,
+        rollout_length=32,
+        epochs=4,
+        minibatches=8,
+    )
+
+
+class PublishedRMSProp(Optimizer):
+    """RMSprop whose average is corrected for its start, with epsilon in the root."""
+
+    def transformation(self):
+        return optax.scale_by_rms(decay=0.999, eps=4e-4, bias_correction=True)
+
+
+class PublishedTorso(nn.Module):
+    """The layers that policy and value of the published actor-critic share."""
+
+    @nn.compact
+    def __call__(self, board: jax.Array) -> jax.Array:
+        """Map a board ``[..., H, W, C]`` to features ``[..., 128]``."""
+        cells = ConvNet((16,), activation=nn.silu)(board)
+        x = nn.Dense(128)(cells)
+        gate = nn.sigmoid(x)
+        return gate * (1 + x * (1 - gate))
+
+
+def published_ac(game: str) -> purerl.ActorCriticLambda:
+    """Actor-critic with traces with the settings of Young & Tian, "MinAtar" (2019).
+
+    They follow half the policy's gradient beside the value's. Here the former has the
+    weight 1, so the value's and that of the entropy are twice theirs; RMSprop forgets
+    the common factor but for its epsilon, which is four times theirs.
+    """
+    return purerl.ActorCriticLambda(
+        env=make(game),
+        learning_rate=2**-11,
+        lambda_=0.8,
+        value_weight=2.0,
+        entropy_weight=0.02,
+        discounted_states=False,
+        optimizer=PublishedRMSProp(),
+        network=ActorCritic((), torso=PublishedTorso()),
     )

@@ -1,6 +1,7 @@
 """Convolutional networks for boards and pixels."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -34,6 +35,7 @@ class ConvNet(nn.Module):
         layer_norm: whether :class:`~purerl.networks.LayerNorm` stands before each
             activation, after convolutions over the channels of each cell.
         scale: by which the board is multiplied, such as 1 / 255 for pixels.
+        activation: after each convolution and each hidden layer.
 
     Raises:
         ValueError: at construction, a size that is not a positive integer, or kernels
@@ -57,6 +59,7 @@ class ConvNet(nn.Module):
     noisy: bool = False
     scale: float = 1.0
     output_scale: float | None = None
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
 
     def __post_init__(self):
         check_sizes(self, "channels")
@@ -99,7 +102,7 @@ class ConvNet(nn.Module):
                 allowed = f"more than {least - 1} rows and columns"
                 raise refusal("ConvNet", "board", list(board.shape), allowed, "has shape")
             x = dense(size, scale=hidden)(patches(x, kernel, stride))
-            x = nn.relu(LayerNorm()(x) if self.layer_norm else x)
+            x = self.activation(LayerNorm()(x) if self.layer_norm else x)
         return MLP(
             self.features,
             self.num_outputs,
@@ -107,6 +110,7 @@ class ConvNet(nn.Module):
             layer_norm=self.layer_norm,
             noisy=self.noisy,
             output_scale=self.output_scale,
+            activation=self.activation,
         )(x)
 
 

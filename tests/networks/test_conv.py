@@ -43,9 +43,18 @@ def test_a_patch_is_a_row():
     np.testing.assert_array_equal(rows[1, 0], [24, 25, 26, 27, 32, 33, 34, 35])
 
 
-@pytest.mark.parametrize("layer_norm", [False, True])
-def test_kernels_strides_and_scale(layer_norm):
-    network = ConvNet((5, 3), (7,), 2, (4, 3), (3, 2), layer_norm=layer_norm, scale=1 / 255)
+@pytest.mark.parametrize(("layer_norm", "activation"), [(False, nn.silu), (True, nn.relu)])
+def test_kernels_strides_and_scale(layer_norm, activation):
+    network = ConvNet(
+        (5, 3),
+        (7,),
+        2,
+        (4, 3),
+        (3, 2),
+        layer_norm=layer_norm,
+        scale=1 / 255,
+        activation=activation,
+    )
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(2, 16, 20, 4), dtype=np.uint8)
     shapes = jax.eval_shape(network.init, KEY, pixels)
@@ -58,8 +67,8 @@ def test_kernels_strides_and_scale(layer_norm):
         x = convolution(x, weights, stride) + inside[f"Dense_{i}"]["bias"]
         if layer_norm:  # over the channels of each cell
             x = nn.LayerNorm().apply({"params": inside[f"LayerNorm_{i}"]}, x)
-        x = nn.relu(x)
-    head = MLP((7,), 2, layer_norm=layer_norm)
+        x = activation(x)
+    head = MLP((7,), 2, layer_norm=layer_norm, activation=activation)
     expected = head.apply({"params": inside["MLP_0"]}, x.reshape(2, -1))
     np.testing.assert_allclose(network.apply(params, pixels), expected, rtol=1e-3, atol=1e-3)
 
