@@ -15,6 +15,7 @@ NAMES = (
     "control",
     "dqn",
     "deep",
+    "peers",
     "lanes",
     "value_iteration",
 )

@@ -59,35 +59,40 @@ Cases = Mapping[tuple[str, str], Case]
 Timings = dict[tuple[str, str], Timing]
 
 
-def measure(cases: Cases) -> Timings:
+def measure(cases: Cases, clock: Callable[[], float] = time.perf_counter) -> Timings:
     """Build all cases, then time them in turns, ``REPEATS`` times.
 
     Disturbances of the machine then affect all cases alike.
+
+    Args:
+        cases: what to time.
+        clock: seconds, of the wall by default; ``time.process_time`` counts those that
+            this process computes, whatever else is running.
     """
     calls = {}
     numbers = {}
     built = {}
     for name, case in cases.items():
-        began = time.perf_counter()
+        began = clock()
         calls[name] = case.build()
-        built[name] = time.perf_counter() - began
+        built[name] = clock() - began
         calls[name]()
-        numbers[name] = math.ceil(AT_LEAST / _seconds(calls[name], 1))
+        numbers[name] = math.ceil(AT_LEAST / _seconds(calls[name], 1, clock))
     samples = {name: [] for name in cases}
     for _ in range(REPEATS):
         for name, call in calls.items():
-            samples[name].append(_seconds(call, numbers[name]) / cases[name].amount)
+            samples[name].append(_seconds(call, numbers[name], clock) / cases[name].amount)
     return {
         name: Timing(statistics.median(s), min(s), max(s), built[name])
         for name, s in samples.items()
     }
 
 
-def _seconds(call, number):
-    began = time.perf_counter()
+def _seconds(call, number, clock):
+    began = clock()
     for _ in range(number):
         call()
-    return (time.perf_counter() - began) / number
+    return (clock() - began) / number
 
 
 _NEW_PROCESS = """
@@ -95,10 +100,11 @@ import os, sys
 module, function, cores, *args = sys.argv[1:]
 if cores:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-int(cores):])
-import importlib, json
+import importlib, json, time
 from experiments.benchmarks.timing import measure
 cases = getattr(importlib.import_module(module), function)(*args)
-print(json.dumps([(*name, timing) for name, timing in measure(cases).items()]))
+clock = time.process_time if cores == "1" else time.perf_counter
+print(json.dumps([(*name, timing) for name, timing in measure(cases, clock).items()]))
 """
 
 
@@ -106,6 +112,8 @@ def measure_in_new_process(
     module: str, function: str, *args: str, cores: int | None = None
 ) -> Timings:
     """:func:`measure` the cases that a module's function returns, in a new process.
+
+    It compiles everything anew. Bound to one core it is timed in CPU seconds.
 
     Args:
         module: the function's module.
@@ -115,7 +123,9 @@ def measure_in_new_process(
             (on Linux); a matrix product then gets one thread. By default any.
     """
     command = [sys.executable, "-c", _NEW_PROCESS, module, function, str(cores or ""), *args]
-    flags = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if cores else {}
+    flags = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    if cores:
+        flags["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     done = subprocess.run(
         command, env=os.environ | flags, stdout=subprocess.PIPE, text=True, check=True
     )
