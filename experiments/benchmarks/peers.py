@@ -11,18 +11,20 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import jax
 
+import purerl
 from experiments.benchmarks.deep import EVERY_STEP, THOUSANDS, case, dqn, pqn
 from experiments.benchmarks.gymnax_keys import ABSENT, gymnax
 from experiments.benchmarks.report import Table
 from experiments.benchmarks.timing import Case, Cases, Timings, compiled, measure_in_new_process
 from purerl.random import Impl
 from purerl.replay import Uniform
+from purerl.schedule import linear
 
 try:
     import rejax  # pyright: ignore[reportMissingImports] (optional)
@@ -32,11 +34,34 @@ except ImportError:
 IMPLS: tuple[Impl, ...] = ("threefry", "pcg4d")
 REJAX, RINGS, STEPS, DQN_GOAL = "rejax", (10_000, 100_000), 1_000, 6
 PUREJAXQL, UPDATES, PQN_GOAL = "PureJaxQL", 2, 5
+PUREJAXRL, SEEDS, PPO_GOAL = "PureJaxRL", (1, 8), 1.2
 NO_REJAX = "rejax is not installed (pip install rejax): nothing to compare with"
 NO_PUREJAXQL = (
     "PureJaxQL is not on PyPI: git clone https://github.com/mttga/purejaxql, and give its folder "
     "in the environment variable PUREJAXQL; until then there is nothing to compare with"
 )
+NO_PUREJAXRL = NO_PUREJAXQL.replace("PureJaxQL", "PureJaxRL").replace(
+    "mttga/purejaxql", "luchris429/purejaxrl"
+)
+# The example of PureJaxRL's own script, with fewer transitions.
+PPO: dict[str, Any] = {
+    "LR": 2.5e-4,
+    "NUM_ENVS": 4,
+    "NUM_STEPS": 128,
+    "TOTAL_TIMESTEPS": 20 * 4 * 128,
+    "UPDATE_EPOCHS": 4,
+    "NUM_MINIBATCHES": 4,
+    "GAMMA": 0.99,
+    "GAE_LAMBDA": 0.95,
+    "CLIP_EPS": 0.2,
+    "ENT_COEF": 0.01,
+    "VF_COEF": 0.5,
+    "MAX_GRAD_NORM": 0.5,
+    "ACTIVATION": "tanh",
+    "ENV_NAME": "CartPole-v1",
+    "ANNEAL_LR": True,
+    "DEBUG": False,
+}
 
 
 def old_step(env: Any) -> Any:
@@ -146,14 +171,62 @@ def pqns(folder: str) -> Cases:
     }
 
 
+def purejaxrl(folder: Path, seeds: int) -> Case:
+    """PureJaxRL's training of some seeds at once."""
+    import gymnax.wrappers
+
+    def log_wrapper(env):
+        return old_step(gymnax.wrappers.LogWrapper(env))
+
+    wrappers = SimpleNamespace(
+        FlattenObservationWrapper=gymnax.wrappers.FlattenObservationWrapper, LogWrapper=log_wrapper
+    )
+    with mock.patch.dict(sys.modules, {"wrappers": wrappers}):
+        train = module_of(folder / "purejaxrl" / "ppo.py").make_train(dict(PPO))
+    keys = jax.random.split(jax.random.PRNGKey(0), seeds)
+    build = (
+        partial(compiled, train, keys[0])
+        if seeds == 1
+        else partial(compiled, jax.vmap(train), keys)
+    )
+    return Case(build, seeds * PPO["TOTAL_TIMESTEPS"])
+
+
+def ppos(folder: str) -> Cases:
+    """PureJaxRL's settings for CartPole, one seed and eight.
+
+    Args:
+        folder: of a clone of PureJaxRL; empty if there is none.
+    """
+    cases = {(PUREJAXRL, f"{n} seeds"): purejaxrl(Path(folder), n) for n in SEEDS if folder}
+    steps = PPO["TOTAL_TIMESTEPS"]
+    agent = purerl.PPO(
+        env=purerl.make(PPO["ENV_NAME"]),
+        learning_rate=linear(PPO["LR"], 0.0, steps),
+        entropy_weight=PPO["ENT_COEF"],
+        lambda_=PPO["GAE_LAMBDA"],
+        num_envs=PPO["NUM_ENVS"],
+        rollout_length=PPO["NUM_STEPS"],
+        value_clip=PPO["CLIP_EPS"],
+    )
+    return cases | {
+        (f"purerl, {impl}", f"{n} seeds"): case(agent, n, steps, impl)
+        for impl in IMPLS
+        for n in SEEDS
+    }
+
+
 def _table(title, timings: Timings, peer, goal, notes) -> Table:
     goals = {place: goal for place in timings if place[0].startswith("purerl")}
     return Table(title, THOUSANDS, timings, peer, goals, True, notes)
 
 
 def benchmark() -> list[Table]:
-    folder = os.environ.get("PUREJAXQL", "") if gymnax else ""
+    folder, of_ppo = (
+        os.environ.get(name, "") if gymnax else "" for name in ("PUREJAXQL", "PUREJAXRL")
+    )
     absent = [] if folder else [NO_PUREJAXQL if gymnax else ABSENT]
+    no_ppo = [] if of_ppo else [NO_PUREJAXRL if gymnax else ABSENT]
     return [
         _table(
             "DQN, perceptron of 64 and 64, CartPole, an update of 32 every step, one seed",
@@ -168,5 +241,12 @@ def benchmark() -> list[Table]:
             PUREJAXQL,
             PQN_GOAL,
             absent,
+        ),
+        _table(
+            "PPO, two perceptrons of 64 and 64, CartPole, 4 environments",
+            measure_in_new_process(__name__, "ppos", of_ppo, cores=1),
+            PUREJAXRL,
+            PPO_GOAL,
+            no_ppo,
         ),
     ]
