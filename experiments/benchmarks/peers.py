@@ -198,7 +198,7 @@ def ppos(folder: str) -> Cases:
     Args:
         folder: of a clone of PureJaxRL; empty if there is none.
     """
-    cases = {(PUREJAXRL, f"{n} seeds"): purejaxrl(Path(folder), n) for n in SEEDS if folder}
+    cases = {(PUREJAXRL, f"seeds: {n}"): purejaxrl(Path(folder), n) for n in SEEDS if folder}
     steps = PPO["TOTAL_TIMESTEPS"]
     agent = purerl.PPO(
         env=purerl.make(PPO["ENV_NAME"]),
@@ -210,7 +210,7 @@ def ppos(folder: str) -> Cases:
         value_clip=PPO["CLIP_EPS"],
     )
     return cases | {
-        (f"purerl, {impl}", f"{n} seeds"): case(agent, n, steps, impl)
+        (f"purerl, {impl}", f"seeds: {n}"): case(agent, n, steps, impl)
         for impl in IMPLS
         for n in SEEDS
     }
