@@ -24,7 +24,7 @@ from purerl.schedule import linear
 
 
 class Task(NamedTuple):
-    """What is learned in one environment.
+    """An agent for an environment, and the length of its training.
 
     Attributes:
         make: ``num_steps -> agent``.

@@ -91,6 +91,8 @@ SAMPLED = {
 
 
 METHODS = EXACT | SAMPLED
+# Steps at which the regret is printed.
+MARKS = {"steps": (100, 1_000, 10_000), "transitions": (5_120, 25_600, TRANSITIONS)}
 
 
 def run(name: str, seeds: int, out: Path, resume: bool) -> purerl.SweepResult:
@@ -138,13 +140,16 @@ def _short(regret):
     return f"{regret:.2g}" if regret > RESOLUTION else f"< {RESOLUTION:g}"
 
 
-def figure(exact: list[purerl.SweepResult], sampled: list[purerl.SweepResult], path: Path) -> Path:
-    """Draw all regrets in logarithms, each kind beside a line of slope -1."""
-    picture = plotting.new_figure(2 * plotting.WIDTH, 4.4)
-    panels = picture.subplots(1, 2, sharey=True)
-    for axes, results, unit in zip(
-        panels, (exact, sampled), ("gradient steps", "transitions"), strict=True
-    ):
+def figure(kinds: dict[str, list[purerl.SweepResult]], path: Path) -> Path:
+    """Draw all regrets in logarithms, those of a unit beside a line of slope -1.
+
+    Args:
+        kinds: results by the unit of their steps.
+        path: of the picture.
+    """
+    picture = plotting.new_figure(len(kinds) * plotting.WIDTH, 4.4)
+    panels = picture.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, (unit, results) in zip(panels, kinds.items(), strict=True):
         axes.set(xscale="log", yscale="log", xlabel=unit)
         for result, color in zip(results, plotting.COLORS, strict=False):
             steps, regret = result.steps["policy_regret"], result.curves["policy_regret"][0]
@@ -191,16 +196,24 @@ def main(
         out: folder of the results.
         resume: continue the runs in that folder.
     """
-    exact = [run(name, seeds, out, resume) for name in EXACT if name in methods]
-    sampled = [run(name, seeds, out, resume) for name in SAMPLED if name in methods]
+    chosen = {
+        unit: [name for name in known if name in methods]
+        for unit, known in (("steps", EXACT), ("transitions", SAMPLED))
+    }
+    kinds = {
+        unit: [run(name, seeds, out, resume) for name in names]
+        for unit, names in chosen.items()
+        if names
+    }
     console = Console(width=120, markup=False)
-    console.print(table(exact, (100, 1_000, 10_000), "steps"))
-    console.print(table(sampled, (5_120, 25_600, TRANSITIONS), "transitions"))
+    for unit, results in kinds.items():
+        console.print(table(results, MARKS[unit], unit))
+    everything = [result for results in kinds.values() for result in results]
     print(
-        f"pictures: {figure(exact, sampled, out / 'policy_regret.png')}, "
-        f"{policies(sampled, out / 'policies.png')}"
+        f"pictures: {figure(kinds, out / 'policy_regret.png')}, "
+        f"{policies(everything, out / 'policies.png')}"
     )
-    return exact + sampled
+    return everything
 
 
 if __name__ == "__main__":

@@ -36,13 +36,6 @@ REJAX, RINGS, STEPS, DQN_GOAL = "rejax", (10_000, 100_000), 1_000, 6
 PUREJAXQL, UPDATES, PQN_GOAL = "PureJaxQL", 2, 5
 PUREJAXRL, SEEDS, PPO_GOAL = "PureJaxRL", (1, 8), 1.2
 NO_REJAX = "rejax is not installed (pip install rejax): nothing to compare with"
-NO_PUREJAXQL = (
-    "PureJaxQL is not on PyPI: git clone https://github.com/mttga/purejaxql, and give its folder "
-    "in the environment variable PUREJAXQL; until then there is nothing to compare with"
-)
-NO_PUREJAXRL = NO_PUREJAXQL.replace("PureJaxQL", "PureJaxRL").replace(
-    "mttga/purejaxql", "luchris429/purejaxrl"
-)
 # The example of PureJaxRL's own script, with fewer transitions.
 PPO: dict[str, Any] = {
     "LR": 2.5e-4,
@@ -62,6 +55,14 @@ PPO: dict[str, Any] = {
     "ANNEAL_LR": True,
     "DEBUG": False,
 }
+
+
+def no_clone(name: str, repository: str) -> str:
+    """Say what is missing to compare with a peer, and where it is."""
+    return (
+        f"{name} is not on PyPI: git clone https://github.com/{repository}, and give its folder in "
+        f"the environment variable {name.upper()}; until then there is nothing to compare with"
+    )
 
 
 def old_step(env: Any) -> Any:
@@ -225,8 +226,8 @@ def benchmark() -> list[Table]:
     folder, of_ppo = (
         os.environ.get(name, "") if gymnax else "" for name in ("PUREJAXQL", "PUREJAXRL")
     )
-    absent = [] if folder else [NO_PUREJAXQL if gymnax else ABSENT]
-    no_ppo = [] if of_ppo else [NO_PUREJAXRL if gymnax else ABSENT]
+    absent = [] if folder else [no_clone(PUREJAXQL, "mttga/purejaxql") if gymnax else ABSENT]
+    no_ppo = [] if of_ppo else [no_clone(PUREJAXRL, "luchris429/purejaxrl") if gymnax else ABSENT]
     return [
         _table(
             "DQN, perceptron of 64 and 64, CartPole, an update of 32 every step, one seed",
